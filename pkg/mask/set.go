@@ -1,0 +1,29 @@
+package mask
+
+// Method is how a value is hidden.
+type Method string
+
+// The methods. The zero value is not valid: a mask must say what it does.
+const (
+	Redact  Method = "redact"  // a constant
+	Null    Method = "null"    // no value
+	Hash    Method = "hash"    // a keyed hash: equal values stay equal
+	Partial Method = "partial" // the last four characters
+)
+
+// Column names a masked column as the policy writes it. Parts are folded to
+// the server's case and never empty.
+type Column struct {
+	Schema, Table, Column string
+	Mask                  string // the mask's name, for records
+	Method                Method
+}
+
+// Set is what is masked in one session: the masks of its resource, in the
+// policy's order. The zero value masks nothing.
+type Set struct {
+	Columns []Column
+}
+
+// Empty reports whether the set masks nothing.
+func (s *Set) Empty() bool { return len(s.Columns) == 0 }

@@ -1,0 +1,107 @@
+// Package operation describes one thing that a client asks for inside a
+// session, in words that no protocol owns.
+//
+// A protocol plug-in fills an Operation from wire bytes; policy reads it; the
+// record keeps it. The package promises that printing an operation never
+// prints what the client sent.
+package operation
+
+import "fmt"
+
+// Kind says what sort of thing was asked for.
+type Kind string
+
+// The kinds of operation.
+const (
+	Connect   Kind = "connect"   // open the server leg and log in
+	Statement Kind = "statement" // SQL text to be run
+	CopyIn    Kind = "copy-in"   // data from the client into a relation
+	Call      Kind = "call"      // a function called outside SQL text
+	Cancel    Kind = "cancel"    // stop what runs in another session
+)
+
+// Text is something that a job or a server wrote. It prints as its length;
+// only Reveal gives the bytes, so that each place that reads them is easy to
+// find.
+type Text []byte
+
+// String returns "[n bytes]".
+func (t Text) String() string { return fmt.Sprintf("[%d bytes]", len(t)) }
+
+// GoString returns what String does, for %#v.
+func (t Text) GoString() string { return t.String() }
+
+// Format prints String whatever the verb, so that %s and %x cannot reveal it.
+func (t Text) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(t.String())) }
+
+// MarshalText writes String.
+func (t Text) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// Reveal returns the bytes. The caller must not log them and must not change
+// them.
+func (t Text) Reveal() []byte { return t }
+
+// Operation is one thing that the client asks for. The plug-in owns the memory
+// behind it until Exchange.Done returns.
+type Operation struct {
+	ID       uint64 // within the session, from 1; set by the guard
+	Parent   uint64 // the operation that this one belongs to, 0 for none
+	Kind     Kind
+	Text     Text    // what is recorded as the request, e.g. the SQL text
+	Params   []Param // bound values, in order
+	Bytes    []byte  // exactly what will be forwarded if it is allowed; an approval binds it
+	Context  Context
+	SQL      *SQL // nil when this is not SQL
+	Parsed   bool // false: we could not understand the request
+	ReadOnly bool // proven free of lasting effect; false when in doubt
+}
+
+// Param is one bound value. Text is nil for NULL. Sealed values are recorded
+// as keyed hash and length only.
+type Param struct {
+	Text   Text
+	Null   bool
+	Binary bool
+	Sealed bool
+}
+
+// Context is what else decides the meaning of the request; an approval binds
+// it.
+type Context struct {
+	Database      string // as the server knows it
+	Role          string // that the server runs the operation as
+	SearchPath    string
+	InTransaction bool
+}
+
+// SQL is what a rule can see of an SQL operation, as op.sql.
+type SQL struct {
+	Statements []SQLStatement
+}
+
+// Class sorts statements by what they can do.
+type Class string
+
+// The classes of statement that rules speak of.
+const (
+	Read        Class = "read"
+	Write       Class = "write"
+	DDL         Class = "ddl"
+	Privilege   Class = "privilege"
+	SessionSet  Class = "session"
+	Transaction Class = "transaction"
+	Copy        Class = "copy"
+	Admin       Class = "admin"
+	Procedural  Class = "procedural"
+	UnknownSQL  Class = "unknown"
+)
+
+// SQLStatement is one statement of the text.
+type SQLStatement struct {
+	Kind      string   // "SELECT", "DROP TABLE", "ALTER TABLE", …
+	Class     Class    // what it can do
+	Relations []string // every relation that it names, as written, folded to the server's case, schema-qualified where it was
+	Columns   []string // every column that it names, with its qualifier where it has one
+	Functions []string // every function that it calls
+	HasWhere  bool     // UPDATE and DELETE: a WHERE clause is there
+}

@@ -1,0 +1,194 @@
+// Package protocol is the contract between Sluice and a wire protocol.
+//
+// A plug-in turns frames into operations, asks the Guard about each, obeys the
+// answer, and gives refusals in the client's own words. It knows no rule, no
+// record format and no approval; Conn is all that it gets. Message protocols
+// implement Conversation and are run by the pump, which has all of their I/O;
+// protocols with an engine of their own implement Serve.
+package protocol
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/pkg/mask"
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/session"
+)
+
+// Info is what is constant about a protocol.
+type Info struct {
+	Name              string   // as written in configuration
+	ServerSpeaksFirst bool     // the server greets before the client sends
+	Ports             []uint16 // usual ports, for documentation
+}
+
+// Match is the answer of Recognize.
+type Match int
+
+// The answers of Recognize.
+const (
+	No       Match = iota // these bytes are not this protocol
+	NeedMore              // they may be; more bytes will tell
+	Yes                   // they are
+)
+
+// Protocol is one wire protocol.
+type Protocol interface {
+	Info() Info
+	// Recognize looks at the first bytes that a client sent. It is pure and
+	// never blocks.
+	Recognize(prefix []byte) Match
+	// Serve runs one session until a leg closes or ctx ends, and closes
+	// neither leg before all that was decided is recorded. It returns nil at a
+	// clean end, a *Violation when a peer broke the protocol, and any other
+	// error for a fault of ours.
+	Serve(ctx context.Context, conn *Conn) error
+}
+
+// Violation reports that a peer sent what the protocol does not allow.
+type Violation struct {
+	Leg    Leg
+	Reason string // safe to log: never holds bytes from the wire
+}
+
+func (v *Violation) Error() string { return v.Leg.String() + " leg: " + v.Reason }
+
+// Leg names one of the two connections of a session.
+type Leg int
+
+// The two legs.
+const (
+	ClientLeg Leg = iota
+	ServerLeg
+)
+
+// String returns "client" or "server".
+func (l Leg) String() string {
+	if l == ServerLeg {
+		return "server"
+	}
+	return "client"
+}
+
+// Credential is what the agent logs in to the server with. The job never sees
+// it.
+type Credential struct {
+	User     string
+	Password string
+}
+
+// ServerTLS says how the server leg is secured.
+type ServerTLS struct {
+	Mode   TLSMode
+	Config *tls.Config // roots and name to verify; nil when Mode is TLSOff
+}
+
+// TLSMode is how the server leg uses TLS.
+type TLSMode int
+
+// The modes of the server leg. The zero value verifies.
+const (
+	TLSVerifyFull TLSMode = iota // TLS, certificate and name verified
+	TLSOff                       // plain text: a network that is trusted by configuration
+)
+
+// Conn is all that a plug-in gets of a session.
+type Conn struct {
+	Session    *session.Session
+	Client     net.Conn                                    // replays peeked bytes
+	Dial       func(ctx context.Context) (net.Conn, error) // flagged, to the session's destination
+	TLS        ServerTLS
+	Credential Credential
+	Guard      Guard
+	Masks      *mask.Set // never nil; may be empty
+	SQLRules   bool      // a rule that reads op.sql could apply to this resource
+	Observe    bool      // change nothing, refuse nothing
+	Log        *zap.Logger
+}
+
+// Guard is all that a plug-in sees of policy. It is safe for concurrent use.
+type Guard interface {
+	// Begin opens the exchange of one operation. op may name its parent. The
+	// guard sets op.ID.
+	Begin(ctx context.Context, op *operation.Operation) (Exchange, error)
+}
+
+// Exchange is one operation's conversation with the guard: one Decide, any
+// number of Record, one Done, in this order. After an error of Decide or
+// Record nothing more may be forwarded for this operation.
+type Exchange interface {
+	// Decide returns what is to be done, after the intent is durable. It may
+	// block for as long as an approval takes; then waiting is called at once
+	// and repeatedly, from this goroutine, until the answer is there. It ends
+	// early with a deny when ctx ends. An error is a deny.
+	Decide(ctx context.Context, waiting func(Waiting)) (Decision, error)
+	// Record keeps a chunk of a stream that belongs to this operation, masked
+	// as the client will see it. It must return nil before the chunk is
+	// forwarded. The chunk is not kept after the call.
+	Record(stream Stream, at time.Duration, chunk []byte) error
+	// Done ends the exchange, also when it was refused.
+	Done(outcome Outcome) error
+}
+
+// Effect is what to do with an operation. The zero value is Deny.
+type Effect int
+
+// The effects of a decision.
+const (
+	Deny Effect = iota
+	Allow
+)
+
+// Decision is the guard's answer. The zero value denies.
+type Decision struct {
+	Effect   Effect
+	Rule     string // the deciding rule's name; empty for the default
+	Reason   string // for the person at the client; safe to show
+	Approval uint64 // the approval's number, 0 when none was asked for
+	Decider  string // who decided the approval
+}
+
+// Waiting says why nothing happens yet.
+type Waiting struct {
+	Approval uint64 // 0 while the collector has not yet numbered it
+	Rule     string
+	Reason   string
+	Link     string // where a person can decide; may be empty
+	Elapsed  time.Duration
+	Deadline time.Time
+}
+
+// Stream names a direction of data inside an operation.
+type Stream string
+
+// The streams.
+const (
+	Request  Stream = "request"  // from the client, after the operation itself
+	Response Stream = "response" // to the client
+)
+
+// Status is how an operation ended.
+type Status string
+
+// The ways in which an operation ends.
+const (
+	OK        Status = "ok"
+	Failed    Status = "failed"    // the server said so
+	Refused   Status = "refused"   // we did not forward it, or hid its result
+	Abandoned Status = "abandoned" // a leg closed first
+)
+
+// Outcome is the end of an operation.
+type Outcome struct {
+	Status Status
+	Code   string // the protocol's own code, e.g. an SQLSTATE
+	Tag    string // the protocol's own summary, e.g. a command tag
+	Rows   int64  // sent to the client
+	Masked int64  // values that were masked
+	Rule   string // what refused it after the decision: "" or the mask's name
+}
