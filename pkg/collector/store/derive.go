@@ -1,0 +1,128 @@
+package store
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/record"
+	"github.com/sluicegate/sluice/pkg/session"
+)
+
+// delta is what one batch says of one session.
+type delta struct {
+	id                               string
+	opened                           *session.Session
+	closed                           *record.Closed
+	first, newest                    time.Time
+	operations, denied, held, masked uint64
+}
+
+// deltas sums up a batch, one delta a session, in the order of their first
+// records.
+type deltas struct {
+	order     []*delta
+	byID      map[string]*delta
+	approvals []*record.Header // each step of an approval
+}
+
+func (d *deltas) of(h *record.Header) *delta {
+	if one := d.byID[h.Session]; one != nil {
+		return one
+	}
+	if d.byID == nil {
+		d.byID = map[string]*delta{}
+	}
+	one := &delta{id: h.Session, first: h.Time}
+	d.byID[h.Session] = one
+	d.order = append(d.order, one)
+	return one
+}
+
+func (d *deltas) add(h *record.Header) {
+	if h.Session == "" {
+		return
+	}
+	one := d.of(h)
+	one.newest = h.Time
+	switch {
+	case h.Opened != nil:
+		one.opened = h.Opened
+	case h.Closed != nil:
+		one.closed = h.Closed
+	case h.Intent != nil:
+		one.operations++
+		if h.Intent.Effect != "allow" {
+			one.denied++
+		}
+	case h.Outcome != nil:
+		one.masked += uint64(max(0, h.Outcome.Masked))
+	case h.Approval != nil:
+		d.approvals = append(d.approvals, h)
+		if h.Type == record.ApprovalRequested {
+			one.held++
+		}
+	}
+}
+
+// apply writes a delta and returns the key of its session.
+func (d *delta) apply(tx *sql.Tx, agent, epoch string) (int64, error) {
+	key, err := d.count(tx, agent, epoch)
+	if err != nil {
+		return 0, fmt.Errorf("count session: %w", err)
+	}
+	if d.opened != nil {
+		if err := d.open(tx, key); err != nil {
+			return 0, fmt.Errorf("open session: %w", err)
+		}
+	}
+	if d.closed == nil {
+		return key, nil
+	}
+	c := d.closed
+	_, err = tx.Exec(`UPDATE sessions SET ended = ?, reason = ?, operations = ?, denied = ?, held = ?, masked = ? WHERE key = ?`,
+		stamp(d.newest), c.Reason, int64(c.Operations), int64(c.Denied), int64(c.Held), int64(c.Masked), key)
+	if err != nil {
+		return 0, fmt.Errorf("close session: %w", err)
+	}
+	return key, nil
+}
+
+func (d *delta) count(tx *sql.Tx, agent, epoch string) (key int64, err error) {
+	err = tx.QueryRow(`
+		INSERT INTO sessions (agent, epoch, id, started, newest, operations, denied, held, masked)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id, agent) DO UPDATE SET
+			newest     = max(newest, excluded.newest),
+			operations = operations + excluded.operations,
+			denied     = denied + excluded.denied,
+			held       = held + excluded.held,
+			masked     = masked + excluded.masked
+		RETURNING key`,
+		agent, epoch, d.id, stamp(d.first), stamp(d.newest),
+		int64(d.operations), int64(d.denied), int64(d.held), int64(d.masked)).Scan(&key)
+	return key, err
+}
+
+func (d *delta) open(tx *sql.Tx, key int64) error {
+	workload, err := json.Marshal(d.opened.Workload)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`UPDATE sessions SET resource = ?, protocol = ?, destination = ?, assurance = ?, workload = ?, started = ? WHERE key = ?`,
+		d.opened.Resource, d.opened.Protocol, d.opened.Destination.String(), d.opened.Workload.Assurance.String(),
+		workload, stamp(d.opened.Started), key)
+	return err
+}
+
+// abandon ends the sessions that an agent's earlier epochs left open: their
+// connections died with the program.
+func abandon(tx *sql.Tx, agent, epoch string) error {
+	_, err := tx.Exec(`UPDATE sessions SET ended = newest, reason = 'agent lost'
+		WHERE agent = ? AND epoch <> ? AND ended IS NULL`, agent, epoch)
+	if err != nil {
+		return fmt.Errorf("end sessions of earlier epochs: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+-- Derived: all of this can be made again from batches (see Reindex).
+
+CREATE TABLE chains (
+    agent     TEXT NOT NULL,
+    epoch     TEXT NOT NULL,
+    prev      TEXT NOT NULL, -- the epoch before it, empty for none
+    reason    TEXT NOT NULL,
+    next_seq  INTEGER NOT NULL,
+    last_hash BLOB NOT NULL, -- of its newest note
+    records   INTEGER NOT NULL,
+    drops     INTEGER NOT NULL,
+    sealed    INTEGER NOT NULL,
+    stored    INTEGER NOT NULL,
+    newest    INTEGER NOT NULL, -- log index of its newest note
+    PRIMARY KEY (agent, epoch)
+) WITHOUT ROWID;
+
+CREATE TABLE sessions (
+    key         INTEGER PRIMARY KEY,
+    agent       TEXT NOT NULL,
+    epoch       TEXT NOT NULL,
+    id          TEXT NOT NULL,
+    resource    TEXT NOT NULL DEFAULT '',
+    protocol    TEXT NOT NULL DEFAULT '',
+    destination TEXT NOT NULL DEFAULT '',
+    assurance   TEXT NOT NULL DEFAULT 'A0',
+    workload    BLOB NOT NULL DEFAULT '{}',
+    started     INTEGER NOT NULL,
+    ended       INTEGER, -- NULL while it is open
+    reason      TEXT NOT NULL DEFAULT '',
+    operations  INTEGER NOT NULL DEFAULT 0,
+    denied      INTEGER NOT NULL DEFAULT 0,
+    held        INTEGER NOT NULL DEFAULT 0,
+    masked      INTEGER NOT NULL DEFAULT 0,
+    newest      INTEGER NOT NULL, -- time of its newest record
+    UNIQUE (id, agent)
+);
+CREATE INDEX sessions_started ON sessions (started);
+CREATE INDEX sessions_open ON sessions (agent) WHERE ended IS NULL;
+
+-- Which batches hold records of which session.
+CREATE TABLE pieces (
+    session   INTEGER NOT NULL,
+    log_index INTEGER NOT NULL,
+    PRIMARY KEY (session, log_index)
+) WITHOUT ROWID;
+
+-- One row for each record that has words to search; words.rowid is its id.
+CREATE TABLE documents (
+    id        INTEGER PRIMARY KEY,
+    log_index INTEGER NOT NULL,
+    no        INTEGER NOT NULL,
+    session   INTEGER NOT NULL
+);
+CREATE VIRTUAL TABLE words USING fts5 (
+    words, content = '', detail = full, prefix = '3',
+    tokenize = "unicode61 tokenchars '_$'"
+);

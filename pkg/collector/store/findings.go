@@ -1,0 +1,92 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/collector/view"
+)
+
+// The codes of findings that the collector itself can make. They are early
+// warnings: offline verification of an export is what counts.
+const (
+	Equivocation     = "equivocation"      // two notes for one place in a chain, both signed by the agent
+	Gap              = "gap"               // a batch was missing for longer than the parking time
+	UnlinkedEpoch    = "unlinked-epoch"    // an epoch that does not continue the one before: the spool was lost
+	ChainBroken      = "chain-broken"      // prev is not the hash of the note before
+	RecordUnreadable = "record-unreadable" // signed by the agent, but not a record that we know
+	SessionReused    = "session-reused"    // an id that another agent's session already has
+	DropsStated      = "drops"             // the agent says that it lost records
+)
+
+// Finding adds a finding. The same one twice is kept once.
+func (s *Store) Finding(ctx context.Context, f view.Finding) error {
+	return s.change(ctx, func(tx *sql.Tx) error { return addFinding(tx, f) })
+}
+
+func addFinding(tx *sql.Tx, f view.Finding) error {
+	_, err := tx.Exec(`INSERT INTO findings (at, agent, epoch, seq, code, detail) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO NOTHING`, stamp(f.At), f.Agent, f.Epoch, int64(f.Seq), f.Code, f.Detail)
+	if err != nil {
+		return fmt.Errorf("add finding: %w", err)
+	}
+	return nil
+}
+
+// Findings returns the newest findings.
+func (s *Store) Findings(ctx context.Context, n int) ([]view.Finding, error) {
+	rows, err := s.read.QueryContext(ctx,
+		"SELECT at, agent, epoch, seq, code, detail FROM findings ORDER BY id DESC LIMIT ?", limit(n))
+	if err != nil {
+		return nil, fmt.Errorf("list findings: %w", err)
+	}
+	return collect(rows, func(row scanner) (f view.Finding, err error) {
+		var at int64
+		err = row.Scan(&at, &f.Agent, &f.Epoch, &f.Seq, &f.Code, &f.Detail)
+		f.At = moment(at)
+		return f, err
+	})
+}
+
+// maxQuarantined bounds how many disbelieved messages are kept of each agent's
+// subject. Beyond it they are refused: the first ones tell the story.
+const maxQuarantined = 1000
+
+// Quarantine keeps a message that is not believed. agent is whose subject it
+// came in on, which the bus attests. The same message twice is kept once.
+// kept is false when the agent's share is full.
+func (s *Store) Quarantine(ctx context.Context, agent, reason string, note, payload []byte) (kept bool, err error) {
+	digest := sha256.New()
+	_, _ = fmt.Fprintf(digest, "%d %d\n", len(agent), len(note))
+	for _, part := range [][]byte{[]byte(agent), note, payload} {
+		_, _ = digest.Write(part)
+	}
+	err = s.change(ctx, func(tx *sql.Tx) error {
+		var n int
+		if err := tx.QueryRow("SELECT count(*) FROM quarantine WHERE agent = ?", agent).Scan(&n); err != nil {
+			return err
+		}
+		if n >= maxQuarantined {
+			return nil
+		}
+		kept = true
+		_, err := tx.Exec(`INSERT INTO quarantine (digest, at, agent, reason, note, payload) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO NOTHING`, digest.Sum(nil), stamp(time.Now()), agent, reason, notNull(note), notNull(payload))
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("quarantine: %w", err)
+	}
+	return kept, nil
+}
+
+// notNull gives an empty blob for nil, which SQL would take for NULL.
+func notNull(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}

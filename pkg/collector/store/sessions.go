@@ -1,0 +1,142 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/collector/view"
+)
+
+// Filter selects sessions. The zero value selects all, Limit excepted.
+type Filter struct {
+	Limit    int // at most this many; not positive: DefaultLimit
+	Resource string
+	Protocol string
+	Agent    string    // the node agent
+	Since    time.Time // started at or after
+	Until    time.Time // started before
+	Denied   bool      // at least one operation was denied
+	Held     bool      // at least one operation was held
+	Open     bool      // not ended
+}
+
+// DefaultLimit is how many entries a list has when nobody said; MaxLimit is
+// the most that it ever has.
+const (
+	DefaultLimit = 100
+	MaxLimit     = 1000
+)
+
+const sessionColumns = `id, resource, protocol, destination, started, ended, reason, assurance,
+	workload, operations, denied, held, masked, agent, epoch`
+
+// Sessions returns the sessions that match, newest first.
+func (s *Store) Sessions(ctx context.Context, f Filter) ([]view.Session, error) {
+	where, args := f.where()
+	query := "SELECT " + sessionColumns + " FROM sessions" + where + " ORDER BY started DESC, key DESC LIMIT ?"
+	rows, err := s.read.QueryContext(ctx, query, append(args, limit(f.Limit))...)
+	if err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	return collect(rows, scanSession)
+}
+
+// Session returns one session. Ids are random; where two agents used the same
+// one, the session that was seen first keeps it.
+func (s *Store) Session(ctx context.Context, id string) (view.Session, error) {
+	row := s.read.QueryRowContext(ctx, "SELECT "+sessionColumns+" FROM sessions WHERE id = ? ORDER BY key LIMIT 1", id)
+	session, err := scanSession(row)
+	if errors.Is(err, sql.ErrNoRows) {
+		return view.Session{}, fmt.Errorf("session %w", ErrNotFound)
+	}
+	return session, err
+}
+
+func (f *Filter) where() (string, []any) {
+	var terms []string
+	var args []any
+	add := func(on bool, term string, arg ...any) {
+		if on {
+			terms = append(terms, term)
+			args = append(args, arg...)
+		}
+	}
+	add(f.Resource != "", "resource = ?", f.Resource)
+	add(f.Protocol != "", "protocol = ?", f.Protocol)
+	add(f.Agent != "", "agent = ?", f.Agent)
+	add(!f.Since.IsZero(), "started >= ?", stamp(f.Since))
+	add(!f.Until.IsZero(), "started < ?", stamp(f.Until))
+	add(f.Denied, "denied > 0")
+	add(f.Held, "held > 0")
+	add(f.Open, "ended IS NULL")
+	if len(terms) == 0 {
+		return "", nil
+	}
+	return " WHERE " + strings.Join(terms, " AND "), args
+}
+
+func limit(n int) int {
+	if n <= 0 {
+		return DefaultLimit
+	}
+	return min(n, MaxLimit)
+}
+
+// scanner is a row, alone or of several.
+type scanner interface{ Scan(into ...any) error }
+
+// collect reads all rows and closes them. It never returns a nil slice, so
+// that JSON shows an empty list.
+func collect[T any](rows *sql.Rows, scan func(scanner) (T, error)) (out []T, err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	out = []T{}
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, one)
+	}
+	return out, rows.Err()
+}
+
+func scanSession(row scanner) (view.Session, error) {
+	var v view.Session
+	var started int64
+	var ended sql.NullInt64
+	var workload []byte
+	err := row.Scan(&v.ID, &v.Resource, &v.Protocol, &v.Destination, &started, &ended, &v.Reason, &v.Assurance,
+		&workload, &v.Operations, &v.Denied, &v.Held, &v.Masked, &v.ReportedBy, &v.Epoch)
+	if err != nil {
+		return v, err
+	}
+	v.Started = moment(started)
+	if ended.Valid {
+		at := moment(ended.Int64)
+		v.Ended = &at
+	}
+	return v, facts(&v, workload)
+}
+
+// facts splits a workload's JSON into the session's five groups; an absent
+// group is an empty object.
+func facts(v *view.Session, workload []byte) error {
+	groups := map[string]json.RawMessage{}
+	if err := json.Unmarshal(workload, &groups); err != nil {
+		return fmt.Errorf("decode workload: %w", err)
+	}
+	group := func(name string) json.RawMessage {
+		if raw := groups[name]; len(raw) > 0 && string(raw) != "null" {
+			return raw
+		}
+		return json.RawMessage("{}")
+	}
+	v.Kernel, v.Orch, v.Verified = group("kernel"), group("orch"), group("verified")
+	v.Claimed, v.Agent = group("claimed"), group("agent")
+	return nil
+}

@@ -1,0 +1,194 @@
+package view
+
+import (
+	"encoding/binary"
+	"strings"
+)
+
+// Line is one thing that a server said, ready to be shown: a table's head, a
+// row, a notice, an error, or how a statement ended.
+type Line struct {
+	Kind  LineKind `json:"kind"`
+	Cells []Cell   `json:"cells,omitempty"` // Head and Row
+	Text  string   `json:"text,omitempty"`  // all others
+}
+
+// LineKind says what a line is.
+type LineKind string
+
+// The kinds of line.
+const (
+	Head   LineKind = "head"
+	Row    LineKind = "row"
+	Notice LineKind = "notice"
+	Error  LineKind = "error"
+	Tag    LineKind = "tag"  // a statement's end, e.g. "SELECT 2"
+	Stream LineKind = "data" // bytes of a stream, e.g. COPY
+	Gap    LineKind = "gap"  // what follows could not be read
+)
+
+// Cell is one value. Null tells NULL from the empty string.
+type Cell struct {
+	Text string `json:"text"`
+	Null bool   `json:"null,omitempty"`
+}
+
+// Transcript reads a recorded response of the named protocol. What it cannot
+// read becomes one Gap line; it never fails and never invents.
+func Transcript(protocol string, response []byte) []Line {
+	if protocol == "postgres" {
+		return postgresLines(response)
+	}
+	if len(response) == 0 {
+		return nil
+	}
+	return []Line{{Kind: Stream, Text: Printable(string(response))}}
+}
+
+// Words returns the text of a recorded response for a search index.
+func Words(protocol string, response []byte) string {
+	var b strings.Builder
+	for _, line := range Transcript(protocol, response) {
+		for _, cell := range line.Cells {
+			b.WriteString(cell.Text)
+			b.WriteByte(' ')
+		}
+		b.WriteString(line.Text)
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// postgresLines reads backend messages: a type byte, a big-endian length that
+// counts itself, a payload (PostgreSQL manual, "Message Formats").
+func postgresLines(in []byte) []Line {
+	var lines []Line
+	for len(in) > 0 {
+		if len(in) < 5 {
+			return append(lines, gap(in))
+		}
+		kind, length := in[0], binary.BigEndian.Uint32(in[1:5])
+		if length < 4 || uint64(length)+1 > uint64(len(in)) {
+			return append(lines, gap(in))
+		}
+		payload := in[5 : 1+length]
+		in = in[1+length:]
+		if line, ok := postgresLine(kind, payload); ok {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+func postgresLine(kind byte, payload []byte) (Line, bool) {
+	r := reader{in: payload}
+	var line Line
+	switch kind {
+	case 'T':
+		line = Line{Kind: Head, Cells: r.columns()}
+	case 'D':
+		line = Line{Kind: Row, Cells: r.values()}
+	case 'C':
+		line = Line{Kind: Tag, Text: r.text()}
+	case 'E':
+		line = Line{Kind: Error, Text: r.fields()}
+	case 'N':
+		line = Line{Kind: Notice, Text: r.fields()}
+	case 'd':
+		return Line{Kind: Stream, Text: Printable(string(payload))}, true
+	default:
+		return Line{}, false
+	}
+	if r.short {
+		return gap(payload), true
+	}
+	return line, true
+}
+
+func gap(rest []byte) Line {
+	return Line{Kind: Gap, Text: Printable(string(rest))}
+}
+
+// reader takes values off a payload. After the first that does not fit, short
+// is set and all others are zero.
+type reader struct {
+	in    []byte
+	short bool
+}
+
+func (r *reader) take(n int) []byte {
+	if r.short || n < 0 || n > len(r.in) {
+		r.short = true
+		return nil
+	}
+	out := r.in[:n]
+	r.in = r.in[n:]
+	return out
+}
+
+func (r *reader) int16() int {
+	if b := r.take(2); b != nil {
+		return int(binary.BigEndian.Uint16(b))
+	}
+	return 0
+}
+
+func (r *reader) text() string {
+	for i, c := range r.in {
+		if c == 0 {
+			out := Printable(string(r.in[:i]))
+			r.in = r.in[i+1:]
+			return out
+		}
+	}
+	r.short = true
+	return ""
+}
+
+func (r *reader) columns() []Cell {
+	var cells []Cell
+	for n := r.int16(); n > 0 && !r.short; n-- {
+		cells = append(cells, Cell{Text: r.text()})
+		r.take(18) // table, attribute, type, size, modifier, format
+	}
+	return cells
+}
+
+func (r *reader) values() []Cell {
+	var cells []Cell
+	for n := r.int16(); n > 0 && !r.short; n-- {
+		length := int32(0)
+		if b := r.take(4); b != nil {
+			length = int32(binary.BigEndian.Uint32(b))
+		}
+		if length == -1 {
+			cells = append(cells, Cell{Null: true})
+			continue
+		}
+		cells = append(cells, Cell{Text: Printable(string(r.take(int(length))))})
+	}
+	return cells
+}
+
+// fields reads an ErrorResponse or NoticeResponse as psql would print it.
+func (r *reader) fields() string {
+	values := map[byte]string{}
+	for !r.short {
+		key := r.take(1)
+		if key == nil || key[0] == 0 {
+			break
+		}
+		values[key[0]] = r.text()
+	}
+	out := values['S'] + ": " + values['M']
+	if code := values['C']; code != "" && code != "00000" {
+		out += " (" + code + ")"
+	}
+	if detail := values['D']; detail != "" {
+		out += "\nDETAIL: " + detail
+	}
+	if hint := values['H']; hint != "" {
+		out += "\nHINT: " + hint
+	}
+	return out
+}

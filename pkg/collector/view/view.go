@@ -1,0 +1,126 @@
+// Package view is what the collector shows: the JSON of its API, and the
+// folding of records into operations that people read.
+//
+// Everything here is derived. A view proves nothing: it is made from records,
+// and only records, with their notes and proofs, are evidence. The package
+// does no I/O and links no store, so that the command line can share it.
+package view
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Session is one entry of GET /v1/sessions. The five groups of facts are the
+// agent's own JSON of workload.Workload, passed through.
+type Session struct {
+	ID          string          `json:"id"`
+	Resource    string          `json:"resource"`
+	Protocol    string          `json:"protocol"`
+	Destination string          `json:"destination"`
+	Started     time.Time       `json:"started"`
+	Ended       *time.Time      `json:"ended"` // null while it is open
+	Reason      string          `json:"reason,omitempty"`
+	Assurance   string          `json:"assurance"`
+	Kernel      json.RawMessage `json:"kernel"`
+	Orch        json.RawMessage `json:"orch"`
+	Verified    json.RawMessage `json:"verified"`
+	Claimed     json.RawMessage `json:"claimed"`
+	Agent       json.RawMessage `json:"agent"` // the AI agent or pipeline, not the node agent
+	Operations  uint64          `json:"operations"`
+	Denied      uint64          `json:"denied"`
+	Held        uint64          `json:"held"`
+	Masked      uint64          `json:"masked"`
+	ReportedBy  string          `json:"reported_by"` // the node agent that signed its records
+	Epoch       string          `json:"epoch"`
+}
+
+// Record is one audit record with its place in the evidence. Header and Body
+// are the exact bytes that the agent signed.
+type Record struct {
+	Agent  string          `json:"agent"`
+	Epoch  string          `json:"epoch"`
+	No     uint64          `json:"no"`
+	Index  int64           `json:"index"` // of its batch note in the log
+	Header json.RawMessage `json:"header"`
+	Body   json.RawMessage `json:"body,omitempty"`
+}
+
+// Records is one page of a session's records. Next is the cursor of the next
+// page and empty on the last.
+type Records struct {
+	Records []Record `json:"records"`
+	Next    string   `json:"next,omitempty"`
+}
+
+// Hit is one record that a search found.
+type Hit struct {
+	Session   string    `json:"session"`
+	Resource  string    `json:"resource"`
+	Operation uint64    `json:"operation,omitempty"`
+	Type      string    `json:"type"`
+	Time      time.Time `json:"time"`
+	No        uint64    `json:"no"`
+	Index     int64     `json:"index"`
+	Excerpt   string    `json:"excerpt"`
+}
+
+// Chain is what the collector knows of one node agent.
+type Chain struct {
+	Agent       string     `json:"agent"`
+	Key         string     `json:"key"` // the note verifier key; empty when it is no longer enrolled
+	Epoch       string     `json:"epoch,omitempty"`
+	Reason      string     `json:"reason,omitempty"` // why the epoch began
+	NextSeq     uint64     `json:"next_seq"`
+	Records     uint64     `json:"records"`
+	Drops       uint64     `json:"drops"`
+	LastSeen    *time.Time `json:"last_seen"` // when the collector stored its last batch
+	Sealed      bool       `json:"sealed"`    // it stopped in good order
+	TailOpen    bool       `json:"tail_open"` // silent for more than two heartbeats without a seal
+	Findings    uint64     `json:"findings"`
+	Parked      uint64     `json:"parked"`      // batches that wait for one before them
+	Quarantined uint64     `json:"quarantined"` // messages in its name that were not believed
+}
+
+// Finding is something about the evidence that a person must look at.
+type Finding struct {
+	At     time.Time `json:"at"`
+	Agent  string    `json:"agent"`
+	Epoch  string    `json:"epoch,omitempty"`
+	Seq    uint64    `json:"seq"`
+	Code   string    `json:"code"`
+	Detail string    `json:"detail,omitempty"`
+}
+
+// Approval is one entry of GET /v1/approvals. Request is the agent's signed
+// request, verbatim: whoever votes verifies and reads that, not the rest.
+type Approval struct {
+	Number    uint64    `json:"number"`
+	ID        string    `json:"id"`
+	State     string    `json:"state"`
+	Agent     string    `json:"agent"`
+	Session   string    `json:"session"`
+	Operation uint64    `json:"operation"`
+	Resource  string    `json:"resource"`
+	Rule      string    `json:"rule"`
+	Reason    string    `json:"reason,omitempty"`
+	Text      string    `json:"text"` // masked
+	Requested time.Time `json:"requested"`
+	NotAfter  time.Time `json:"not_after"`
+	Request   []byte    `json:"request,omitempty"`
+	Votes     []Vote    `json:"votes,omitempty"`
+}
+
+// Vote is one person's answer. Signed is the vote, verbatim.
+type Vote struct {
+	Approver string    `json:"approver"`
+	Decision string    `json:"decision"`
+	Reason   string    `json:"reason,omitempty"`
+	At       time.Time `json:"at"`
+	Signed   []byte    `json:"signed,omitempty"`
+}
+
+// Problem is the body of every refusal.
+type Problem struct {
+	Error string `json:"error"`
+}
