@@ -1,0 +1,169 @@
+package translog
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/record"
+)
+
+// bundleFormat names the version of the bundle's layout, which
+// docs/audit-format.md describes.
+const bundleFormat = "sluice.bundle/1"
+
+// ScopeKind says what a bundle claims to hold.
+type ScopeKind string
+
+// The scopes.
+const (
+	WholeLog   ScopeKind = "log"     // every leaf from 0 to the checkpoint
+	Range      ScopeKind = "range"   // every leaf from First to the checkpoint
+	OneSession ScopeKind = "session" // the batches with records of one session, other records by their leaf hash only
+)
+
+// Scope is what a bundle claims to hold. Nobody signs it: Verify checks the
+// claim, and prints it.
+type Scope struct {
+	Kind    ScopeKind `json:"kind"`
+	First   int64     `json:"first,omitempty"`   // of a Range
+	Session string    `json:"session,omitempty"` // of OneSession
+}
+
+// manifest is the file bundle.json.
+type manifest struct {
+	Format   string    `json:"format"`
+	Scope    Scope     `json:"scope"`
+	Exported time.Time `json:"exported"`
+}
+
+// StoredBatch is one leaf with its records, as the collector kept them.
+type StoredBatch struct {
+	Index   int64
+	Note    []byte // signed
+	Entries []StoredEntry
+}
+
+// StoredEntry is one record. BodyHash is nil; when the body was destroyed it
+// is the commitment that remains, and the entry's Body and SaltBody are empty.
+type StoredEntry struct {
+	record.Entry
+	BodyHash *record.Hash
+}
+
+func (e *StoredEntry) leaf() record.Hash {
+	if e.BodyHash != nil {
+		return record.Leaf(e.No, record.Commit(e.SaltHeader, e.Header), *e.BodyHash)
+	}
+	return e.Leaf()
+}
+
+// Export is what WriteBundle writes from.
+type Export struct {
+	Scope      Scope
+	Exported   time.Time
+	Checkpoint []byte                         // signed
+	Size       int64                          // of Checkpoint
+	Hashes     HashReader                     // of the log, at least Size leaves of it
+	Batches    iter.Seq2[StoredBatch, error] // those of the scope, by ascending index
+}
+
+// WriteBundle gives the files of a bundle to write, each once, names with
+// slashes and below the bundle's root. In a bundle of one session every record
+// of another session is reduced to its leaf hash.
+func WriteBundle(x Export, write func(name string, data []byte) error) error {
+	head, err := json.Marshal(manifest{Format: bundleFormat, Scope: x.Scope, Exported: x.Exported.UTC()})
+	if err != nil {
+		return fmt.Errorf("write bundle: %w", err)
+	}
+	if err := errors.Join(write("bundle.json", append(head, '\n')), write("checkpoint", x.Checkpoint)); err != nil {
+		return fmt.Errorf("write bundle: %w", err)
+	}
+	for b, err := range x.Batches {
+		if err != nil {
+			return fmt.Errorf("write bundle: %w", err)
+		}
+		if err := x.writeBatch(&b, write); err != nil {
+			return fmt.Errorf("write bundle: leaf %d: %w", b.Index, err)
+		}
+	}
+	return nil
+}
+
+func (x *Export) writeBatch(b *StoredBatch, write func(name string, data []byte) error) error {
+	name := strconv.FormatInt(b.Index, 10)
+	if err := write("notes/"+name, b.Note); err != nil {
+		return err
+	}
+	var records bytes.Buffer
+	for i := range b.Entries {
+		hidden := x.Scope.Kind == OneSession && sessionOf(b.Entries[i].Header) != x.Scope.Session
+		if err := writeLine(&records, &b.Entries[i], hidden); err != nil {
+			return err
+		}
+	}
+	if err := write("records/"+name+".jsonl", records.Bytes()); err != nil {
+		return err
+	}
+	if x.Scope.Kind == WholeLog {
+		return nil // the root follows from the notes
+	}
+	proof, err := ProveInclusion(x.Size, b.Index, x.Hashes)
+	if err != nil {
+		return err
+	}
+	var lines strings.Builder
+	for _, h := range proof {
+		lines.WriteString(h.String() + "\n")
+	}
+	return write("proofs/"+name, []byte(lines.String()))
+}
+
+// line is one record in a bundle, one JSON object on one line. Header and body
+// are strings that hold the exact bytes, which are JSON themselves.
+type line struct {
+	No         uint64       `json:"no"`
+	Leaf       record.Hash  `json:"leaf"`
+	SaltHeader *record.Salt `json:"salt_header,omitempty"`
+	SaltBody   *record.Salt `json:"salt_body,omitempty"`
+	BodyHash   *record.Hash `json:"body_hash,omitempty"`
+	Header     *string      `json:"header,omitempty"`
+	Body       *string      `json:"body,omitempty"`
+}
+
+func writeLine(dst *bytes.Buffer, e *StoredEntry, hidden bool) error {
+	l := line{No: e.No, Leaf: e.leaf()}
+	if !hidden {
+		header := string(e.Header)
+		l.SaltHeader, l.Header = &e.SaltHeader, &header
+		if e.BodyHash != nil {
+			l.BodyHash = e.BodyHash
+		} else {
+			body := string(e.Body)
+			l.SaltBody, l.Body = &e.SaltBody, &body
+		}
+	}
+	return encodeLine(dst, &l)
+}
+
+// encodeLine writes the one form of a line.
+func encodeLine(dst *bytes.Buffer, l *line) error {
+	encoder := json.NewEncoder(dst)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(l)
+}
+
+// sessionOf returns the session that a header names, "" for none or for a
+// header that cannot be read.
+func sessionOf(header []byte) string {
+	h, err := record.DecodeHeader(header)
+	if err != nil {
+		return ""
+	}
+	return h.Session
+}

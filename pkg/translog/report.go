@@ -1,0 +1,105 @@
+package translog
+
+import (
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/record"
+)
+
+// Trust is what a verifier believes beforehand. It never comes from what is
+// verified.
+type Trust struct {
+	Log    string   `json:"log" yaml:"log"`       // verifier key of the log
+	Agents []string `json:"agents" yaml:"agents"` // verifier keys of the agents
+}
+
+// Code names a kind of finding.
+type Code string
+
+// The kinds of finding.
+const (
+	BundleMalformed     Code = "bundle-malformed"     // a file of the bundle is missing, cannot be read or does not belong there
+	CheckpointSignature Code = "checkpoint-signature" // the checkpoint is not signed by the log that we trust
+	LogInclusion        Code = "log-inclusion"        // a note is not in the log at its index, or the notes do not give the log's root
+	LogForked           Code = "log-forked"           // a checkpoint that an agent signed as seen is not part of this log
+	NoteSignature       Code = "note-signature"       // a batch note is not signed by its agent
+	AgentUnknown        Code = "agent-unknown"        // a batch note of an agent that we do not trust
+	Equivocation        Code = "equivocation"         // an agent signed two notes with one number
+	ChainBroken         Code = "chain-broken"         // a note does not name the one before it
+	BatchMissing        Code = "batch-missing"        // numbers are missing in an agent's chain
+	RecordsDropped      Code = "records-dropped"      // an agent states that it lost records
+	TailOpen            Code = "tail-open"            // an agent fell silent without a seal
+	RecordAltered       Code = "record-altered"       // a record is not what the agent signed
+	RecordDeleted       Code = "record-deleted"       // a record that the agent signed is not there
+	RecordAdded         Code = "record-added"         // a record that the agent did not sign
+	Reordered           Code = "reordered"            // records do not stand in the order of their numbers
+	RecordInvalid       Code = "record-invalid"       // a record is what the agent signed, and makes no sense
+	BodyMissing         Code = "body-missing"         // a record's body is withheld
+	SessionIncomplete   Code = "session-incomplete"   // a session's closing count and its records differ
+)
+
+// Finding is one thing that does not hold. What is not known is empty or -1.
+type Finding struct {
+	Code    Code         `json:"code"`
+	Index   int64        `json:"index"`             // of the leaf in the log, -1 for none
+	Agent   string       `json:"agent,omitempty"`   // cluster/agent
+	Epoch   record.Epoch `json:"epoch"`             // "-" for none
+	Seq     uint64       `json:"seq"`               // of the batch
+	Record  int64        `json:"record"`            // number in the epoch, -1 for none
+	Session string       `json:"session,omitempty"` // that the record says it belongs to
+	Detail  string       `json:"detail"`
+}
+
+// String returns one line for a person.
+func (f Finding) String() string {
+	var where []string
+	if f.Agent != "" {
+		where = append(where, "agent "+f.Agent+" epoch "+f.Epoch.String()+fmt.Sprintf(" batch %d", f.Seq))
+	}
+	if f.Record >= 0 {
+		where = append(where, fmt.Sprintf("record %d", f.Record))
+	}
+	if f.Session != "" {
+		where = append(where, "session "+f.Session)
+	}
+	if f.Index >= 0 {
+		where = append(where, fmt.Sprintf("leaf %d", f.Index))
+	}
+	if len(where) == 0 {
+		return fmt.Sprintf("%s: %s", f.Code, f.Detail)
+	}
+	return fmt.Sprintf("%s: %s: %s", f.Code, strings.Join(where, ", "), f.Detail)
+}
+
+// Report is what Verify found.
+type Report struct {
+	Scope    Scope     `json:"scope"`
+	Exported time.Time `json:"exported"` // as the bundle says
+	Origin   string    `json:"origin"`
+	Size     int64     `json:"size"`
+	Root     Hash      `json:"root"`
+	Agents   int       `json:"agents"`
+	Batches  int       `json:"batches"`
+	Records  int       `json:"records"`  // read and found to be what their agent signed
+	Hidden   int       `json:"hidden"`   // of other sessions, present by their leaf hash
+	Sessions int       `json:"sessions"` // with at least one record read
+	Findings []Finding `json:"findings"`
+}
+
+// OK reports whether all holds.
+func (r *Report) OK() bool { return len(r.Findings) == 0 }
+
+// Verify checks a bundle offline. The error says that nothing could be
+// verified: the trust is unusable or this is no bundle. Whatever does not hold
+// is a finding.
+func Verify(bundle fs.FS, trust Trust) (Report, error) {
+	v, err := newVerification(bundle, trust)
+	if err != nil {
+		return Report{}, fmt.Errorf("verify bundle: %w", err)
+	}
+	v.run()
+	return v.report, nil
+}
