@@ -1,0 +1,141 @@
+// Package attribution turns the origin of a connection, as the kernel recorded
+// it, into the workload that opened it.
+//
+// It promises that a fact which cannot be found is absent and that the level
+// of assurance is then lower: it never fails and never guesses. A container is
+// named by the outermost boundary of its cgroup path, which the job cannot
+// leave, and by nothing that the job wrote. The orchestrator's record is
+// believed only when the container's own first process lives in that same
+// cgroup. An answer takes at most half a second.
+//
+// It does not verify tokens (identity does), and it does not follow processes
+// through exec: exe, command line and environment are those of the moment of
+// the look-up.
+package attribution
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/pkg/workload"
+)
+
+// budget bounds one call of Workload. The job waits for that long at most
+// before its first byte.
+const budget = 500 * time.Millisecond
+
+// Origin is who connected, as the eBPF programs recorded it.
+type Origin struct {
+	CgroupID    uint64
+	NetnsCookie uint64
+	PID         uint32 // thread group id in the agent's pid namespace
+	UID         uint32
+	// Started is when the thread group began. With PID it names one process;
+	// zero means unknown, and then nothing is read from /proc.
+	Started time.Time
+}
+
+// Config says where to look.
+type Config struct {
+	CgroupRoot   string // mount point of cgroup v2
+	DockerSocket string // path of the Docker Engine's unix socket; empty: there is none
+}
+
+// Registry answers who is behind an origin. It is safe for concurrent use.
+type Registry struct {
+	cgroupRoot string
+	docker     *docker // nil when there is none
+	log        *zap.Logger
+
+	mu      sync.Mutex
+	reading map[uint64]int // claim reads under way, by cgroup id; guarded by mu
+}
+
+// New returns a registry. It opens nothing: a cgroup root or a socket that is
+// missing shows as a lower level of assurance and one warning per look-up.
+func New(cfg Config, log *zap.Logger) *Registry {
+	r := &Registry{cgroupRoot: cfg.CgroupRoot, log: log, reading: make(map[uint64]int)}
+	if cfg.DockerSocket != "" {
+		r.docker = newDocker(cfg.DockerSocket)
+	}
+	return r
+}
+
+// Workload returns all that can be found out about an origin.
+func (r *Registry) Workload(ctx context.Context, o Origin) workload.Workload {
+	ctx, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+
+	w := workload.Workload{
+		Kernel: workload.KernelFacts{
+			CgroupID:    o.CgroupID,
+			NetnsCookie: o.NetnsCookie,
+			PID:         o.PID,
+			UID:         o.UID,
+			Started:     o.Started,
+		},
+		Verified: map[string]any{},
+	}
+	r.addProcess(ctx, &w, o)
+	r.addContainer(ctx, &w, o.CgroupID)
+	w.Agent = classify(w)
+	return w
+}
+
+// addProcess fills what /proc says, if the process is still the one that
+// connected.
+func (r *Registry) addProcess(ctx context.Context, w *workload.Workload, o Origin) {
+	p, err := openProcess(o.PID, o.Started)
+	if err != nil {
+		r.log.Debug("process facts are missing", zap.Uint32("pid", o.PID), zap.Error(err))
+		return
+	}
+	w.Kernel.Exe = p.exe()
+	claims, err := r.readClaims(ctx, o.CgroupID, p)
+	if err != nil {
+		r.log.Debug("claims are missing", zap.Uint32("pid", o.PID), zap.Error(err))
+		return
+	}
+	w.Claimed = claims
+}
+
+// addContainer fills the cgroup, the boundary it names and the orchestrator's
+// record of it, and sets the level of assurance that these give.
+func (r *Registry) addContainer(ctx context.Context, w *workload.Workload, id uint64) {
+	path, err := cgroupPath(ctx, r.cgroupRoot, id)
+	if err != nil {
+		r.log.Warn("cgroup is not known", zap.Uint64("cgroup_id", id), zap.Error(err))
+		return
+	}
+	w.Kernel.CgroupPath = path
+
+	b := outermost(path)
+	if !b.known() {
+		return
+	}
+	w.Assurance = workload.Kernel
+	w.Kernel.Container = b.container
+	if b.pod != "" {
+		w.Orch = workload.OrchFacts{Source: "cgroup", Pod: b.pod}
+	}
+	if b.nested {
+		w.Orch.Taints = append(w.Orch.Taints, workload.TaintNested)
+	}
+	if b.container == "" || r.docker == nil {
+		return
+	}
+	facts, err := r.docker.inspect(ctx, b.container, b.path)
+	if err != nil {
+		r.log.Warn("container runtime gave no record", zap.String("container", b.container), zap.Error(err))
+		return
+	}
+	facts.Taints = append(facts.Taints, w.Orch.Taints...)
+	if b.pod != "" {
+		facts.Pod = b.pod
+	}
+	w.Orch = facts
+	w.Assurance = workload.Orchestrated
+}

@@ -1,0 +1,194 @@
+package attribution_test
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/hex"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/sluicegate/sluice/pkg/attribution"
+	"github.com/sluicegate/sluice/pkg/workload"
+)
+
+// cgroupRoot finds where cgroup v2 is mounted on this machine.
+func cgroupRoot(t *testing.T) string {
+	t.Helper()
+	mounts, err := os.Open("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mounts.Close()
+	for lines := bufio.NewScanner(mounts); lines.Scan(); {
+		if fields := strings.Fields(lines.Text()); len(fields) > 2 && fields[2] == "cgroup2" {
+			return fields[1]
+		}
+	}
+	t.Fatal("cgroup v2 is not mounted")
+	return ""
+}
+
+// job starts a waiting process in a fresh cgroup and returns its origin.
+func job(t *testing.T, cgroup string, env ...string) attribution.Origin {
+	t.Helper()
+	if err := os.Mkdir(cgroup, 0o755); err != nil {
+		t.Fatalf("make a cgroup (the test needs root): %v", err)
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(cgroup); err != nil && !os.IsNotExist(err) {
+			t.Errorf("remove cgroup: %v", err)
+		}
+	})
+	dir, err := os.Open(cgroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	// cat runs until its input is closed.
+	cmd := exec.Command("cat")
+	cmd.Env = env
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	started := time.Now()
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		_ = cmd.Wait()
+	})
+	return attribution.Origin{CgroupID: inode(t, cgroup), NetnsCookie: 7, PID: uint32(cmd.Process.Pid), UID: 1000, Started: started}
+}
+
+func inode(t *testing.T, path string) uint64 {
+	t.Helper()
+	var stat syscall.Stat_t
+	if err := syscall.Stat(path, &stat); err != nil {
+		t.Fatal(err)
+	}
+	return stat.Ino
+}
+
+func freshID() string {
+	raw := make([]byte, 32)
+	_, _ = rand.Read(raw)
+	return hex.EncodeToString(raw)
+}
+
+func registry(t *testing.T, cfg attribution.Config) *attribution.Registry {
+	return attribution.New(cfg, zaptest.NewLogger(t))
+}
+
+func TestContainerIsNamedByItsCgroup(t *testing.T) {
+	root, id := cgroupRoot(t), freshID()
+	origin := job(t, filepath.Join(root, id), "CI=true", "GITHUB_TOKEN=ghs_secret", "CLAUDECODE=1")
+
+	got := registry(t, attribution.Config{CgroupRoot: root}).Workload(t.Context(), origin)
+
+	cat, err := exec.LookPath("cat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := filepath.EvalSymlinks(cat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := workload.Workload{
+		Assurance: workload.Kernel,
+		Kernel: workload.KernelFacts{
+			CgroupID: origin.CgroupID, CgroupPath: "/" + id, NetnsCookie: 7, PID: origin.PID, UID: 1000,
+			Started: origin.Started, Exe: exe, Container: id,
+		},
+		Verified: map[string]any{},
+		Claimed:  workload.Claims{Command: []string{"cat"}, Env: map[string]string{"CI": "true", "CLAUDECODE": "1"}},
+		Agent:    workload.Agent{Kind: workload.AgentAI, Product: "claude-code", Evidence: []string{"claimed.env CLAUDECODE"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("workload (-want +got):\n%s", diff)
+	}
+}
+
+func TestUnknownCgroupIsUnattributed(t *testing.T) {
+	root := cgroupRoot(t)
+	got := registry(t, attribution.Config{CgroupRoot: root}).Workload(t.Context(), attribution.Origin{CgroupID: 1 << 62, PID: 1, UID: 3})
+	if got.Assurance != workload.Unattributed || got.Kernel.CgroupPath != "" || got.Kernel.UID != 3 {
+		t.Errorf("unknown cgroup gave %+v", got)
+	}
+}
+
+func TestRemovedCgroupNamesNobody(t *testing.T) {
+	root := cgroupRoot(t)
+	first := filepath.Join(root, freshID())
+	if err := os.Mkdir(first, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	id := inode(t, first)
+	if err := os.Remove(first); err != nil {
+		t.Fatal(err)
+	}
+	second := filepath.Join(root, freshID())
+	if err := os.Mkdir(second, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(second) })
+	if inode(t, second) == id {
+		t.Fatalf("the kernel gave cgroup id %d to a second directory", id)
+	}
+	got := registry(t, attribution.Config{CgroupRoot: root}).Workload(t.Context(), attribution.Origin{CgroupID: id})
+	if got.Assurance != workload.Unattributed || got.Kernel.Container != "" {
+		t.Errorf("removed cgroup gave %+v", got)
+	}
+}
+
+func TestReusedPidGivesNoClaims(t *testing.T) {
+	root, id := cgroupRoot(t), freshID()
+	origin := job(t, filepath.Join(root, id), "CI=true")
+	for name, started := range map[string]time.Time{
+		"another process's start": origin.Started.Add(-time.Second),
+		"unknown start":           {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			origin := origin
+			origin.Started = started
+			got := registry(t, attribution.Config{CgroupRoot: root}).Workload(t.Context(), origin)
+			if got.Kernel.Exe != "" || got.Claimed.Command != nil || got.Claimed.Env != nil {
+				t.Errorf("facts of another process: exe %q, claims %+v", got.Kernel.Exe, got.Claimed)
+			}
+			if got.Kernel.Container != id || got.Assurance != workload.Kernel {
+				t.Errorf("container %q at %v, want %q at A1", got.Kernel.Container, got.Assurance, id)
+			}
+		})
+	}
+}
+
+func TestUnitCounts(t *testing.T) {
+	root := cgroupRoot(t)
+	unit := "sluice-test-" + strconv.Itoa(os.Getpid()) + ".service"
+	origin := job(t, filepath.Join(root, unit))
+	got := registry(t, attribution.Config{CgroupRoot: root}).Workload(t.Context(), origin)
+	if got.Assurance != workload.Kernel || got.Kernel.Container != "" || got.Kernel.CgroupPath != "/"+unit {
+		t.Errorf("unit gave %+v", got)
+	}
+}
+
+func TestMissingRuntimeLowersTheLevelOnly(t *testing.T) {
+	root, id := cgroupRoot(t), freshID()
+	origin := job(t, filepath.Join(root, id))
+	socket := filepath.Join(t.TempDir(), "absent.sock")
+	got := registry(t, attribution.Config{CgroupRoot: root, DockerSocket: socket}).Workload(t.Context(), origin)
+	if got.Assurance != workload.Kernel || got.Orch.Source != "" {
+		t.Errorf("level %v from source %q, want A1 from nobody", got.Assurance, got.Orch.Source)
+	}
+}

@@ -1,0 +1,178 @@
+package attribution
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sluicegate/sluice/pkg/workload"
+)
+
+const (
+	maxLabels     = 256
+	maxLabelBytes = 16 << 10 // names and values together
+)
+
+// inspection is what we read of the Engine's answer to
+// GET /containers/{id}/json (Docker Engine API v1.24 to v1.51).
+type inspection struct {
+	ID    string `json:"Id"`
+	Name  string
+	State struct {
+		Pid int
+	}
+	Config struct {
+		Image  string
+		Labels map[string]string
+	}
+	HostConfig struct {
+		Privileged  bool
+		PidMode     string
+		NetworkMode string
+		CapAdd      []string
+		SecurityOpt []string
+	}
+	Mounts []struct {
+		Source string
+		RW     bool
+	}
+}
+
+// facts puts the record into our words, with all text made safe to print.
+func (i inspection) facts() workload.OrchFacts {
+	facts := workload.OrchFacts{
+		Source:    "docker",
+		Container: i.ID,
+		Name:      printable(strings.TrimPrefix(i.Name, "/"), maxValue),
+		Image:     printable(i.Config.Image, maxValue),
+		Taints:    i.taints(),
+	}
+	labels, ok := boundedLabels(i.Config.Labels)
+	if !ok {
+		facts.Taints = append(facts.Taints, workload.TaintLabels)
+		return facts
+	}
+	facts.Labels = labels
+	return facts
+}
+
+// boundedLabels returns all labels or, when they are too many, none: a part of
+// them would let whoever adds labels choose which ones are seen.
+func boundedLabels(labels map[string]string) (map[string]string, bool) {
+	if len(labels) > maxLabels {
+		return nil, false
+	}
+	size := 0
+	bounded := make(map[string]string, len(labels))
+	for name, value := range labels {
+		size += len(name) + len(value)
+		bounded[printable(name, maxValue)] = printable(value, maxLabelBytes)
+	}
+	return bounded, size <= maxLabelBytes
+}
+
+func (i inspection) taints() []string {
+	var taints []string
+	add := func(taint string, holds bool) {
+		if holds {
+			taints = append(taints, taint)
+		}
+	}
+	add(workload.TaintPrivileged, i.HostConfig.Privileged)
+	add(workload.TaintHostPID, i.HostConfig.PidMode == "host" || strings.HasPrefix(i.HostConfig.PidMode, "container:"))
+	add(workload.TaintHostNetwork, i.HostConfig.NetworkMode == "host")
+	add(workload.TaintCapability, slices.ContainsFunc(i.HostConfig.CapAdd, isPowerful))
+	add(workload.TaintUnconfined, slices.ContainsFunc(i.HostConfig.SecurityOpt, isUnconfined))
+	socket, system := false, false
+	for _, mount := range i.Mounts {
+		socket = socket || reachesSocket(mount.Source)
+		system = system || mount.RW && isSystemPath(mount.Source)
+	}
+	add(workload.TaintRuntimeSocket, socket)
+	add(workload.TaintHostPath, system)
+	return taints
+}
+
+// isPowerful names the capabilities that make a process root on the node or
+// let it read other processes (capabilities(7)).
+func isPowerful(capability string) bool {
+	switch strings.TrimPrefix(strings.ToUpper(capability), "CAP_") {
+	case "ALL", "SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "SYS_RAWIO", "DAC_READ_SEARCH", "BPF":
+		return true
+	}
+	return false
+}
+
+func isUnconfined(option string) bool {
+	option = strings.ReplaceAll(option, ":", "=")
+	return option == "seccomp=unconfined" || option == "apparmor=unconfined" || option == "label=disable"
+}
+
+// runtimeSockets are where the container runtimes listen.
+var runtimeSockets = []string{
+	"/run/docker.sock", "/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/podman/podman.sock",
+}
+
+// reachesSocket reports whether a mount of source holds a runtime's socket,
+// itself or in a directory above it. A read-only mount does not keep anybody
+// from connecting.
+func reachesSocket(source string) bool {
+	source = canonical(source)
+	return slices.ContainsFunc(runtimeSockets, func(socket string) bool {
+		return source == socket || source == "/" || strings.HasPrefix(socket, source+"/")
+	})
+}
+
+var (
+	// systemPaths are directories below which every write can change the node.
+	systemPaths = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/root", "/run", "/sbin", "/sys", "/usr", "/var/lib/kubelet"}
+	// statePaths are the runtimes' own; what a volume mounts lies below them.
+	statePaths = []string{"/opt/cni/bin", "/var/lib/containerd", "/var/lib/docker"}
+)
+
+// isSystemPath reports whether writing below source can change the node.
+func isSystemPath(source string) bool {
+	source = canonical(source)
+	holds := func(dir string) bool {
+		return source == "/" || source == dir || strings.HasPrefix(dir, source+"/")
+	}
+	within := func(dir string) bool { return strings.HasPrefix(source, dir+"/") }
+	return slices.ContainsFunc(systemPaths, within) ||
+		slices.ContainsFunc(systemPaths, holds) ||
+		slices.ContainsFunc(statePaths, holds)
+}
+
+// canonical cleans a path and follows the one link that every system has.
+func canonical(source string) string {
+	source = path.Clean("/" + source)
+	if source == "/var/run" || strings.HasPrefix(source, "/var/run/") {
+		return strings.TrimPrefix(source, "/var")
+	}
+	return source
+}
+
+// homeOf returns the boundary of the cgroup v2 that a process is in.
+func homeOf(pid int) (string, error) {
+	file, err := os.Open("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return "", fmt.Errorf("read cgroup of the first process: %w", err)
+	}
+	defer file.Close() //nolint:errcheck // opened for reading only
+	lines := bufio.NewScanner(io.LimitReader(file, 64<<10))
+	for lines.Scan() {
+		// "0::" is the line of cgroup v2 (cgroups(7)).
+		if cgroup, found := strings.CutPrefix(lines.Text(), "0::"); found {
+			return outermost(cgroup).path, nil
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return "", fmt.Errorf("read cgroup of the first process: %w", err)
+	}
+	return "", errors.New("read cgroup of the first process: it has no cgroup v2")
+}
