@@ -1,0 +1,88 @@
+package policy
+
+import (
+	"strings"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/session"
+)
+
+// Effect is what policy says of an operation. The zero value is Deny.
+type Effect int
+
+// The effects, strongest first.
+const (
+	Deny Effect = iota
+	Hold
+	Allow
+)
+
+// String returns the effect as a policy writes it.
+func (e Effect) String() string {
+	switch e {
+	case Hold:
+		return "hold"
+	case Allow:
+		return "allow"
+	default:
+		return "deny"
+	}
+}
+
+// RuleUnparsed is the name in a ruling that denies what nobody could
+// understand where a rule or a mask depends on understanding it.
+const RuleUnparsed = "unparsed"
+
+// Ruling is what policy says of one operation. The zero value denies.
+type Ruling struct {
+	Effect  Effect
+	Rule    string   // the deciding rule's name; empty for the default
+	Reason  string   // for the person at the client; never holds what a job wrote; may be empty
+	Approve *Approve // who can release it; set exactly when Effect is Hold; shared
+}
+
+// Evaluate rules on one operation of a session. Every deny rule is asked
+// before every hold rule, and those before the allow rules; within an effect
+// the first match in the file's order decides. A rule that cannot be
+// evaluated denies in its own name.
+func (p *Policy) Evaluate(s *session.Session, op *operation.Operation) Ruling {
+	r := p.resources[s.Resource]
+	if r == nil {
+		return Ruling{Reason: "the policy does not know this resource"}
+	}
+	if !op.Parsed && (r.needsAnalysis || !r.masks.Empty()) {
+		return Ruling{Rule: RuleUnparsed, Reason: "the operation could not be understood, and a rule or a mask depends on what it does"}
+	}
+	scope := &scope{session: s, op: op}
+	for effect := Deny; effect <= Allow; effect++ {
+		for _, rule := range r.rules[effect] {
+			if effect == Allow && rule.when != nil && rule.when.reads.sql && op.SQL == nil {
+				continue
+			}
+			applies, err := rule.when.holds(scope)
+			if err != nil {
+				return Ruling{Rule: rule.name, Reason: "the rule could not be evaluated: " + explain(err)}
+			}
+			if applies {
+				return Ruling{Effect: effect, Rule: rule.name, Reason: rule.reason, Approve: rule.approve}
+			}
+		}
+	}
+	if p.fallback != Allow {
+		return Ruling{Reason: "no rule allows it"}
+	}
+	return Ruling{Effect: Allow}
+}
+
+// explain says why an evaluation failed without repeating the values that the
+// rule was reading, which a job may have written.
+func explain(err error) string {
+	switch text := err.Error(); {
+	case strings.Contains(text, "no such key"):
+		return "it reads a value that is not there; test for it with has() first"
+	case strings.Contains(text, "cost limit"):
+		return "the operation is too large for it"
+	default:
+		return "it does not fit this operation"
+	}
+}
