@@ -1,0 +1,52 @@
+# The commands that people and CI run. `make` alone lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# libpg_query runs as WebAssembly; with cgo it would be compiled as C.
+export CGO_ENABLED := 0
+# A missing capability or server is a failure, never a skip.
+export REQUIRE_ROOT := 1
+
+# Packages with concurrency worth the race detector, which needs cgo. What
+# imports libpg_query is left out: with cgo that is minutes of C.
+RACE := ./pkg/approval/... ./pkg/attribution/... ./pkg/audit/... ./pkg/bus/... ./pkg/protocol ./pkg/spool/...
+
+.PHONY: help build generate fmt check lint test race fuzz bench demo clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## build the three programs into bin/
+	go build -trimpath -o bin/ ./cmd/...
+
+generate: ## compile the eBPF programs and write the generated docs
+	scripts/install-deps build
+	go generate ./...
+
+fmt: ## format Go and shell sources
+	gofmt -w cmd pkg testenv
+
+check: ## format, vet, lint, layers, generated files; needs no root
+	scripts/check
+
+test: ## all tests, with what they need installed
+	scripts/install-deps build lab test
+	go test -timeout 20m ./...
+	$(MAKE) race
+
+race: ## the concurrent packages under the race detector
+	CGO_ENABLED=1 go test -race -timeout 15m $(RACE)
+
+fuzz: ## every fuzz target for FUZZTIME (default 20s)
+	scripts/fuzz $(or $(FUZZTIME),20s)
+
+bench: ## side-by-side ratios in one run: name, ratio, against
+	scripts/install-deps build lab bench
+	scripts/bench
+
+demo: ## the main job, start to end, on this machine; KEEP=1 leaves it up
+	scripts/demo
+
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const jobImage = "sluice-lab/job"
+
+// hidden are the top-level directories that a job does not share with this
+// machine: the kernel's, the daemons', and root's.
+var hidden = map[string]bool{"proc": true, "sys": true, "dev": true, "run": true, "root": true, "lost+found": true}
+
+func (l *lab) dockerSocket() string { return filepath.Join(l.dir, "docker.sock") }
+
+func (l *lab) docker(args ...string) []string {
+	return append([]string{"docker", "--host", "unix://" + l.dockerSocket()}, args...)
+}
+
+// startDocker starts a Docker daemon whose bridge and firewall rules live in
+// the node's network namespace, and makes the image that jobs run from.
+func (l *lab) startDocker() error {
+	logFile := l.path("docker.log")
+	p, err := spawn(logFile, l.inNetns(l.Node, "dockerd",
+		"--data-root", l.path("docker"),
+		"--exec-root", filepath.Join("/run", l.Node),
+		"--pidfile", filepath.Join("/run", l.Node+".pid"),
+		"--host", "unix://"+l.dockerSocket(),
+		"--bip", l.bridge())...)
+	if err != nil {
+		return err
+	}
+	if err := l.started("docker", p); err != nil {
+		return err
+	}
+	up := func() bool { _, err := command(l.docker("version")...); return err == nil }
+	if err := waitFor(60*time.Second, func() bool { return !p.alive() || up() }); err != nil || !p.alive() {
+		return fmt.Errorf("dockerd does not start: %s", tail(logFile))
+	}
+	return l.importImage()
+}
+
+// importImage makes an image that is nothing but mount points for this
+// machine's own top-level directories.
+func (l *lab) importImage() error {
+	var image bytes.Buffer
+	if err := writeRoot(&image); err != nil {
+		return fmt.Errorf("job image: %w", err)
+	}
+	argv := l.docker("import", "-", jobImage)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdin = &image
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("docker import: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func writeRoot(w io.Writer) error {
+	entries, err := os.ReadDir("/")
+	if err != nil {
+		return err
+	}
+	out := tar.NewWriter(w)
+	for _, entry := range entries {
+		header := &tar.Header{Name: entry.Name(), Typeflag: tar.TypeDir, Mode: 0o755}
+		if entry.Type()&os.ModeSymlink != 0 {
+			target, err := os.Readlink("/" + entry.Name())
+			if err != nil {
+				return err
+			}
+			header.Typeflag, header.Linkname = tar.TypeSymlink, target
+		} else if !entry.IsDir() {
+			continue
+		}
+		if err := out.WriteHeader(header); err != nil {
+			return err
+		}
+	}
+	return out.Close()
+}
+
+// job runs a command as an unmodified CI job: a container with its own network
+// namespace and cgroup, Docker's default capabilities and seccomp profile, and
+// this machine's file system without what hidden names and the lab's state.
+func (l *lab) job(args []string) error {
+	options, cmd, err := afterDashes(args)
+	if err != nil {
+		return err
+	}
+	run := []string{"run", "--rm", "--interactive", "--tmpfs", "/sys/fs/cgroup", "--tmpfs", l.dir}
+	if isTerminal(os.Stdin) && isTerminal(os.Stdout) {
+		run = append(run, "--tty")
+	}
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "CI=true"}
+	for len(options) > 0 {
+		if len(options) < 2 {
+			return fmt.Errorf("%s needs a value", options[0])
+		}
+		switch options[0] {
+		case "--name":
+			run = append(run, "--name", options[1])
+		case "--env":
+			env = append(env, options[1])
+		default:
+			return fmt.Errorf("unknown option %s: --name N or --env K=V", options[0])
+		}
+		options = options[2:]
+	}
+	for _, pair := range env {
+		run = append(run, "--env", pair)
+	}
+	for name, address := range l.servers() {
+		run = append(run, "--add-host", name+":"+address)
+	}
+	mounts, err := sharedDirectories()
+	if err != nil {
+		return err
+	}
+	for _, dir := range mounts {
+		run = append(run, "--volume", dir+":"+dir)
+	}
+	run = append(run, "--workdir", visibleDirectory(l.dir), jobImage)
+	argv := l.docker(append(run, cmd...)...)
+	return attached(nil, "", argv...)
+}
+
+func sharedDirectories() ([]string, error) {
+	entries, err := os.ReadDir("/")
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	for _, entry := range entries {
+		if entry.IsDir() && !hidden[entry.Name()] {
+			dirs = append(dirs, "/"+entry.Name())
+		}
+	}
+	return dirs, nil
+}
+
+// visibleDirectory is the caller's directory, or the root where the job does
+// not see that directory.
+func visibleDirectory(state string) string {
+	dir, err := os.Getwd()
+	if err != nil || dir == state || strings.HasPrefix(dir, state+"/") {
+		return "/"
+	}
+	top, _, _ := strings.Cut(strings.TrimPrefix(dir, "/"), "/")
+	if hidden[top] {
+		return "/"
+	}
+	return dir
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// stopDocker removes what jobs left and ends the daemon with its containers.
+func (l *lab) stopDocker() error {
+	if p := l.Processes["docker"]; p.alive() {
+		if ids, err := command(l.docker("ps", "--all", "--quiet")...); err == nil {
+			for _, id := range strings.Fields(ids) {
+				_, _ = command(l.docker("rm", "--force", id)...)
+			}
+		}
+	}
+	if err := l.Processes["docker"].end(syscall.SIGTERM, 30*time.Second); err != nil {
+		return err
+	}
+	return os.RemoveAll(filepath.Join("/run", l.Node))
+}

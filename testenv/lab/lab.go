@@ -1,0 +1,187 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// lab is the state of one lab, kept in a file between commands.
+type lab struct {
+	dir string // the state directory; everything that outlives a command is below it
+
+	Slot      int                `json:"slot"` // which slice of the documentation addresses is ours
+	Node      string             `json:"node"` // name of the netns of the runner node, and of the link to it
+	Processes map[string]process `json:"processes"`
+	Policy    string             `json:"policy"` // the file given to up; empty for the lab's own
+}
+
+func open(dir string) (*lab, error) {
+	l := &lab{dir: dir, Slot: -1, Processes: map[string]process{}}
+	state, err := os.ReadFile(l.stateFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(state, l); err != nil {
+		return nil, fmt.Errorf("%s: %w", l.stateFile(), err)
+	}
+	return l, nil
+}
+
+func (l *lab) stateFile() string { return filepath.Join(l.dir, "state.json") }
+
+// path names a file of the lab.
+func (l *lab) path(parts ...string) string {
+	return filepath.Join(append([]string{l.dir}, parts...)...)
+}
+
+func (l *lab) save() error {
+	state, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(l.stateFile(), state, 0o600)
+}
+
+// started remembers a process, so that down ends it whatever happens next.
+func (l *lab) started(name string, p process) error {
+	l.Processes[name] = p
+	return l.save()
+}
+
+func (l *lab) isUp() bool { return l.Slot >= 0 && l.Processes["postgres"].alive() }
+
+// up builds the lab step by step. When a step fails, what stands already is
+// taken down again, but for the logs.
+func (l *lab) up(args []string) error {
+	switch {
+	case len(args) == 2 && args[0] == "--policy":
+		l.Policy = args[1]
+	case len(args) != 0:
+		return errors.New("up takes only --policy FILE")
+	}
+	if l.Slot >= 0 {
+		return errors.New("a lab is here already: scripts/lab status, or scripts/lab down")
+	}
+	began := time.Now()
+	if err := os.MkdirAll(l.path("secrets"), 0o700); err != nil {
+		return err
+	}
+	steps := []struct {
+		name string
+		do   func() error
+	}{
+		{"network", l.makeNetwork},
+		{"postgres", l.startPostgres},
+		{"docker", l.startDocker},
+		{"people and keys", l.makePeople},
+		{"collector", l.startCollector},
+		{"agent", l.startAgent},
+	}
+	for _, step := range steps {
+		if err := step.do(); err != nil {
+			_ = l.teardown()
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "lab: up in %.1f s\n", time.Since(began).Seconds())
+	return nil
+}
+
+// down stops everything and removes the state, logs included.
+func (l *lab) down() error {
+	if err := l.teardown(); err != nil {
+		return err
+	}
+	programs := l.path("bin")
+	entries, err := os.ReadDir(l.dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if l.path(entry.Name()) == programs {
+			continue // built again only when the source changed
+		}
+		if err := os.RemoveAll(l.path(entry.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// teardown undoes up in the reverse order and goes on past errors, so that
+// one stuck part does not keep the others.
+func (l *lab) teardown() error {
+	var errs []error
+	errs = append(errs, l.Processes["agent"].end(syscall.SIGTERM, 15*time.Second))
+	errs = append(errs, l.unloadAgent())
+	errs = append(errs, l.stopDocker())
+	errs = append(errs, l.Processes["collector"].end(syscall.SIGTERM, 15*time.Second))
+	errs = append(errs, l.Processes["issuer"].end(syscall.SIGTERM, 5*time.Second))
+	errs = append(errs, l.Processes["postgres"].end(syscall.SIGINT, 30*time.Second))
+	errs = append(errs, l.removeNetwork())
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	err := os.Remove(l.stateFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// status prints what runs; with --json also the addresses that people use.
+func (l *lab) status(args []string) error {
+	running := map[string]bool{}
+	for name, p := range l.Processes {
+		running[name] = p.alive()
+	}
+	out := map[string]any{"up": l.isUp(), "running": running}
+	if l.isUp() {
+		out["console"] = l.consoleURL()
+		out["servers"] = l.servers()
+		out["policy"] = l.path("agent", "policy.yaml")
+	}
+	if len(args) == 1 && args[0] == "--json" {
+		return json.NewEncoder(os.Stdout).Encode(out)
+	}
+	if !l.isUp() {
+		fmt.Println("the lab is down")
+		return nil
+	}
+	for _, name := range []string{"postgres", "docker", "issuer", "collector", "agent"} {
+		word := "stopped"
+		if running[name] {
+			word = fmt.Sprintf("running, pid %d", l.Processes[name].PID)
+		}
+		fmt.Printf("%-10s %s\n", name, word)
+	}
+	fmt.Printf("%-10s %s\n", "console", l.consoleURL())
+	return nil
+}
+
+// power stops, starts or kills the agent or the collector.
+func (l *lab) power(verb, name string) error {
+	start, known := map[string]func() error{"agent": l.runAgent, "collector": l.runCollector}[name]
+	if !known {
+		return fmt.Errorf("%q is not agent or collector", name)
+	}
+	switch verb {
+	case "kill":
+		return l.Processes[name].end(syscall.SIGKILL, 10*time.Second)
+	case "stop":
+		return l.Processes[name].end(syscall.SIGTERM, 15*time.Second)
+	}
+	if l.Processes[name].alive() {
+		return fmt.Errorf("the %s runs already", name)
+	}
+	return start()
+}
