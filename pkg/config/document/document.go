@@ -51,13 +51,24 @@ func Parse(name string, data []byte) (*Document, error) {
 		return d, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, syntax(name, err)
 	}
 	if err := decoder.Decode(&next); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: holds more than one YAML document: keep one and remove the --- lines", name)
 	}
 	d.root = file.Content[0]
 	return d, nil
+}
+
+// syntax puts the YAML library's "yaml: line N: message" into our form.
+func syntax(name string, err error) error {
+	message := strings.TrimPrefix(err.Error(), "yaml: ")
+	if rest, found := strings.CutPrefix(message, "line "); found {
+		if line, text, found := strings.Cut(rest, ": "); found {
+			return fmt.Errorf("%s:%s: %s", name, line, text)
+		}
+	}
+	return fmt.Errorf("%s: %s", name, message)
 }
 
 // Problem adds a problem with the value at path, written as rules[1].effect.
