@@ -6,6 +6,7 @@ CREATE TABLE chains (
     prev      TEXT NOT NULL, -- the epoch before it, empty for none
     reason    TEXT NOT NULL,
     next_seq  INTEGER NOT NULL,
+    next_no   INTEGER NOT NULL,
     last_hash BLOB NOT NULL, -- of its newest note
     records   INTEGER NOT NULL,
     drops     INTEGER NOT NULL,

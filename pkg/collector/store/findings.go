@@ -59,11 +59,6 @@ const maxQuarantined = 1000
 // came in on, which the bus attests. The same message twice is kept once.
 // kept is false when the agent's share is full.
 func (s *Store) Quarantine(ctx context.Context, agent, reason string, note, payload []byte) (kept bool, err error) {
-	digest := sha256.New()
-	_, _ = fmt.Fprintf(digest, "%d %d\n", len(agent), len(note))
-	for _, part := range [][]byte{[]byte(agent), note, payload} {
-		_, _ = digest.Write(part)
-	}
 	err = s.change(ctx, func(tx *sql.Tx) error {
 		var n int
 		if err := tx.QueryRow("SELECT count(*) FROM quarantine WHERE agent = ?", agent).Scan(&n); err != nil {
@@ -73,14 +68,26 @@ func (s *Store) Quarantine(ctx context.Context, agent, reason string, note, payl
 			return nil
 		}
 		kept = true
-		_, err := tx.Exec(`INSERT INTO quarantine (digest, at, agent, reason, note, payload) VALUES (?, ?, ?, ?, ?, ?)
-			ON CONFLICT DO NOTHING`, digest.Sum(nil), stamp(time.Now()), agent, reason, notNull(note), notNull(payload))
-		return err
+		return quarantine(tx, agent, reason, note, payload)
 	})
 	if err != nil {
 		return false, fmt.Errorf("quarantine: %w", err)
 	}
 	return kept, nil
+}
+
+func quarantine(tx *sql.Tx, agent, reason string, note, payload []byte) error {
+	digest := sha256.New()
+	_, _ = fmt.Fprintf(digest, "%d %d\n", len(agent), len(note)) // a hash never fails to write
+	for _, part := range [][]byte{[]byte(agent), note, payload} {
+		_, _ = digest.Write(part)
+	}
+	_, err := tx.Exec(`INSERT INTO quarantine (digest, at, agent, reason, note, payload) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO NOTHING`, digest.Sum(nil), stamp(time.Now()), agent, reason, notNull(note), notNull(payload))
+	if err != nil {
+		return fmt.Errorf("write quarantine: %w", err)
+	}
+	return nil
 }
 
 // notNull gives an empty blob for nil, which SQL would take for NULL.

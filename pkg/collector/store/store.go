@@ -25,6 +25,9 @@ import (
 
 	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
+
+	"github.com/sluicegate/sluice/pkg/record"
+	"github.com/sluicegate/sluice/pkg/translog"
 )
 
 // ErrNotFound reports that there is no such session, approval or batch.
@@ -47,11 +50,19 @@ type Store struct {
 	read  *sql.DB
 	lock  *os.File
 	words chan struct{} // has a token when there may be something to index
+
+	signer   *translog.Signer // of checkpoints
+	unpacker *record.Unpacker
 }
 
-// Open opens the database in dir, making it if there is none. logKey is the
-// log's verifier key; a database of another log gives ErrOtherLog.
-func Open(ctx context.Context, dir, logKey string) (*Store, error) {
+// Open opens the database in dir, making it if there is none. signer signs the
+// log's checkpoints, and logKey is its verifier key. A database of another log
+// gives ErrOtherLog; one whose log is not what its checkpoint says is refused.
+func Open(ctx context.Context, dir, logKey string, signer *translog.Signer) (*Store, error) {
+	unpacker, err := record.NewUnpacker()
+	if err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make %s: %w", dir, err)
 	}
@@ -60,10 +71,11 @@ func Open(ctx context.Context, dir, logKey string) (*Store, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, "collector.db")
-	s := &Store{lock: lock, words: make(chan struct{}, 1)}
+	s := &Store{lock: lock, words: make(chan struct{}, 1), signer: signer, unpacker: unpacker}
 	if err := s.connect(ctx, path, logKey); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
 	}
+	s.wake()
 	return s, nil
 }
 
@@ -109,26 +121,28 @@ func (s *Store) migrate(ctx context.Context, logKey string) error {
 		}
 		switch version {
 		case 0:
-			return create(tx, logKey)
+			return s.create(ctx, tx, logKey)
 		case schemaVersion:
-			return checkLog(tx, logKey)
+			return s.checkLog(ctx, tx, logKey)
 		}
 		return fmt.Errorf("schema version %d, this program knows %d", version, schemaVersion)
 	})
 }
 
-func create(tx *sql.Tx, logKey string) error {
+func (s *Store) create(ctx context.Context, tx *sql.Tx, logKey string) error {
 	if _, err := tx.Exec(evidenceSchema + derivedSchema); err != nil {
 		return fmt.Errorf("create tables: %w", err)
 	}
 	if err := setMeta(tx, "log", logKey); err != nil {
 		return err
 	}
-	_, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
-	return err
+	if _, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)); err != nil {
+		return err
+	}
+	return s.sign(ctx, tx, 0)
 }
 
-func checkLog(tx *sql.Tx, logKey string) error {
+func (s *Store) checkLog(ctx context.Context, tx *sql.Tx, logKey string) error {
 	var kept string
 	if err := tx.QueryRow("SELECT value FROM meta WHERE key = 'log'").Scan(&kept); err != nil {
 		return fmt.Errorf("read log key: %w", err)
@@ -136,7 +150,11 @@ func checkLog(tx *sql.Tx, logKey string) error {
 	if kept != logKey {
 		return fmt.Errorf("%w: %s, not %s", ErrOtherLog, kept, logKey)
 	}
-	return nil
+	key, err := translog.NewVerifier(logKey)
+	if err != nil {
+		return err
+	}
+	return s.checkHead(ctx, tx, key)
 }
 
 func setMeta(tx *sql.Tx, key string, value any) error {
@@ -167,6 +185,7 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Close releases the database.
 func (s *Store) Close() error {
+	s.unpacker.Close()
 	var errs []error
 	for _, db := range []*sql.DB{s.read, s.write} {
 		if db != nil {

@@ -1,7 +1,6 @@
 package view
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -138,18 +137,12 @@ func (op *Operation) approval(h *record.Header) {
 
 // Decode reads the bytes of a record. An absent body gives a zero Body.
 func Decode(r *Record) (record.Header, record.Body, error) {
-	var header record.Header
-	var body record.Body
-	if err := json.Unmarshal(r.Header, &header); err != nil {
-		return header, body, fmt.Errorf("decode header: %w", err)
+	header, err := record.DecodeHeader(r.Header)
+	if err != nil {
+		return header, record.Body{}, err
 	}
-	if len(r.Body) == 0 {
-		return header, body, nil
-	}
-	if err := json.Unmarshal(r.Body, &body); err != nil {
-		return header, body, fmt.Errorf("decode body: %w", err)
-	}
-	return header, body, nil
+	body, err := record.DecodeBody(r.Body)
+	return header, body, err
 }
 
 // Data returns the request or chunk of a body, however it was encoded.

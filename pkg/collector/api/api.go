@@ -1,0 +1,225 @@
+// Package api is the collector's REST interface: JSON under /v1, on one port,
+// the same for the command line and for pages.
+//
+// Every request but /v1/healthz carries a bearer token, and every refusal is
+// JSON with one field, error. The package reads the store and hands votes on;
+// it cannot make a vote, and it never writes statement text or tokens to the
+// program's log.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/pkg/collector/store"
+	"github.com/sluicegate/sluice/pkg/collector/view"
+)
+
+// Role is what a caller may do.
+type Role string
+
+// The roles. They do not contain one another: an admin who is to read
+// statements is made a responder, too.
+const (
+	Viewer    Role = "viewer"    // sees sessions, agents and findings; no statement text
+	Responder Role = "responder" // and records, searches, exports
+	Approver  Role = "approver"  // sees approvals and votes
+	Admin     Role = "admin"     // sees all that the others see; votes only as an approver
+)
+
+// Valid reports whether the role is one of the four.
+func (r Role) Valid() bool {
+	return r == Viewer || r == Responder || r == Approver || r == Admin
+}
+
+// Caller is whoever sent a request.
+type Caller struct {
+	Name            string // for the program's log and for people
+	Issuer, Subject string // of the person; empty for the bootstrap token
+	Roles           []Role
+}
+
+func (c *Caller) has(any []Role) bool {
+	for _, have := range c.Roles {
+		for _, want := range any {
+			if have == want {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ErrUnknownCaller is what Identify returns, wrapped or not, for a token that
+// it does not accept.
+var ErrUnknownCaller = errors.New("the token is not accepted")
+
+// Refusal is an error that the caller may read.
+type Refusal struct {
+	Status int // HTTP
+	Reason string
+}
+
+func (r *Refusal) Error() string { return r.Reason }
+
+// Config is what the API serves. All fields are required.
+type Config struct {
+	Store *store.Store
+	// Identify names the caller behind a bearer token.
+	Identify func(ctx context.Context, token string) (Caller, error)
+	// Vote checks a signed vote, keeps it and tells the agent. A vote that is
+	// not valid is a *Refusal.
+	Vote func(ctx context.Context, by Caller, number uint64, signed []byte) (view.Approval, error)
+	// Agents lists the enrolled agents and those that have sent records.
+	Agents func(ctx context.Context) ([]view.Chain, error)
+	// Export writes a bundle as a tar stream.
+	Export func(ctx context.Context, to io.Writer, what Selection) error
+	Log    *zap.Logger
+}
+
+// server is Config with methods.
+type server struct{ Config }
+
+// endpoint answers one request. The result is written as JSON.
+type endpoint func(r *http.Request, by Caller) (any, error)
+
+// New returns the API.
+func New(cfg Config) http.Handler {
+	s := &server{cfg}
+	mux := http.NewServeMux()
+	seen := []Role{Viewer, Responder, Approver, Admin}
+	read := []Role{Responder, Admin}
+	held := []Role{Approver, Responder, Admin}
+	mux.HandleFunc("GET /v1/healthz", s.health)
+	for pattern, route := range map[string]struct {
+		roles []Role
+		do    endpoint
+	}{
+		"GET /v1/sessions":              {seen, s.sessions},
+		"GET /v1/sessions/{id}":         {seen, s.session},
+		"GET /v1/sessions/{id}/records": {read, s.records},
+		"GET /v1/search":                {read, s.search},
+		"GET /v1/agents":                {seen, s.agents},
+		"GET /v1/findings":              {seen, s.findings},
+		"GET /v1/checkpoint":            {seen, s.checkpoint},
+		"GET /v1/approvals":             {held, s.approvals},
+		"GET /v1/approvals/{number}":    {held, s.approval},
+		"POST /v1/approvals/{number}/votes": {
+			[]Role{Approver}, s.vote,
+		},
+	} {
+		mux.HandleFunc(pattern, s.serve(route.roles, route.do))
+	}
+	mux.HandleFunc("GET /v1/export", s.allow(read, s.export))
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		s.refuse(w, &Refusal{http.StatusNotFound, "no such resource"})
+	})
+	return headers(mux)
+}
+
+// requestTime bounds the work for one request, exports excepted.
+const requestTime = 30 * time.Second
+
+func (s *server) serve(roles []Role, do endpoint) http.HandlerFunc {
+	return s.allow(roles, func(w http.ResponseWriter, r *http.Request, by Caller) {
+		ctx, cancel := context.WithTimeout(r.Context(), requestTime)
+		defer cancel()
+		answer, err := do(r.WithContext(ctx), by)
+		if err != nil {
+			s.refuse(w, err)
+			return
+		}
+		s.write(w, http.StatusOK, answer)
+	})
+}
+
+// allow runs do for callers that have one of the roles.
+func (s *server) allow(roles []Role, do func(http.ResponseWriter, *http.Request, Caller)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok || token == "" {
+			s.refuse(w, &Refusal{http.StatusUnauthorized, "a bearer token is required"})
+			return
+		}
+		by, err := s.Identify(r.Context(), token)
+		if err != nil {
+			s.refuse(w, err)
+			return
+		}
+		if !by.has(roles) {
+			s.refuse(w, &Refusal{http.StatusForbidden, by.Name + " has none of the roles " + list(roles)})
+			return
+		}
+		do(w, r, by)
+	}
+}
+
+func list(roles []Role) string {
+	names := make([]string, len(roles))
+	for i, r := range roles {
+		names[i] = string(r)
+	}
+	return strings.Join(names, ", ")
+}
+
+// refuse answers with what the caller may know of err. Anything else is logged
+// and called an internal error.
+func (s *server) refuse(w http.ResponseWriter, err error) {
+	var refusal *Refusal
+	status, reason := http.StatusInternalServerError, "internal error"
+	switch {
+	case errors.As(err, &refusal):
+		status, reason = refusal.Status, refusal.Reason
+	case errors.Is(err, ErrUnknownCaller):
+		status, reason = http.StatusUnauthorized, ErrUnknownCaller.Error()
+	case errors.Is(err, store.ErrNotFound):
+		status, reason = http.StatusNotFound, err.Error()
+	case errors.Is(err, store.ErrSettled), errors.Is(err, store.ErrVoted):
+		status, reason = http.StatusConflict, err.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		status, reason = http.StatusServiceUnavailable, "this took too long"
+	default:
+		s.Log.Error("Request failed", zap.Error(err))
+	}
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	s.write(w, status, view.Problem{Error: reason})
+}
+
+func (s *server) write(w http.ResponseWriter, status int, answer any) {
+	raw, err := json.Marshal(answer)
+	if err != nil {
+		s.Log.Error("Answer could not be encoded", zap.Error(err))
+		status, raw = http.StatusInternalServerError, []byte(`{"error":"internal error"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if _, err := w.Write(append(raw, '\n')); err != nil {
+		s.Log.Debug("Caller went away", zap.Error(err))
+	}
+}
+
+func headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *server) health(w http.ResponseWriter, r *http.Request) {
+	if err := s.Store.Ping(r.Context()); err != nil {
+		s.Log.Error("Store does not answer", zap.Error(err))
+		s.write(w, http.StatusServiceUnavailable, view.Problem{Error: "the store does not answer"})
+		return
+	}
+	s.write(w, http.StatusOK, map[string]string{"status": "ok"})
+}

@@ -1,0 +1,52 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+)
+
+// maxVote bounds a signed vote, in bytes.
+const maxVote = 64 << 10
+
+func (s *server) approvals(r *http.Request, _ Caller) (any, error) {
+	q := query{values: r.URL.Query()}
+	state, n := q.text("state"), q.limit()
+	if err := q.done(); err != nil {
+		return nil, err
+	}
+	return s.Store.Approvals(r.Context(), state, n)
+}
+
+func (s *server) approval(r *http.Request, _ Caller) (any, error) {
+	number, err := approvalNumber(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.Store.Approval(r.Context(), number)
+}
+
+func (s *server) vote(r *http.Request, by Caller) (any, error) {
+	number, err := approvalNumber(r)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxVote))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return nil, &Refusal{http.StatusRequestEntityTooLarge, "the vote is too large"}
+	}
+	if err != nil {
+		return nil, bad("the vote could not be read")
+	}
+	return s.Vote(r.Context(), by, number, signed)
+}
+
+func approvalNumber(r *http.Request) (uint64, error) {
+	number, err := strconv.ParseUint(r.PathValue("number"), 10, 63)
+	if err != nil || number == 0 {
+		return 0, bad("an approval has a number")
+	}
+	return number, nil
+}

@@ -1,0 +1,215 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/collector/view"
+)
+
+// ErrSettled reports a change to an approval that is no longer pending.
+var ErrSettled = errors.New("the approval is no longer pending")
+
+// ErrVoted reports a second vote of the same approver.
+var ErrVoted = errors.New("this approver has already voted")
+
+// ErrTooMany reports an agent with too many pending approvals.
+var ErrTooMany = errors.New("too many pending approvals of this agent")
+
+// pending is the state from which all others are reached, once.
+const pending = "pending"
+
+// maxPending bounds the pending approvals of one agent: a hostile node must
+// not bury the approvers.
+const maxPending = 1000
+
+// AddApproval keeps a verified request and gives it a number. The same id
+// again gives the same number; added says whether it is new. Another agent's
+// id, or another request under the same id, is an error.
+func (s *Store) AddApproval(ctx context.Context, a view.Approval) (number uint64, added bool, err error) {
+	err = s.change(ctx, func(tx *sql.Tx) error {
+		number, added, err = addApproval(tx, a)
+		return err
+	})
+	if err != nil {
+		return 0, false, fmt.Errorf("add approval: %w", err)
+	}
+	return number, added, nil
+}
+
+func addApproval(tx *sql.Tx, a view.Approval) (number uint64, added bool, err error) {
+	var agent string
+	var request []byte
+	err = tx.QueryRow("SELECT number, agent, request FROM approvals WHERE id = ?", a.ID).Scan(&number, &agent, &request)
+	if err == nil {
+		if agent != a.Agent || string(request) != string(a.Request) {
+			return 0, false, errors.New("another request has this id")
+		}
+		return number, false, nil
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return 0, false, err
+	}
+	var waiting int
+	if err := tx.QueryRow("SELECT count(*) FROM approvals WHERE state = ? AND agent = ? AND not_after > ?",
+		pending, a.Agent, stamp(time.Now())).Scan(&waiting); err != nil {
+		return 0, false, err
+	}
+	if waiting >= maxPending {
+		return 0, false, ErrTooMany
+	}
+	err = tx.QueryRow(`INSERT INTO approvals
+		(id, agent, session, operation, resource, rule, reason, text, state, requested, not_after, request)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number`,
+		a.ID, a.Agent, a.Session, int64(a.Operation), a.Resource, a.Rule, a.Reason, a.Text, pending,
+		stamp(a.Requested), stamp(a.NotAfter), a.Request).Scan(&number)
+	return number, true, err
+}
+
+const approvalColumns = `number, id, state, agent, session, operation, resource, rule, reason, text, requested, not_after, request`
+
+// Approvals returns approvals, newest first; state "" selects all. A pending
+// one past its deadline is shown as expired: its agent has let go of it.
+func (s *Store) Approvals(ctx context.Context, state string, n int) ([]view.Approval, error) {
+	now := stamp(time.Now())
+	rows, err := s.read.QueryContext(ctx, `SELECT `+approvalColumns+` FROM approvals
+		WHERE ?1 = '' OR ?1 = CASE WHEN state = 'pending' AND not_after <= ?2 THEN 'expired' ELSE state END
+		ORDER BY number DESC LIMIT ?3`, state, now, limit(n))
+	if err != nil {
+		return nil, fmt.Errorf("list approvals: %w", err)
+	}
+	return collect(rows, scanApproval)
+}
+
+// Approval returns one approval with its votes.
+func (s *Store) Approval(ctx context.Context, number uint64) (view.Approval, error) {
+	return s.approval(ctx, "number = ?", int64(number))
+}
+
+// ApprovalByID returns one approval by the agent's id.
+func (s *Store) ApprovalByID(ctx context.Context, id string) (view.Approval, error) {
+	return s.approval(ctx, "id = ?", id)
+}
+
+func (s *Store) approval(ctx context.Context, where string, arg any) (view.Approval, error) {
+	row := s.read.QueryRowContext(ctx, "SELECT "+approvalColumns+" FROM approvals WHERE "+where, arg)
+	a, err := scanApproval(row)
+	if errors.Is(err, sql.ErrNoRows) {
+		return a, fmt.Errorf("approval %w", ErrNotFound)
+	}
+	if err != nil {
+		return a, fmt.Errorf("read approval: %w", err)
+	}
+	a.Votes, err = s.votes(ctx, a.Number)
+	return a, err
+}
+
+// OpenApprovals returns the pending approvals of one agent with their votes,
+// for when it asks where it stands.
+func (s *Store) OpenApprovals(ctx context.Context, agent string) ([]view.Approval, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT `+approvalColumns+` FROM approvals
+		WHERE agent = ? AND not_after > ? AND state IN ('pending', 'approved', 'denied') ORDER BY number`, agent, stamp(time.Now()))
+	if err != nil {
+		return nil, fmt.Errorf("list open approvals: %w", err)
+	}
+	open, err := collect(rows, scanApproval)
+	if err != nil {
+		return nil, err
+	}
+	for i := range open {
+		if open[i].Votes, err = s.votes(ctx, open[i].Number); err != nil {
+			return nil, err
+		}
+	}
+	return open, nil
+}
+
+func scanApproval(row scanner) (a view.Approval, err error) {
+	var requested, notAfter int64
+	err = row.Scan(&a.Number, &a.ID, &a.State, &a.Agent, &a.Session, &a.Operation, &a.Resource, &a.Rule,
+		&a.Reason, &a.Text, &requested, &notAfter, &a.Request)
+	a.Requested, a.NotAfter = moment(requested), moment(notAfter)
+	if a.State == pending && !time.Now().Before(a.NotAfter) {
+		a.State = "expired"
+	}
+	return a, err
+}
+
+func (s *Store) votes(ctx context.Context, number uint64) ([]view.Vote, error) {
+	rows, err := s.read.QueryContext(ctx,
+		"SELECT approver, decision, reason, at, signed FROM votes WHERE number = ? ORDER BY at", int64(number))
+	if err != nil {
+		return nil, fmt.Errorf("list votes: %w", err)
+	}
+	return collect(rows, func(row scanner) (v view.Vote, err error) {
+		var at int64
+		err = row.Scan(&v.Approver, &v.Decision, &v.Reason, &at, &v.Signed)
+		v.At = moment(at)
+		return v, err
+	})
+}
+
+// AddVote keeps a checked vote and moves the approval to state, which is
+// pending while votes are missing. It does nothing but report ErrSettled when
+// somebody else settled it first, and ErrVoted for a second vote.
+func (s *Store) AddVote(ctx context.Context, number uint64, v view.Vote, next func(votes []view.Vote) string) (state string, err error) {
+	err = s.change(ctx, func(tx *sql.Tx) error {
+		votes, err := openVotes(tx, number)
+		if err != nil {
+			return err
+		}
+		for _, earlier := range votes {
+			if earlier.Approver == v.Approver {
+				return ErrVoted
+			}
+		}
+		if _, err := tx.Exec("INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?)",
+			int64(number), v.Approver, v.Decision, v.Reason, stamp(v.At), v.Signed); err != nil {
+			return err
+		}
+		state = next(append(votes, v))
+		_, err = tx.Exec("UPDATE approvals SET state = ? WHERE number = ? AND state = ?", state, int64(number), pending)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("add vote: %w", err)
+	}
+	return state, nil
+}
+
+// openVotes returns the votes on an approval that is still pending.
+func openVotes(tx *sql.Tx, number uint64) ([]view.Vote, error) {
+	var state string
+	var notAfter int64
+	err := tx.QueryRow("SELECT state, not_after FROM approvals WHERE number = ?", int64(number)).Scan(&state, &notAfter)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("approval %w", ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if state != pending || stamp(time.Now()) >= notAfter {
+		return nil, ErrSettled
+	}
+	rows, err := tx.Query("SELECT approver, decision, signed FROM votes WHERE number = ?", int64(number))
+	if err != nil {
+		return nil, err
+	}
+	return collect(rows, func(row scanner) (v view.Vote, err error) {
+		err = row.Scan(&v.Approver, &v.Decision, &v.Signed)
+		return v, err
+	})
+}
+
+// settle follows what an agent recorded about its own approval: the agent
+// decides, the table follows.
+func settle(tx *sql.Tx, agent, id, state string) error {
+	_, err := tx.Exec("UPDATE approvals SET state = ? WHERE id = ? AND agent = ?", state, id, agent)
+	if err != nil {
+		return fmt.Errorf("settle approval: %w", err)
+	}
+	return nil
+}

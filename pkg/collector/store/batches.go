@@ -1,0 +1,88 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"database/sql"
+
+	"github.com/sluicegate/sluice/pkg/record"
+)
+
+// stored is a batch as it was read back.
+type stored struct {
+	index        int64
+	agent, epoch string
+	seq          uint64
+	note         []byte
+	entries      []record.Entry
+}
+
+func (b *stored) entry(no uint64) *record.Entry {
+	for i := range b.entries {
+		if b.entries[i].No == no {
+			return &b.entries[i]
+		}
+	}
+	return nil
+}
+
+// decode reads an entry's bytes. An empty body is a zero Body.
+func decode(e *record.Entry) (header record.Header, body record.Body, err error) {
+	if header, err = record.DecodeHeader(e.Header); err != nil {
+		return header, body, err
+	}
+	if header.No != e.No {
+		return header, body, errors.New("the header has another number than the entry")
+	}
+	if len(e.Body) > 0 {
+		body, err = record.DecodeBody(e.Body)
+	}
+	return header, body, err
+}
+
+const storedColumns = "log_index, agent, epoch, seq, note, payload"
+
+func (s *Store) scanStored(row scanner) (*stored, error) {
+	b := &stored{}
+	var payload []byte
+	if err := row.Scan(&b.index, &b.agent, &b.epoch, &b.seq, &b.note, &payload); err != nil {
+		return nil, err
+	}
+	var err error
+	if b.entries, err = s.unpacker.Unpack(payload); err != nil {
+		return nil, fmt.Errorf("batch %d: %w", b.index, err)
+	}
+	return b, nil
+}
+
+// batch reads the batch at a log index.
+func (s *Store) batch(ctx context.Context, index int64) (*stored, error) {
+	b, err := s.scanStored(s.read.QueryRowContext(ctx, "SELECT "+storedColumns+" FROM batches WHERE log_index = ?", index))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("batch %w", ErrNotFound)
+	}
+	return b, err
+}
+
+// batches reads at most n batches from a log index on.
+func (s *Store) batches(ctx context.Context, from int64, n int) ([]*stored, error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT "+storedColumns+" FROM batches WHERE log_index >= ? ORDER BY log_index LIMIT ?", from, n)
+	if err != nil {
+		return nil, fmt.Errorf("read batches: %w", err)
+	}
+	return collect(rows, s.scanStored)
+}
+
+// Size returns the number of leaves in the log.
+func (s *Store) Size(ctx context.Context) (int64, error) {
+	return logSize(ctx, s.read)
+}
+
+func logSize(ctx context.Context, db querier) (size int64, err error) {
+	if err = db.QueryRowContext(ctx, "SELECT coalesce(max(log_index) + 1, 0) FROM batches").Scan(&size); err != nil {
+		return 0, fmt.Errorf("read log size: %w", err)
+	}
+	return size, nil
+}

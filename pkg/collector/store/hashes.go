@@ -1,0 +1,106 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/sluicegate/sluice/pkg/translog"
+)
+
+// nodes reads and writes the tree's nodes through one transaction or
+// database.
+type nodes struct {
+	ctx context.Context //nolint:containedctx // translog.HashReader has no context; nodes lives for one call
+	db  interface {
+		querier
+		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	}
+}
+
+// ReadHashes implements translog.HashReader.
+func (n nodes) ReadHashes(indexes []int64) ([]translog.Hash, error) {
+	hashes := make([]translog.Hash, len(indexes))
+	for i, index := range indexes {
+		var raw []byte
+		err := n.db.QueryRowContext(n.ctx, "SELECT hash FROM hashes WHERE position = ?", index).Scan(&raw)
+		if err != nil {
+			return nil, fmt.Errorf("read node %d: %w", index, err)
+		}
+		if copy(hashes[i][:], raw) != len(hashes[i]) || len(raw) != len(hashes[i]) {
+			return nil, fmt.Errorf("read node %d: %d bytes", index, len(raw))
+		}
+	}
+	return hashes, nil
+}
+
+// WriteHashes implements translog.HashStore.
+func (n nodes) WriteHashes(first int64, hashes []translog.Hash) error {
+	for i, h := range hashes {
+		if _, err := n.db.ExecContext(n.ctx, "INSERT INTO hashes VALUES (?, ?)", first+int64(i), h[:]); err != nil {
+			return fmt.Errorf("write node %d: %w", first+int64(i), err)
+		}
+	}
+	return nil
+}
+
+// Hashes reads the log's tree outside of any transaction. It is for one call
+// of translog.
+func (s *Store) Hashes(ctx context.Context) translog.HashReader { return nodes{ctx, s.read} }
+
+// Checkpoint returns the newest signed checkpoint and its size. A log without
+// leaves has one, too.
+func (s *Store) Checkpoint(ctx context.Context) (size int64, note []byte, err error) {
+	err = s.read.QueryRowContext(ctx, "SELECT size, note FROM checkpoint").Scan(&size, &note)
+	if err != nil {
+		return 0, nil, fmt.Errorf("read checkpoint: %w", err)
+	}
+	return size, note, nil
+}
+
+// sign replaces the checkpoint with one of size leaves.
+func (s *Store) sign(ctx context.Context, tx *sql.Tx, size int64) error {
+	root, err := translog.Root(size, nodes{ctx, tx})
+	if err != nil {
+		return err
+	}
+	note, err := translog.SignCheckpoint(size, root, s.signer)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec("INSERT INTO checkpoint VALUES (1, ?, ?) ON CONFLICT (only) DO UPDATE SET size = excluded.size, note = excluded.note", size, note)
+	if err != nil {
+		return fmt.Errorf("write checkpoint: %w", err)
+	}
+	return nil
+}
+
+// checkHead reports whether the tree still has the root that the newest
+// checkpoint signed: a log that was cut or altered on disk must not go on.
+func (s *Store) checkHead(ctx context.Context, tx *sql.Tx, key *translog.Verifier) error {
+	var note []byte
+	err := tx.QueryRow("SELECT note FROM checkpoint").Scan(&note)
+	if errors.Is(err, sql.ErrNoRows) {
+		return errors.New("there is no checkpoint")
+	}
+	if err != nil {
+		return err
+	}
+	head, err := translog.OpenCheckpoint(note, key)
+	if err != nil {
+		return err
+	}
+	size, err := logSize(ctx, tx)
+	if err != nil {
+		return err
+	}
+	root, err := translog.Root(head.Size, nodes{ctx, tx})
+	if err != nil {
+		return err
+	}
+	if size != head.Size || root != head.Root {
+		return fmt.Errorf("the log of %d leaves is not the one whose checkpoint of %d leaves it signed", size, head.Size)
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/record"
+)
+
+// IndexWords indexes the words of stored batches until ctx ends. One
+// goroutine runs it; Search waits for it.
+func (s *Store) IndexWords(ctx context.Context) error {
+	for {
+		more, err := s.indexSome(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("index words: %w", err)
+		}
+		if more {
+			continue
+		}
+		select {
+		case <-s.words:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// wordsPerChange bounds the batches whose words are indexed in one
+// transaction: while it runs, nothing can be appended.
+const wordsPerChange = 8
+
+// indexSome indexes the next few batches and reports whether there may be
+// more.
+func (s *Store) indexSome(ctx context.Context) (more bool, err error) {
+	next, err := readIndexed(ctx, s.read)
+	if err != nil {
+		return false, err
+	}
+	batches, err := s.batches(ctx, next, wordsPerChange)
+	if err != nil || len(batches) == 0 {
+		return false, err
+	}
+	err = s.change(ctx, func(tx *sql.Tx) error {
+		w := wording{tx: tx, sessions: map[string]known{}}
+		for _, batch := range batches {
+			if err := w.batch(batch); err != nil {
+				return fmt.Errorf("batch %d: %w", batch.index, err)
+			}
+		}
+		return setMeta(tx, "indexed", batches[len(batches)-1].index+1)
+	})
+	return len(batches) == wordsPerChange, err
+}
+
+// known is what a document needs of its session.
+type known struct {
+	key      int64
+	protocol string
+}
+
+type wording struct {
+	tx       *sql.Tx
+	sessions map[string]known // by agent and id
+}
+
+func (w *wording) batch(b *stored) error {
+	for i := range b.entries {
+		header, body, err := decode(&b.entries[i])
+		if err != nil || header.Session == "" {
+			continue // ingest has already made a finding of what cannot be read
+		}
+		session, err := w.session(b.agent, header.Session)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		text, ok := document(&header, &body, session.protocol)
+		if !ok {
+			continue
+		}
+		if err := w.add(b.index, header.No, session.key, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *wording) session(agent, id string) (known, error) {
+	name := agent + " " + id
+	if k, ok := w.sessions[name]; ok {
+		return k, nil
+	}
+	var k known
+	err := w.tx.QueryRow("SELECT key, protocol FROM sessions WHERE id = ? AND agent = ?", id, agent).Scan(&k.key, &k.protocol)
+	if err == nil {
+		w.sessions[name] = k
+	}
+	return k, err
+}
+
+func (w *wording) add(index int64, no uint64, session int64, text string) error {
+	var id int64
+	err := w.tx.QueryRow("INSERT INTO documents (log_index, no, session) VALUES (?, ?, ?) RETURNING id",
+		index, int64(no), session).Scan(&id)
+	if err != nil {
+		return err
+	}
+	_, err = w.tx.Exec("INSERT INTO words (rowid, words) VALUES (?, ?)", id, text)
+	return err
+}
+
+// document returns what a record has to search, and whether it has anything.
+func document(h *record.Header, body *record.Body, protocol string) (string, bool) {
+	switch {
+	case h.Intent != nil:
+		return intentWords(h.Intent, body), true
+	case h.Chunk != nil && h.Chunk.Stream == "response":
+		text := view.Words(protocol, view.Data(body))
+		return text, strings.TrimSpace(text) != ""
+	case h.Chunk != nil:
+		return view.Printable(string(view.Data(body))), body.Text != "" || body.Bytes != nil
+	case h.Opened != nil:
+		return openedWords(h), true
+	case h.Approval != nil:
+		a := h.Approval
+		return strings.Join([]string{a.State, a.Rule, a.Approver, a.Reason, a.ID}, " "), true
+	}
+	return "", false
+}
+
+func intentWords(in *record.Intent, body *record.Body) string {
+	var b strings.Builder
+	b.Write(view.Data(body))
+	for _, p := range body.Params {
+		if p.Text != nil {
+			b.WriteString(" " + *p.Text)
+		}
+	}
+	for _, s := range in.Statements {
+		b.WriteString(" " + s.Kind + " " + strings.Join(s.Relations, " "))
+	}
+	for _, more := range []string{in.Database, in.Role, in.Effect, in.Rule, in.Decider} {
+		b.WriteString(" " + more)
+	}
+	return b.String()
+}
+
+// openedWords makes every fact about who opened a session searchable, the
+// leaves of its JSON without their keys.
+func openedWords(h *record.Header) string {
+	words := []string{h.Opened.ID, h.Opened.Resource, h.Opened.Protocol, h.Opened.Destination.String()}
+	raw, err := json.Marshal(h.Opened.Workload)
+	if err != nil {
+		return strings.Join(words, " ")
+	}
+	var tree any
+	if err := json.Unmarshal(raw, &tree); err == nil {
+		words = leaves(words, tree)
+	}
+	return strings.Join(words, " ")
+}
+
+func leaves(words []string, node any) []string {
+	switch node := node.(type) {
+	case string:
+		return append(words, node)
+	case []any:
+		for _, child := range node {
+			words = leaves(words, child)
+		}
+	case map[string]any:
+		for _, child := range node {
+			words = leaves(words, child)
+		}
+	}
+	return words
+}
