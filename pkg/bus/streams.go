@@ -1,0 +1,94 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	duplicateWindow = 10 * time.Minute
+	requestBytes    = 16 << 20
+	requestAge      = 24 * time.Hour // longer than any approval may wait
+	purgeEvery      = time.Minute
+	purgeMargin     = time.Hour // how long handled batches are kept, to be read again after a disk was restored
+)
+
+// ensureStreams makes the streams or brings them back to what they must be.
+// Full means refused: an agent keeps what it cannot hand over, and nothing
+// that was accepted is discarded for something new.
+func (c *Collector) ensureStreams(ctx context.Context) error {
+	for _, cfg := range []jetstream.StreamConfig{
+		{Name: batchStream, Subjects: []string{allBatches(c.cfg.Cluster)}, MaxBytes: c.limit(batchStream), DenyDelete: true},
+		{Name: requestStream, Subjects: []string{allRequests(c.cfg.Cluster)}, MaxBytes: c.limit(requestStream), MaxAge: requestAge},
+	} {
+		cfg.Storage = jetstream.FileStorage
+		cfg.Retention = jetstream.LimitsPolicy
+		cfg.Discard = jetstream.DiscardNew
+		cfg.MaxMsgSize = maxMessage
+		cfg.Duplicates = duplicateWindow
+		cfg.Replicas = 1
+		if _, err := c.js.CreateOrUpdateStream(ctx, cfg); err != nil {
+			return fmt.Errorf("set up stream %s: %w", cfg.Name, err)
+		}
+	}
+	return nil
+}
+
+func (c *Collector) limit(stream string) int64 {
+	if stream == requestStream {
+		return requestBytes
+	}
+	return c.cfg.StreamBytes
+}
+
+// purger removes from a stream what has been handled: after purgeMargin, or at
+// once when the stream is half full.
+type purger struct {
+	js       jetstream.JetStream
+	stream   string
+	consumer jetstream.Consumer
+	limit    int64
+
+	last   time.Time
+	floors []floor // oldest first
+}
+
+// floor says that at a time everything up to a sequence was handled.
+type floor struct {
+	at       time.Time
+	sequence uint64
+}
+
+// run does its work once a minute.
+func (p *purger) run(ctx context.Context) error {
+	now := time.Now()
+	if now.Sub(p.last) < purgeEvery {
+		return nil
+	}
+	p.last = now
+	info, err := p.consumer.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("purge %s: %w", p.stream, err)
+	}
+	stream, err := p.js.Stream(ctx, p.stream)
+	if err != nil {
+		return fmt.Errorf("purge %s: %w", p.stream, err)
+	}
+	p.floors = append(p.floors, floor{at: now, sequence: info.AckFloor.Stream})
+	crowded := stream.CachedInfo().State.Bytes > uint64(p.limit)/2
+	upTo := uint64(0)
+	for len(p.floors) > 0 && (crowded || now.Sub(p.floors[0].at) > purgeMargin) {
+		upTo = p.floors[0].sequence
+		p.floors = p.floors[1:]
+	}
+	if upTo == 0 {
+		return nil
+	}
+	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(upTo+1)); err != nil {
+		return fmt.Errorf("purge %s: %w", p.stream, err)
+	}
+	return nil
+}

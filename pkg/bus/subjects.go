@@ -1,0 +1,93 @@
+package bus
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sluicegate/sluice/pkg/record"
+)
+
+// Streams of the collector. Agents have no right to their API.
+const (
+	batchStream   = "AUDIT"
+	requestStream = "APRREQ"
+)
+
+// subjects builds every subject of one cluster and agent. Both are single
+// tokens, so that no name can widen a permission.
+type subjects struct {
+	cluster, agent string
+}
+
+func newSubjects(cluster, agent string) (subjects, error) {
+	if !record.ValidName(cluster) || !record.ValidName(agent) {
+		return subjects{}, fmt.Errorf("build subjects: cluster %q and agent %q must be letters, digits, _ and -", cluster, agent)
+	}
+	return subjects{cluster: cluster, agent: agent}, nil
+}
+
+func (s subjects) batch() string     { return "audit.v1." + s.cluster + "." + s.agent }
+func (s subjects) receipt() string   { return "rcpt.v1." + s.cluster + "." + s.agent }
+func (s subjects) sync() string      { return "sync.v1." + s.cluster + "." + s.agent }
+func (s subjects) inbox() string     { return "_INBOX_" + s.agent }
+func (s subjects) requests() string  { return "apr.v1.req." + s.cluster + "." + s.agent + ".*" }
+func (s subjects) decisions() string { return "apr.v1.dec." + s.cluster + "." + s.agent + ".*" }
+
+func (s subjects) request(id string) (string, error) {
+	return s.withID("apr.v1.req.", id)
+}
+
+func (s subjects) decision(id string) (string, error) {
+	return s.withID("apr.v1.dec.", id)
+}
+
+func (s subjects) withID(prefix, id string) (string, error) {
+	if !record.ValidName(id) {
+		return "", fmt.Errorf("build subject: approval id %q must be letters, digits, _ and -", id)
+	}
+	return prefix + s.cluster + "." + s.agent + "." + id, nil
+}
+
+// The collector's patterns: every agent of a cluster.
+func allBatches(cluster string) string  { return "audit.v1." + cluster + ".*" }
+func allRequests(cluster string) string { return "apr.v1.req." + cluster + ".*.*" }
+func allSyncs(cluster string) string    { return "sync.v1." + cluster + ".*" }
+
+// Where the tokens of a subject stand.
+const (
+	batchAgent   = 3 // audit.v1.<cluster>.<agent>
+	syncAgent    = 3 // sync.v1.<cluster>.<agent>
+	requestAgent = 4 // apr.v1.req.<cluster>.<agent>.<id>
+	requestID    = 5
+	decisionID   = 5 // apr.v1.dec.<cluster>.<agent>.<id>
+)
+
+// tokenOf returns a token of a subject, "" when there is none.
+func tokenOf(subject string, token int) string {
+	tokens := strings.Split(subject, ".")
+	if token >= len(tokens) {
+		return ""
+	}
+	return tokens[token]
+}
+
+// Permissions are the subjects that a user of the bus may publish and
+// subscribe to; everything else is refused.
+type Permissions struct {
+	Publish   []string
+	Subscribe []string
+}
+
+// AgentPermissions returns exactly what one agent may do: publish its own
+// batches, approval requests and sync requests, and hear its own receipts,
+// decisions and replies. Nothing of the JetStream API is among it.
+func AgentPermissions(cluster, agent string) (Permissions, error) {
+	s, err := newSubjects(cluster, agent)
+	if err != nil {
+		return Permissions{}, err
+	}
+	return Permissions{
+		Publish:   []string{s.batch(), s.requests(), s.sync()},
+		Subscribe: []string{s.inbox() + ".>", s.receipt(), s.decisions()},
+	}, nil
+}
