@@ -67,9 +67,9 @@ func (e *StoredEntry) leaf() record.Hash {
 type Export struct {
 	Scope      Scope
 	Exported   time.Time
-	Checkpoint []byte                         // signed
-	Size       int64                          // of Checkpoint
-	Hashes     HashReader                     // of the log, at least Size leaves of it
+	Checkpoint []byte                        // signed
+	Size       int64                         // of Checkpoint
+	Hashes     HashReader                    // of the log, at least Size leaves of it
 	Batches    iter.Seq2[StoredBatch, error] // those of the scope, by ascending index
 }
 
