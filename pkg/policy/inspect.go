@@ -102,7 +102,8 @@ func (l *language) comparison(tree *ast.AST, call ast.CallExpr) error {
 		}
 		read := arg.AsSelect()
 		owner := tree.GetType(read.Operand().ID()).TypeName()
-		for _, constant := range constants(args[1-i]) {
+		spelled, _ := constants(args[1-i])
+		for _, constant := range spelled {
 			if err := l.possible(owner, read.FieldName(), constant); err != nil {
 				return err
 			}
@@ -124,19 +125,23 @@ func (l *language) possible(owner, name, value string) error {
 }
 
 // constants returns the strings that an operand spells out, itself or as
-// elements of a list.
-func constants(e ast.Expr) []string {
+// elements of a list, and whether those are all that it can be.
+func constants(e ast.Expr) (values []string, complete bool) {
 	switch e.Kind() {
 	case ast.LiteralKind:
-		if text, ok := e.AsLiteral().Value().(string); ok {
-			return []string{text}
+		text, ok := e.AsLiteral().Value().(string)
+		if !ok {
+			return nil, false
 		}
+		return []string{text}, true
 	case ast.ListKind:
-		var all []string
+		complete = true
 		for _, element := range e.AsList().Elements() {
-			all = append(all, constants(element)...)
+			more, all := constants(element)
+			values = append(values, more...)
+			complete = complete && all
 		}
-		return all
+		return values, complete
 	}
-	return nil
+	return nil, false
 }

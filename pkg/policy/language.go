@@ -26,6 +26,7 @@ type language struct {
 type condition struct {
 	program cel.Program
 	reads   reads
+	need    *need
 }
 
 // newLanguage builds the environment of all conditions.
@@ -85,7 +86,7 @@ func (c *compiler) condition(path, text string) *condition {
 		c.doc.Problem(path, "%v", err)
 		return nil
 	}
-	return &condition{program, found}
+	return &condition{program, found, narrow(checked.NativeRep().Expr())}
 }
 
 // foreign are fields of op that other protocols will fill.
@@ -110,6 +111,9 @@ func describe(issues *cel.Issues) string {
 func (c *condition) holds(s *scope) (bool, error) {
 	if c == nil {
 		return true, nil
+	}
+	if !c.need.metBy(s.op) {
+		return false, nil
 	}
 	value, _, err := c.program.Eval(s)
 	if err != nil {
