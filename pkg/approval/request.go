@@ -1,0 +1,205 @@
+package approval
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/sluicegate/sluice/pkg/workload"
+)
+
+const (
+	maxText = 64 << 10 // bytes of Request.Text; the hash binds the rest
+	maxNote = 4 << 10  // bytes of every other text that is shown
+)
+
+// FourEyes says how a request keeps people from approving what they started
+// themselves.
+type FourEyes string
+
+// The ways of FourEyes.
+const (
+	// Enforced: the person who triggered the job is known from a verified
+	// claim, and a vote counts only from somebody else.
+	Enforced FourEyes = "enforced"
+	// Waived: that person is not known, and the rule says trigger: unknown-ok.
+	Waived FourEyes = "waived"
+)
+
+// Request is the question whether one operation may go on.
+type Request struct {
+	ID        string    `json:"id"` // from NewID
+	Agent     string    `json:"agent"`
+	Cluster   string    `json:"cluster"`
+	Session   string    `json:"session"`
+	Operation uint64    `json:"operation"` // within the session
+	Resource  string    `json:"resource"`
+	Requester Requester `json:"requester"`
+	Trigger   *Account  `json:"trigger,omitempty"` // who triggered the job, from a verified claim; nil: not known
+	FourEyes  FourEyes  `json:"four_eyes"`
+	Action    string    `json:"action"` // from ActionHash
+	Text      string    `json:"text"`   // the operation as an approver may see it, masked
+	Rule      string    `json:"rule"`
+	Reason    string    `json:"reason"`
+	Required  Required  `json:"required"`
+	Policy    string    `json:"policy"` // hex SHA-256 of the policy file
+	Created   time.Time `json:"created"`
+	NotAfter  time.Time `json:"not_after"` // deadline; the agent keeps it by its monotonic clock
+}
+
+// Required says whose yes is needed: that of Votes different people, each in
+// at least one of Groups.
+type Required struct {
+	Groups []string `json:"groups"`
+	Votes  int      `json:"votes"`
+}
+
+// Requester is the workload that asks, as far as an approver needs it.
+type Requester struct {
+	Assurance workload.Assurance `json:"assurance"`
+	Account   Account            `json:"account"` // of the verified token; empty below A3
+	Container string             `json:"container,omitempty"`
+	Name      string             `json:"name,omitempty"`
+	Image     string             `json:"image,omitempty"`
+	Pod       string             `json:"pod,omitempty"`
+	Exe       string             `json:"exe,omitempty"`
+	UID       uint32             `json:"uid"`
+	Kind      workload.AgentKind `json:"kind"`
+	Product   string             `json:"product,omitempty"`
+}
+
+// RequesterOf summarises a workload.
+func RequesterOf(w workload.Workload) Requester {
+	requester := Requester{
+		Assurance: w.Assurance,
+		Container: w.Kernel.Container,
+		Name:      w.Orch.Name,
+		Image:     w.Orch.Image,
+		Pod:       w.Orch.Pod,
+		Exe:       w.Kernel.Exe,
+		UID:       w.Kernel.UID,
+		Kind:      w.Agent.Kind,
+		Product:   w.Agent.Product,
+	}
+	if w.Assurance >= workload.Verified {
+		requester.Account.Issuer, _ = w.Verified["iss"].(string)
+		requester.Account.Subject, _ = w.Verified["sub"].(string)
+	}
+	return requester
+}
+
+// TriggerOf returns the account of the person who triggered a workload's job,
+// or nil where no verified claim names one. GitHub's tokens name it in
+// actor_id, GitLab's in user_id; the subject is "actor_id:123".
+func TriggerOf(w workload.Workload) *Account {
+	issuer, _ := w.Verified["iss"].(string)
+	if w.Assurance < workload.Verified || issuer == "" {
+		return nil
+	}
+	for _, claim := range []string{"actor_id", "user_id"} {
+		if person, _ := w.Verified[claim].(string); person != "" {
+			return &Account{Issuer: issuer, Subject: claim + ":" + person}
+		}
+	}
+	return nil
+}
+
+// SignRequest signs a request with the agent's key. What a person will read is
+// first made safe to print and cut to what fits.
+func SignRequest(r Request, key ed25519.PrivateKey, keyName string) ([]byte, error) {
+	if len(key) != ed25519.PrivateKeySize {
+		return nil, errors.New("sign approval request: the agent has no key")
+	}
+	r = r.printable()
+	if err := r.validate(); err != nil {
+		return nil, fmt.Errorf("sign approval request: %w", err)
+	}
+	sealed, err := seal(requestType, r, key, keyName)
+	if err != nil {
+		return nil, fmt.Errorf("sign approval request: %w", err)
+	}
+	return sealed, nil
+}
+
+// OpenRequest returns the request that the agent's key signed.
+func OpenRequest(signed []byte, agentKey ed25519.PublicKey) (Request, error) {
+	var r Request
+	if err := open(signed, requestType, agentKey, &r); err != nil {
+		return Request{}, fmt.Errorf("open approval request: %w", err)
+	}
+	if err := r.validate(); err != nil {
+		return Request{}, fmt.Errorf("open approval request: %w", err)
+	}
+	return r, nil
+}
+
+// RequestHash is the name that votes give to a signed request: the hex SHA-256
+// of its bytes, signature included.
+func RequestHash(signed []byte) string {
+	sum := sha256.Sum256(signed)
+	return hex.EncodeToString(sum[:])
+}
+
+func (r Request) validate() error {
+	switch {
+	case !isID(r.ID):
+		return errors.New("id is not 128 bits in hex")
+	case r.Agent == "" || r.Session == "" || r.Resource == "" || r.Rule == "":
+		return errors.New("agent, session, resource and rule must be named")
+	case !isHex(r.Action, sha256.Size):
+		return errors.New("action is not a SHA-256 in hex")
+	case r.Required.Votes < 1 || len(r.Required.Groups) == 0 || slices.Contains(r.Required.Groups, ""):
+		return errors.New("required must name at least one group and one vote")
+	case !r.NotAfter.After(r.Created):
+		return errors.New("the deadline is not after the beginning")
+	case r.FourEyes == Enforced && (r.Trigger == nil || !r.Trigger.complete()):
+		return errors.New("the person who triggered the job is not known, and the rule does not say trigger: unknown-ok")
+	case r.FourEyes != Enforced && r.FourEyes != Waived:
+		return errors.New("four_eyes is neither enforced nor waived")
+	case r.FourEyes == Waived && r.Trigger != nil:
+		return errors.New("four_eyes is waived although the trigger is known")
+	}
+	return nil
+}
+
+// printable returns r with every text that is shown made safe, and its times
+// in the one form that survives encoding.
+func (r Request) printable() Request {
+	r.Created, r.NotAfter = r.Created.Round(0).UTC(), r.NotAfter.Round(0).UTC()
+	r.Text = Printable(r.Text, maxText)
+	r.Reason = Printable(r.Reason, maxNote)
+	for _, text := range []*string{&r.Requester.Name, &r.Requester.Image, &r.Requester.Exe, &r.Requester.Product} {
+		*text = Printable(*text, maxNote)
+	}
+	return r
+}
+
+// Printable returns text with everything escaped that could deceive a reader:
+// control characters other than newline and tab, invisible and
+// direction-changing characters, invalid UTF-8. What is beyond limit bytes is
+// cut, and the cut is stated.
+func Printable(text string, limit int) string {
+	var out strings.Builder
+	for i, r := range text {
+		if out.Len() >= limit {
+			fmt.Fprintf(&out, "… (%d more bytes)", len(text)-i)
+			break
+		}
+		switch {
+		case r == utf8.RuneError:
+			out.WriteRune(r)
+		case r == '\n' || r == '\t' || unicode.IsPrint(r):
+			out.WriteRune(r)
+		default:
+			fmt.Fprintf(&out, "\\u{%04X}", r)
+		}
+	}
+	return out.String()
+}
