@@ -2,10 +2,9 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
-
-	"database/sql"
 
 	"github.com/sluicegate/sluice/pkg/record"
 )
@@ -85,4 +84,14 @@ func logSize(ctx context.Context, db querier) (size int64, err error) {
 		return 0, fmt.Errorf("read log size: %w", err)
 	}
 	return size, nil
+}
+
+// Find returns where an agent's batch stands in the log, and whether it does.
+func (s *Store) Find(ctx context.Context, agent string, id record.BatchID) (index int64, ok bool, err error) {
+	err = s.read.QueryRowContext(ctx, "SELECT log_index FROM batches WHERE agent = ? AND epoch = ? AND seq = ?",
+		agent, id.Epoch.String(), int64(id.Seq)).Scan(&index)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	return index, err == nil, err
 }

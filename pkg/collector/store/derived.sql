@@ -54,6 +54,6 @@ CREATE TABLE documents (
     session   INTEGER NOT NULL
 );
 CREATE VIRTUAL TABLE words USING fts5 (
-    words, content = '', detail = full, prefix = '3',
+    text, content = '', detail = full, prefix = '3',
     tokenize = "unicode61 tokenchars '_$'"
 );

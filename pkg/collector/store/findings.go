@@ -20,6 +20,7 @@ const (
 	RecordUnreadable = "record-unreadable" // signed by the agent, but not a record that we know
 	SessionReused    = "session-reused"    // an id that another agent's session already has
 	DropsStated      = "drops"             // the agent says that it lost records
+	LogForked        = "log-forked"        // an agent has seen a log that is not this one
 )
 
 // Finding adds a finding. The same one twice is kept once.
@@ -96,4 +97,17 @@ func notNull(b []byte) []byte {
 		return []byte{}
 	}
 	return b
+}
+
+// Quarantined returns why messages in an agent's name were not believed,
+// newest first.
+func (s *Store) Quarantined(ctx context.Context, agent string) ([]string, error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT reason FROM quarantine WHERE agent = ? ORDER BY id DESC", agent)
+	if err != nil {
+		return nil, fmt.Errorf("list quarantine: %w", err)
+	}
+	return collect(rows, func(row scanner) (reason string, err error) {
+		err = row.Scan(&reason)
+		return reason, err
+	})
 }

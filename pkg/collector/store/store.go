@@ -183,6 +183,13 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.read.QueryRowContext(ctx, "SELECT 1").Scan(&one)
 }
 
+// Writable reports whether a transaction can be made durable now.
+func (s *Store) Writable(ctx context.Context) error {
+	return s.change(ctx, func(tx *sql.Tx) error {
+		return setMeta(tx, "writable", stamp(time.Now()))
+	})
+}
+
 // Close releases the database.
 func (s *Store) Close() error {
 	s.unpacker.Close()

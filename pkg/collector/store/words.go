@@ -116,7 +116,7 @@ func (w *wording) add(index int64, no uint64, session int64, text string) error 
 	if err != nil {
 		return err
 	}
-	_, err = w.tx.Exec("INSERT INTO words (rowid, words) VALUES (?, ?)", id, text)
+	_, err = w.tx.Exec("INSERT INTO words (rowid, text) VALUES (?, ?)", id, text)
 	return err
 }
 
