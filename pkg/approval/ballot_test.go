@@ -337,11 +337,11 @@ func TestIncompleteRequestIsNotSigned(t *testing.T) {
 	} {
 		r := request(1)
 		change(&r)
-		if _, err := approval.SignRequest(r, p.agent, "node-1"); err == nil {
+		if _, err := approval.SignRequest(r, p.agent); err == nil {
 			t.Errorf("%s: signed", name)
 		}
 	}
-	if _, err := approval.SignRequest(request(1), nil, "node-1"); err == nil {
+	if _, err := approval.SignRequest(request(1), nil); err == nil {
 		t.Error("signed without a key")
 	}
 }

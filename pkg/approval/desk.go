@@ -14,8 +14,7 @@ import (
 
 // Config is what a Desk works with. Every field must be set.
 type Config struct {
-	Key     ed25519.PrivateKey // the agent's
-	KeyName string             // the agent's name
+	Key ed25519.PrivateKey // the agent's
 	// Send hands a signed request to the collector. It is called again until
 	// the request is settled, so the collector must take the same id twice. It
 	// returns when ctx ends.
@@ -147,7 +146,7 @@ func (d *Desk) hold(request Request, began time.Time) (*hold, error) {
 	if lasts <= 0 {
 		return nil, ErrDeadline
 	}
-	signed, err := SignRequest(request, d.cfg.Key, d.cfg.KeyName)
+	signed, err := SignRequest(request, d.cfg.Key)
 	if err != nil {
 		return nil, err
 	}

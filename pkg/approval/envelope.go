@@ -34,14 +34,19 @@ type envelope struct {
 }
 
 type signature struct {
-	KeyID string `json:"keyid"` // a hint only; it is not signed
+	KeyID string `json:"keyid"` // fingerprint of the key, as ssh-keygen -l prints it
 	Sig   []byte `json:"sig"`
 }
 
 // seal encodes a value and signs it.
-func seal(payloadType string, value any, key crypto.Signer, keyID string) ([]byte, error) {
-	if public, ok := key.Public().(ed25519.PublicKey); !ok || len(public) != ed25519.PublicKeySize {
+func seal(payloadType string, value any, key crypto.Signer) ([]byte, error) {
+	public, ok := key.Public().(ed25519.PublicKey)
+	if !ok {
 		return nil, errors.New("the key is not an Ed25519 key")
+	}
+	keyID, err := fingerprint(public)
+	if err != nil {
+		return nil, err
 	}
 	payload, err := json.Marshal(value)
 	if err != nil {
@@ -77,9 +82,14 @@ func parseEnvelope(sealed []byte, payloadType string) (envelope, error) {
 	return e, nil
 }
 
-// verify reports whether key signed the envelope.
+// verify reports whether key signed the envelope. The key id, which the
+// signature does not cover, must be the key's own, so that nobody can change a
+// single byte of an envelope.
 func (e envelope) verify(key ed25519.PublicKey) error {
 	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, preAuth(e.PayloadType, e.Payload), e.Signatures[0].Sig) {
+		return ErrSignature
+	}
+	if keyID, err := fingerprint(key); err != nil || keyID != e.Signatures[0].KeyID {
 		return ErrSignature
 	}
 	return nil

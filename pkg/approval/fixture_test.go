@@ -29,7 +29,7 @@ func keyOf(name string) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 
-func publicText(t *testing.T, key ed25519.PrivateKey) string {
+func publicText(t testing.TB, key ed25519.PrivateKey) string {
 	t.Helper()
 	text, err := approval.FormatPublicKey(key.Public().(ed25519.PublicKey))
 	if err != nil {
@@ -40,7 +40,7 @@ func publicText(t *testing.T, key ed25519.PrivateKey) string {
 
 // newPeople returns a roster with ann and bob (dba), and cem (dev). All have an
 // account at the CI system.
-func newPeople(t *testing.T) *people {
+func newPeople(t testing.TB) *people {
 	t.Helper()
 	p := &people{root: keyOf("root"), agent: keyOf("agent"), keys: map[string]ed25519.PrivateKey{}}
 	p.roster = approval.Roster{Version: 3, NotAfter: time.Now().Add(24 * time.Hour)}
@@ -74,7 +74,7 @@ func request(votes int) approval.Request {
 
 func (p *people) sign(t *testing.T, r approval.Request) []byte {
 	t.Helper()
-	signed, err := approval.SignRequest(r, p.agent, "node-1")
+	signed, err := approval.SignRequest(r, p.agent)
 	if err != nil {
 		t.Fatal(err)
 	}

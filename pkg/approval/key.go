@@ -2,7 +2,6 @@ package approval
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -69,8 +68,8 @@ func FormatPublicKey(key ed25519.PublicKey) (string, error) {
 	return string(bytes.TrimSpace(ssh.MarshalAuthorizedKey(wrapped))), nil
 }
 
-// fingerprintOf names a key as ssh-keygen -l does.
-func fingerprintOf(key crypto.PublicKey) (string, error) {
+// fingerprint names a key as ssh-keygen -l does.
+func fingerprint(key ed25519.PublicKey) (string, error) {
 	wrapped, err := ssh.NewPublicKey(key)
 	if err != nil {
 		return "", fmt.Errorf("read public key: %w", err)

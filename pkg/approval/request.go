@@ -113,7 +113,7 @@ func TriggerOf(w workload.Workload) *Account {
 
 // SignRequest signs a request with the agent's key. What a person will read is
 // first made safe to print and cut to what fits.
-func SignRequest(r Request, key ed25519.PrivateKey, keyName string) ([]byte, error) {
+func SignRequest(r Request, key ed25519.PrivateKey) ([]byte, error) {
 	if len(key) != ed25519.PrivateKeySize {
 		return nil, errors.New("sign approval request: the agent has no key")
 	}
@@ -121,7 +121,7 @@ func SignRequest(r Request, key ed25519.PrivateKey, keyName string) ([]byte, err
 	if err := r.validate(); err != nil {
 		return nil, fmt.Errorf("sign approval request: %w", err)
 	}
-	sealed, err := seal(requestType, r, key, keyName)
+	sealed, err := seal(requestType, r, key)
 	if err != nil {
 		return nil, fmt.Errorf("sign approval request: %w", err)
 	}

@@ -43,7 +43,7 @@ func SignRoster(r Roster, root crypto.Signer) ([]byte, error) {
 	if err := r.validate(); err != nil {
 		return nil, fmt.Errorf("sign roster: %w", err)
 	}
-	sealed, err := seal(rosterType, r, root, "root")
+	sealed, err := seal(rosterType, r, root)
 	if err != nil {
 		return nil, fmt.Errorf("sign roster: %w", err)
 	}

@@ -42,11 +42,7 @@ func SignVote(v Vote, key crypto.Signer) ([]byte, error) {
 	if err := v.validate(); err != nil {
 		return nil, fmt.Errorf("sign vote: %w", err)
 	}
-	fingerprint, err := fingerprintOf(key.Public())
-	if err != nil {
-		return nil, fmt.Errorf("sign vote: %w", err)
-	}
-	sealed, err := seal(voteType, v, key, fingerprint)
+	sealed, err := seal(voteType, v, key)
 	if err != nil {
 		return nil, fmt.Errorf("sign vote: %w", err)
 	}
