@@ -1,0 +1,189 @@
+package config
+
+// Agent configures sluice-agent.
+type Agent struct {
+	// Name is what records and subjects call this agent. It must be unique in
+	// the cluster and stay the same across restarts: letters, digits, - and _.
+	Name string `yaml:"name"`
+
+	// Cluster groups the agents that share a collector's stream: letters,
+	// digits, - and _. Default: main.
+	Cluster string `yaml:"cluster"`
+
+	// Policy is the policy file: resources, rules and masks. See
+	// docs/policy.md.
+	Policy Path `yaml:"policy"`
+
+	// StateDir keeps the spool and what must survive a restart. Only root may
+	// write there, and no job may see it. Default: /var/lib/sluice-agent.
+	StateDir Path `yaml:"state_dir"`
+
+	// SigningKeyFile holds the private key that signs records and approval
+	// requests, as `sluice-agent keygen` writes it. Only its owner may read it.
+	SigningKeyFile Path `yaml:"signing_key_file"`
+
+	// ConsoleURL is where people decide approvals. A held client is shown a
+	// link below it. Empty: the approval's number alone is shown.
+	ConsoleURL string `yaml:"console_url"`
+
+	// Spool is the queue of records on this node's disk.
+	Spool Spool `yaml:"spool"`
+
+	// Bus is the way to the collector.
+	Bus Bus `yaml:"bus"`
+
+	// Collector says what the agent believes of the collector.
+	Collector Collector `yaml:"collector"`
+
+	// Redirect is the kernel's part.
+	Redirect Redirect `yaml:"redirect"`
+
+	// Attribution says who can be asked about containers.
+	Attribution Attribution `yaml:"attribution"`
+
+	// Identity says whose tokens prove what a workload is.
+	Identity Identity `yaml:"identity"`
+
+	// Approvals says whose votes count.
+	Approvals Approvals `yaml:"approvals"`
+
+	// Audit says how much is recorded and how durably.
+	Audit Audit `yaml:"audit"`
+
+	// Metrics is for monitoring.
+	Metrics Metrics `yaml:"metrics"`
+}
+
+// Spool is the queue of records on this node's disk.
+type Spool struct {
+	// Limit is what the spool may take of the disk, allocated in advance. When
+	// it is full because the collector is away, operations are refused. At
+	// least 64MiB. Default: 1GiB.
+	Limit Size `yaml:"limit"`
+}
+
+// Bus is the way to the collector.
+type Bus struct {
+	// URL of the NATS server: tls://host:port, or nats://host:port on a network
+	// where everybody may read the records.
+	URL string `yaml:"url"`
+
+	// NkeySeedFile holds the seed of this agent's NATS user. Only its owner may
+	// read it.
+	NkeySeedFile Path `yaml:"nkey_seed_file"`
+
+	// CAFile holds the certificates that the server's is checked against. Empty:
+	// the system's.
+	CAFile Path `yaml:"ca_file"`
+}
+
+// Collector says what the agent believes of the collector.
+type Collector struct {
+	// LogKey verifies the collector's receipts: the line that
+	// `sluice-collector keygen` prints, name+hash+key. Records leave the spool
+	// only against a receipt that it verifies.
+	LogKey string `yaml:"log_key"`
+}
+
+// Redirect is the kernel's part.
+type Redirect struct {
+	// Pins is a directory on bpffs that keeps programs and maps while no agent
+	// runs. Default: /sys/fs/bpf/sluice.
+	Pins Path `yaml:"pins"`
+
+	// Cgroup is where the root of cgroup v2 is mounted. Empty: found by itself.
+	Cgroup Path `yaml:"cgroup"`
+
+	// Port is the listeners' port in each container. No container can use it
+	// for itself. Below the range of net.ipv4.ip_local_port_range. Default:
+	// 15599.
+	Port uint16 `yaml:"port"`
+}
+
+// Attribution says who can be asked about containers.
+type Attribution struct {
+	// DockerSocket is the Docker Engine's socket. Empty: Docker is not asked,
+	// and containers are known to the kernel only (assurance A1).
+	DockerSocket Path `yaml:"docker_socket"`
+}
+
+// Identity says whose tokens prove what a workload is.
+type Identity struct {
+	// Issuers are tried in order for each workload. Empty: no workload is above
+	// assurance A2.
+	Issuers []Issuer `yaml:"issuers"`
+}
+
+// Issuer is one issuer of workload tokens.
+type Issuer struct {
+	// Issuer is the token's iss and where its keys are discovered, an https URL.
+	Issuer string `yaml:"issuer"`
+
+	// CAFile holds the certificates that the issuer's is checked against. Empty:
+	// the system's.
+	CAFile Path `yaml:"ca_file"`
+
+	// Audience must be among the token's aud. Use one that no other service
+	// accepts, such as sluice.
+	Audience string `yaml:"audience"`
+
+	// TokenFile is where the token of a workload lies, with {container_id} or
+	// {pod_uid} in it. It must be a place that jobs cannot write.
+	TokenFile Path `yaml:"token_file"`
+
+	// Bind says which claims must equal which facts for a token to count. At
+	// least one: a token that is bound to nothing proves nothing.
+	Bind []Binding `yaml:"bind"`
+}
+
+// Binding ties a token to a workload.
+type Binding struct {
+	// Claim is the path of a claim, with / between its parts, as in
+	// kubernetes.io/pod/uid. A part that itself holds a / is matched too.
+	Claim string `yaml:"claim"`
+
+	// To is the fact that the claim must equal: pod_uid, container_id or
+	// container_name.
+	To string `yaml:"to"`
+}
+
+// Approvals says whose votes count.
+type Approvals struct {
+	// RosterFile lists approvers and their keys, signed by the root key. Empty:
+	// nobody can approve, and every hold ends in a deny.
+	RosterFile Path `yaml:"roster_file"`
+
+	// RootKey verifies the roster: an OpenSSH public key, ssh-ed25519 AAAA….
+	// Its private half belongs on no machine of the fleet.
+	RootKey string `yaml:"root_key"`
+}
+
+// Audit says how much is recorded and how durably.
+type Audit struct {
+	// Durability is default, where what may change something waits for the
+	// disk and all else for the spool's memory, which survives any process; or
+	// strict, where everything waits for the disk. Default: default.
+	Durability string `yaml:"durability"`
+
+	// ResponseLimit is up to which size a response is kept whole; beyond it its
+	// digest and size are. Default: 64KiB.
+	ResponseLimit Size `yaml:"response_limit"`
+}
+
+// Metrics is for monitoring.
+type Metrics struct {
+	// Listen is the address of the metrics page, as in 127.0.0.1:9402. It holds
+	// no values, but names of resources and rules. Empty: there is none.
+	Listen Address `yaml:"listen"`
+}
+
+// Defaults sets what holds where the file says nothing.
+func (a *Agent) Defaults() {
+	a.Cluster = "main"
+	a.StateDir = "/var/lib/sluice-agent"
+	a.Spool.Limit = 1 << 30
+	a.Redirect.Pins = "/sys/fs/bpf/sluice"
+	a.Redirect.Port = 15599
+	a.Audit.Durability = "default"
+	a.Audit.ResponseLimit = 64 << 10
+}
