@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Hooks on the socket calls: connect, sendmsg, bind, getpeername. */
+#ifndef SLUICE_CONNECT_H
+#define SLUICE_CONNECT_H
+
+/* The caller sees ECONNREFUSED; before Linux 5.18, EPERM. */
+static __always_inline int refuse_connect(enum counter why)
+{
+	count(why);
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_set_retval))
+		bpf_set_retval(-ECONNREFUSED);
+	return REFUSE;
+}
+
+/* Returns false when the agent could not be asked. A namespace asks again only
+ * after a while, so that it cannot fill the buffer alone. */
+static __always_inline bool ask_to_enrol(__u64 cookie, struct netns *known, __u64 now)
+{
+	struct netns fresh = {.asked_ns = now};
+	struct enrolment *event;
+	__u64 thread;
+
+	if (known && now - known->asked_ns < ENROLMENT_RETRY_NS)
+		return true;
+	event = bpf_ringbuf_reserve(&enrolments, sizeof(*event), 0);
+	if (!event)
+		return false;
+	if (known) {
+		known->asked_ns = now;
+	} else if (bpf_map_update_elem(&namespaces, &cookie, &fresh, BPF_NOEXIST) &&
+		   !bpf_map_lookup_elem(&namespaces, &cookie)) {
+		bpf_ringbuf_discard(event, 0);
+		return false;
+	}
+	thread = bpf_get_current_pid_tgid();
+	event->netns_cookie = cookie;
+	event->pid = thread >> 32;
+	event->tid = (__u32)thread;
+	bpf_ringbuf_submit(event, 0);
+	return true;
+}
+
+/* Writes who asks for what onto the client's socket. */
+static __always_inline bool remember(struct bpf_sock_addr *ctx, struct origin *origin)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	struct origin *stored;
+
+	origin->process_start_ns = task->group_leader->start_boottime;
+	origin->cgroup_id = bpf_get_current_cgroup_id();
+	origin->pid = bpf_get_current_pid_tgid() >> 32;
+	origin->uid = (__u32)bpf_get_current_uid_gid();
+	stored = bpf_sk_storage_get(&asked, ctx->sk, origin, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!stored)
+		return false;
+	*stored = *origin; /* the socket may have asked for another before */
+	return true;
+}
+
+/*
+ * Decides on a connect. PASS with redirect set means: the caller rewrites the
+ * destination to the listener.
+ */
+static __always_inline int connect(struct bpf_sock_addr *ctx, struct address *destination,
+				   __u16 *redirect_port)
+{
+	struct origin origin = {.port = ctx->user_port};
+	struct control *control = agent();
+	struct netns *netns;
+	__u32 wanted;
+
+	if (!control)
+		return refuse_connect(CONNECT_REFUSED_NO_AGENT);
+	address_resolve_any(destination);
+	if (!endpoint_is_protected(destination, origin.port)) {
+		bpf_sk_storage_delete(&asked, ctx->sk);
+		if (origin.port == control->listener_port && ctx->type == SOCK_STREAM &&
+		    address_is_loopback(destination) && !is_agent(ctx->sk))
+			return refuse_connect(CONNECT_REFUSED_LISTENER);
+		count(CONNECT_UNPROTECTED);
+		return PASS;
+	}
+	if (is_agent(ctx->sk)) {
+		count(CONNECT_AGENT);
+		return PASS;
+	}
+	if (ctx->type != SOCK_STREAM || ctx->protocol != IPPROTO_TCP) {
+		count(CONNECT_REFUSED_PROTOCOL);
+		return REFUSE;
+	}
+
+	origin.destination = *destination;
+	origin.via_v6 = !address_is_v4(destination);
+	origin.netns_cookie = bpf_get_netns_cookie(ctx);
+	wanted = origin.via_v6 ? NETNS_LISTENS_V6 : NETNS_LISTENS_V4;
+	netns = bpf_map_lookup_elem(&namespaces, &origin.netns_cookie);
+	if (!netns || !(netns->state & wanted)) {
+		__u64 now = bpf_ktime_get_ns();
+
+		if (now - control->heartbeat_ns > HEARTBEAT_LIMIT_NS)
+			return refuse_connect(CONNECT_REFUSED_NO_AGENT);
+		if (netns && netns->state & NETNS_ENROLLED)
+			return refuse_connect(CONNECT_REFUSED_NO_LISTENER);
+		if (!ask_to_enrol(origin.netns_cookie, netns, now))
+			return refuse_connect(CONNECT_REFUSED_NO_ROOM);
+		count(CONNECT_HELD);
+	}
+	if (!remember(ctx, &origin))
+		return refuse_connect(CONNECT_REFUSED_NO_ROOM);
+	count(CONNECT_REDIRECTED);
+	*redirect_port = control->listener_port;
+	return PASS;
+}
+
+SEC("cgroup/connect4")
+int redirect_connect4(struct bpf_sock_addr *ctx)
+{
+	struct address destination = address_from_v4(ctx->user_ip4);
+	__u16 redirect_port = 0;
+	int verdict = connect(ctx, &destination, &redirect_port);
+
+	if (redirect_port) {
+		ctx->user_ip4 = IPV4_LOOPBACK;
+		ctx->user_port = redirect_port;
+	}
+	return verdict;
+}
+
+SEC("cgroup/connect6")
+int redirect_connect6(struct bpf_sock_addr *ctx)
+{
+	struct address destination = {.word = {ctx->user_ip6[0], ctx->user_ip6[1],
+					       ctx->user_ip6[2], ctx->user_ip6[3]}};
+	__u16 redirect_port = 0;
+	int verdict = connect(ctx, &destination, &redirect_port);
+
+	if (redirect_port) {
+		bool v4 = address_is_v4(&destination);
+
+		ctx->user_ip6[0] = 0;
+		ctx->user_ip6[1] = 0;
+		ctx->user_ip6[2] = v4 ? IPV4_MAPPED : 0;
+		ctx->user_ip6[3] = v4 ? IPV4_LOOPBACK : IPV6_LOOPBACK_WORD;
+		ctx->user_port = redirect_port;
+	}
+	return verdict;
+}
+
+/* Datagrams have no listener to go to: a protected destination gets none. */
+static __always_inline int sendmsg(struct bpf_sock_addr *ctx, struct address *destination)
+{
+	address_resolve_any(destination);
+	if (!endpoint_is_protected(destination, ctx->user_port) || is_agent(ctx->sk))
+		return PASS;
+	count(SENDMSG_REFUSED);
+	return REFUSE;
+}
+
+SEC("cgroup/sendmsg4")
+int redirect_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	struct address destination = address_from_v4(ctx->user_ip4);
+
+	return sendmsg(ctx, &destination);
+}
+
+SEC("cgroup/sendmsg6")
+int redirect_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	struct address destination = {.word = {ctx->user_ip6[0], ctx->user_ip6[1],
+					       ctx->user_ip6[2], ctx->user_ip6[3]}};
+
+	return sendmsg(ctx, &destination);
+}
+
+/* Whoever had the listener's port would receive redirected connections. */
+static __always_inline int bind(struct bpf_sock_addr *ctx)
+{
+	struct control *control = agent();
+
+	if (!control || ctx->type != SOCK_STREAM || (__u16)ctx->user_port != control->listener_port)
+		return PASS;
+	if (is_agent(ctx->sk))
+		return PASS;
+	count(BIND_REFUSED);
+	return REFUSE;
+}
+
+SEC("cgroup/bind4")
+int redirect_bind4(struct bpf_sock_addr *ctx)
+{
+	return bind(ctx);
+}
+
+/* Without this one, [::] and ::ffff:127.0.0.1 would be open to anybody. */
+SEC("cgroup/bind6")
+int redirect_bind6(struct bpf_sock_addr *ctx)
+{
+	return bind(ctx);
+}
+
+/* What this socket asked for, if its peer is our listener. */
+static __always_inline struct origin *asked_peer(struct bpf_sock_addr *ctx, struct address *peer)
+{
+	struct control *control = agent();
+
+	if (!control || (__u16)ctx->user_port != control->listener_port || !address_is_loopback(peer))
+		return NULL;
+	return bpf_sk_storage_get(&asked, ctx->sk, NULL, 0);
+}
+
+SEC("cgroup/getpeername4")
+int redirect_getpeername4(struct bpf_sock_addr *ctx)
+{
+	struct address peer = address_from_v4(ctx->user_ip4);
+	struct origin *origin = asked_peer(ctx, &peer);
+
+	if (origin) {
+		ctx->user_ip4 = origin->destination.word[3];
+		ctx->user_port = origin->port;
+		count(PEERNAME_RESTORED);
+	}
+	return PASS;
+}
+
+SEC("cgroup/getpeername6")
+int redirect_getpeername6(struct bpf_sock_addr *ctx)
+{
+	struct address peer = {.word = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2],
+					ctx->user_ip6[3]}};
+	struct origin *origin = asked_peer(ctx, &peer);
+
+	if (origin) {
+		ctx->user_ip6[0] = origin->destination.word[0];
+		ctx->user_ip6[1] = origin->destination.word[1];
+		ctx->user_ip6[2] = origin->destination.word[2];
+		ctx->user_ip6[3] = origin->destination.word[3];
+		ctx->user_port = origin->port;
+		count(PEERNAME_RESTORED);
+	}
+	return PASS;
+}
+
+#endif

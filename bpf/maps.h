@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every map, and every struct that is shared with the agent. Go takes the
+ * structs from this object's BTF and never writes them again. All ports are in
+ * network byte order. No map that a decision depends on is an LRU: what must
+ * not be forgotten must not be evicted.
+ */
+#ifndef SLUICE_MAPS_H
+#define SLUICE_MAPS_H
+
+/* A protected address and port, as the key of a longest-prefix match: the port
+ * comes first and is always matched whole. */
+struct endpoint {
+	__u32 prefix_bits; /* 32 for port and padding, then those of the address */
+	__u16 port;
+	__u16 zero;
+	struct address address;
+};
+#define ENDPOINT_BITS 160
+
+/* A protected address whatever the port, for packets whose port is unknown. */
+struct host {
+	__u32 prefix_bits;
+	struct address address;
+};
+#define HOST_BITS 128
+
+/* What the kernel knew when a workload asked for a protected destination. */
+struct origin {
+	struct address destination;
+	__u64 cgroup_id;
+	__u64 netns_cookie;
+	__u64 process_start_ns; /* CLOCK_BOOTTIME, of the thread group's leader */
+	__u32 pid;
+	__u32 uid;
+	__u16 port;
+	__u8 via_v6; /* sent to the listener on ::1, else to the one on 127.0.0.1 */
+	__u8 zero[5];
+};
+
+/* A connection on its way from connect to accept. */
+struct passage {
+	__u64 netns_cookie;
+	struct address client;
+	__u16 client_port;
+	__u16 listener_port;
+	__u32 zero;
+};
+
+enum netns_state {
+	NETNS_ENROLLED = 1, /* the agent has answered; without it, the agent was only asked */
+	NETNS_LISTENS_V4 = 2,
+	NETNS_LISTENS_V6 = 4,
+};
+
+/* What is known of one network namespace. */
+struct netns {
+	__u64 asked_ns;  /* when the agent was last asked to enrol it, CLOCK_MONOTONIC */
+	enum netns_state state; /* its bits */
+	__u32 zero;
+};
+
+struct control {
+	__u64 heartbeat_ns; /* CLOCK_MONOTONIC; 0 when there is no agent */
+	__u16 listener_port;
+	__u16 zero[3];
+};
+
+/* "A held connection waits in this namespace: open a listener there." */
+struct enrolment {
+	__u64 netns_cookie;
+	__u32 pid;
+	__u32 tid;
+};
+
+/* "Somebody went round the agent and was stopped." */
+struct drop {
+	struct address destination;
+	__u64 cgroup_id;
+	__u32 packets; /* since the last alert for this cgroup, this one included */
+	__u16 port;
+	__u8 ip_protocol;
+	__u8 zero;
+};
+
+/* Ring buffers have no type; these put theirs where Go finds it. */
+const struct enrolment *enrolment_type __attribute__((unused));
+const struct drop *drop_type __attribute__((unused));
+
+struct drop_rate {
+	__u64 since_ns;
+	__u32 packets;
+	__u32 zero;
+};
+
+/* One counter for each branch of each program; README.md explains them. */
+enum counter {
+	CONNECT_UNPROTECTED,
+	CONNECT_AGENT,
+	CONNECT_REDIRECTED,
+	CONNECT_HELD,
+	CONNECT_REFUSED_PROTOCOL,
+	CONNECT_REFUSED_LISTENER,
+	CONNECT_REFUSED_NO_AGENT,
+	CONNECT_REFUSED_NO_LISTENER,
+	CONNECT_REFUSED_NO_ROOM,
+	SENDMSG_REFUSED,
+	BIND_REFUSED,
+	PEERNAME_RESTORED,
+	RECORD_PUBLISHED,
+	RECORD_NO_ROOM,
+	RECORD_MOVED,
+	RECORD_MISSING,
+	RECORD_ABANDONED,
+	EGRESS_AGENT,
+	EGRESS_KERNEL_REPLY,
+	EGRESS_HELD,
+	EGRESS_DROPPED,
+	EGRESS_DROPPED_NO_PORT,
+	EGRESS_DROPPED_UNREADABLE,
+	ALERT_LOST,
+	COUNTERS,
+};
+
+#define PASSAGES_PER_NETNS 4096
+#define HEARTBEAT_LIMIT_NS 1000000000ULL
+#define ENROLMENT_RETRY_NS 10000000ULL
+#define DROP_ALERT_INTERVAL_NS 100000000ULL
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct endpoint);
+	__type(value, __u8);
+} destinations SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct host);
+	__type(value, __u8);
+} hosts SEC(".maps");
+
+/* The agent's own sockets, flagged by fd between socket and connect or bind.
+ * Nobody without this map's fd can forge it, unlike SO_MARK. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u8);
+} agent_sockets SEC(".maps");
+
+/* On the client's socket: what it asked for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct origin);
+} asked SEC(".maps");
+
+/* On the accepted socket: the same, for the agent to read by fd. A map of its
+ * own, so that getpeername on the agent's end is never rewritten. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct origin);
+} accepted SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct passage);
+	__type(value, struct origin);
+} passages SEC(".maps");
+
+/* Passages of each namespace: none can take all of them. Apart from namespaces,
+ * which the agent writes, because these are only exact if one party counts. A
+ * count may be negative after the agent forgot a namespace too early. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, __s32);
+} passage_counts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, struct netns);
+} namespaces SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct control);
+} agent_control SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTERS);
+	__type(key, enum counter);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+/* Two buffers, so that a flood of drops cannot delay an enrolment. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 65536);
+} enrolments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 65536);
+} drops SEC(".maps");
+
+/* Only slows alerts down: a lost entry costs one alert more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct drop_rate);
+} drop_rates SEC(".maps");
+
+#endif

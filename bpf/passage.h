@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The record's way from the client's socket to the accepted one. It leaves with
+ * the SYN, keyed by namespace and 4-tuple, and arrives before accept can return
+ * the socket: the kernel holds the new socket's lock until then.
+ */
+#ifndef SLUICE_PASSAGE_H
+#define SLUICE_PASSAGE_H
+
+static __always_inline __u16 remote_port(struct bpf_sock_ops *ops)
+{
+	return bpf_htons((__u16)bpf_ntohl(ops->remote_port));
+}
+
+/* Reads a field where it stands. Read in one of two branches, the compiler
+ * would make the choice a computed context pointer, which the verifier rejects;
+ * so the callers read all fields and choose among the values. */
+#define READ(field) (*(volatile __u32 *)&(field))
+
+/* For an IPv6 socket on a mapped address only the IPv4 fields are filled when
+ * it connects, so the caller says which ones count. */
+static __always_inline struct address local_address(struct bpf_sock_ops *ops, bool v6)
+{
+	struct address v4_form = address_from_v4(READ(ops->local_ip4));
+	struct address v6_form = {.word = {READ(ops->local_ip6[0]), READ(ops->local_ip6[1]),
+					   READ(ops->local_ip6[2]), READ(ops->local_ip6[3])}};
+
+	return v6 ? v6_form : v4_form;
+}
+
+static __always_inline struct address remote_address(struct bpf_sock_ops *ops, bool v6)
+{
+	struct address v4_form = address_from_v4(READ(ops->remote_ip4));
+	struct address v6_form = {.word = {READ(ops->remote_ip6[0]), READ(ops->remote_ip6[1]),
+					   READ(ops->remote_ip6[2]), READ(ops->remote_ip6[3])}};
+
+	return v6 ? v6_form : v4_form;
+}
+
+static __always_inline struct passage client_passage(struct bpf_sock_ops *ops, struct origin *origin)
+{
+	return (struct passage){
+		.netns_cookie = origin->netns_cookie,
+		.client = local_address(ops, origin->via_v6),
+		.client_port = bpf_htons((__u16)ops->local_port),
+		.listener_port = remote_port(ops),
+	};
+}
+
+/* Forgets a passage and gives its place in the namespace's quota back. */
+static __always_inline bool end_passage(struct passage *key)
+{
+	__s32 *n;
+
+	if (bpf_map_delete_elem(&passages, key))
+		return false;
+	n = bpf_map_lookup_elem(&passage_counts, &key->netns_cookie);
+	if (n)
+		__sync_fetch_and_add(n, -1);
+	return true;
+}
+
+static __always_inline bool begin_passage(struct passage *key, struct origin *origin)
+{
+	__s32 none = 0, *n = bpf_map_lookup_elem(&passage_counts, &key->netns_cookie);
+
+	if (!n) {
+		bpf_map_update_elem(&passage_counts, &key->netns_cookie, &none, BPF_NOEXIST);
+		n = bpf_map_lookup_elem(&passage_counts, &key->netns_cookie);
+	}
+	if (!n || *n >= PASSAGES_PER_NETNS)
+		return false;
+	end_passage(key); /* of an earlier socket with this tuple */
+	if (bpf_map_update_elem(&passages, key, origin, BPF_NOEXIST))
+		return false;
+	__sync_fetch_and_add(n, 1);
+	return true;
+}
+
+/* A record that is not published is missing at accept: refused, never passed. */
+static __always_inline void publish(struct bpf_sock_ops *ops, struct bpf_sock *sk)
+{
+	struct origin *origin = bpf_sk_storage_get(&asked, sk, NULL, 0);
+	struct passage key;
+
+	if (!origin)
+		return;
+	key = client_passage(ops, origin);
+	if (!begin_passage(&key, origin)) {
+		count(RECORD_NO_ROOM);
+		return;
+	}
+	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+	count(RECORD_PUBLISHED);
+}
+
+/* A client that closes before it was accepted leaves nothing behind. */
+static __always_inline void abandon(struct bpf_sock_ops *ops, struct bpf_sock *sk)
+{
+	struct origin *origin = bpf_sk_storage_get(&asked, sk, NULL, 0);
+	struct passage key;
+
+	if (!origin)
+		return;
+	key = client_passage(ops, origin);
+	if (end_passage(&key))
+		count(RECORD_ABANDONED);
+}
+
+static __always_inline void arrive(struct bpf_sock_ops *ops, struct bpf_sock *sk)
+{
+	struct control *control = agent();
+	bool v6 = ops->family == 10; /* AF_INET6 */
+	struct address listener = local_address(ops, v6);
+	struct passage key = {.netns_cookie = bpf_get_netns_cookie(ops)};
+	struct origin *origin;
+
+	key.listener_port = bpf_htons((__u16)ops->local_port);
+	if (!control || key.listener_port != control->listener_port || !address_is_loopback(&listener))
+		return;
+	key.client = remote_address(ops, v6);
+	key.client_port = remote_port(ops);
+	origin = bpf_map_lookup_elem(&passages, &key);
+	if (!origin || !bpf_sk_storage_get(&accepted, sk, origin, BPF_SK_STORAGE_GET_F_CREATE)) {
+		count(RECORD_MISSING);
+		return;
+	}
+	end_passage(&key);
+	count(RECORD_MOVED);
+}
+
+static __always_inline bool listener_is_there(struct origin *origin)
+{
+	__u64 cookie = origin->netns_cookie;
+	struct netns *netns = bpf_map_lookup_elem(&namespaces, &cookie);
+
+	return netns && netns->state & (origin->via_v6 ? NETNS_LISTENS_V6 : NETNS_LISTENS_V4);
+}
+
+/* A held SYN is sent again after one jiffy instead of a second. */
+static __always_inline void hurry(struct bpf_sock_ops *ops, struct bpf_sock *sk)
+{
+	struct origin *origin = bpf_sk_storage_get(&asked, sk, NULL, 0);
+
+	if (origin && !listener_is_there(origin))
+		ops->reply = 1;
+}
+
+SEC("sockops")
+int redirect_sockops(struct bpf_sock_ops *ops)
+{
+	struct bpf_sock *sk = ops->sk;
+
+	if (!sk)
+		return PASS;
+	switch (ops->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		publish(ops, sk);
+		break;
+	case BPF_SOCK_OPS_TIMEOUT_INIT:
+		hurry(ops, sk);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		arrive(ops, sk);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (ops->args[1] == TCP_CLOSE)
+			abandon(ops, sk);
+		break;
+	}
+	return PASS;
+}
+
+#endif

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Nothing on this node reaches a protected destination except through the
+ * agent. All programs are attached once, at the root of cgroup v2, and decide
+ * by destination first. README.md says what each hook does, what it counts and
+ * what a workload sees when the agent is dead.
+ */
+#include "headers/kernel.h"
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+
+#include "addr.h"
+#include "maps.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Return values of sock_addr and cgroup_skb programs. */
+enum { REFUSE, PASS };
+
+static __always_inline void count(enum counter c)
+{
+	__u64 *n = bpf_map_lookup_elem(&counters, &c);
+
+	if (n)
+		(*n)++;
+}
+
+static __always_inline struct control *agent(void)
+{
+	__u32 key = 0;
+
+	return bpf_map_lookup_elem(&agent_control, &key);
+}
+
+static __always_inline bool endpoint_is_protected(const struct address *a, __u16 port)
+{
+	struct endpoint key = {.prefix_bits = ENDPOINT_BITS, .port = port, .address = *a};
+
+	return bpf_map_lookup_elem(&destinations, &key) != NULL;
+}
+
+static __always_inline bool host_is_protected(const struct address *a)
+{
+	struct host key = {.prefix_bits = HOST_BITS, .address = *a};
+
+	return bpf_map_lookup_elem(&hosts, &key) != NULL;
+}
+
+static __always_inline bool is_agent(struct bpf_sock *sk)
+{
+	return bpf_sk_storage_get(&agent_sockets, sk, NULL, 0) != NULL;
+}
+
+#include "connect.h"
+#include "passage.h"
+#include "egress.h"

@@ -1,0 +1,63 @@
+package redirect
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// AlertKind is what an alert is about.
+type AlertKind string
+
+// The kinds of alerts.
+const (
+	// AlertDropped: packets to a protected destination that the agent did not
+	// send. Somebody went round the socket hooks and was stopped.
+	AlertDropped AlertKind = "packets_dropped"
+	// AlertNoRecord: a connection reached a listener without coming through
+	// the connect hook. It was reset.
+	AlertNoRecord AlertKind = "no_record"
+	// AlertWrongNamespace: a connection's record names another network
+	// namespace than its listener's. It was reset.
+	AlertWrongNamespace AlertKind = "wrong_namespace"
+	// AlertUnknownNamespace: a workload asked for a protected destination in a
+	// network namespace that could not be found. It is refused.
+	AlertUnknownNamespace AlertKind = "unknown_namespace"
+	// AlertNoListener: a network namespace was found, but no listener could be
+	// opened in it. Its workloads are refused.
+	AlertNoListener AlertKind = "no_listener"
+)
+
+// Alert is something that should not happen and that was stopped.
+type Alert struct {
+	Kind        AlertKind
+	Destination netip.AddrPort // zero where none is known
+	CgroupID    uint64         // of the sender; 0 where it is not known
+	NetnsCookie uint64         // 0 where it is not known
+	Count       uint64         // packets or connections that this alert stands for
+	Detail      string
+}
+
+// alertBacklog is how many alerts wait for a reader.
+const alertBacklog = 256
+
+// Alerts returns the channel of alerts. It is never closed. Alerts that find it
+// full are counted as alerts_lost and gone.
+func (r *Redirect) Alerts() <-chan Alert { return r.alerts }
+
+func (r *Redirect) raise(a Alert) {
+	select {
+	case r.alerts <- a:
+	default:
+		r.lost.Add(1)
+	}
+}
+
+func (d redirectDrop) alert() Alert {
+	return Alert{
+		Kind:        AlertDropped,
+		Destination: netip.AddrPortFrom(address(d.Destination.Word), networkOrder(d.Port)),
+		CgroupID:    d.CgroupId,
+		Count:       uint64(d.Packets),
+		Detail:      fmt.Sprintf("ip protocol %d", d.IpProtocol),
+	}
+}

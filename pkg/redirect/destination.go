@@ -1,0 +1,106 @@
+package redirect
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+)
+
+// Destination is what nobody may reach except through the agent: a port on
+// every address of a prefix.
+type Destination struct {
+	Prefix netip.Prefix
+	Port   uint16
+}
+
+// mappedBits is how much longer an IPv4 prefix is in its ::ffff:0:0/96 form.
+const mappedBits = 96
+
+// portBits is the part of an endpoint's key that precedes its address.
+const portBits = 32
+
+func (d Destination) check() error {
+	if !d.Prefix.IsValid() {
+		return errors.New("not a prefix")
+	}
+	if d.Port == 0 {
+		return fmt.Errorf("%s: a destination needs a port", d.Prefix)
+	}
+	return nil
+}
+
+func (d Destination) host() redirectHost {
+	prefix := d.Prefix.Masked()
+	bits := prefix.Bits()
+	if prefix.Addr().Is4() {
+		bits += mappedBits
+	}
+	key := redirectHost{PrefixBits: uint32(bits)}
+	key.Address.Word = words(prefix.Addr())
+	return key
+}
+
+func (d Destination) endpoint() redirectEndpoint {
+	host := d.host()
+	key := redirectEndpoint{PrefixBits: portBits + host.PrefixBits, Port: networkOrder(d.Port)}
+	key.Address.Word = host.Address.Word
+	return key
+}
+
+// Protect makes ds the protected destinations. What is in the old and the new
+// set stays protected throughout; on an error the set is at least the old one.
+func (r *Redirect) Protect(ds []Destination) error {
+	r.protect.Lock()
+	defer r.protect.Unlock()
+
+	endpoints := make(map[redirectEndpoint]bool)
+	hosts := make(map[redirectHost]bool)
+	for _, d := range ds {
+		if err := d.check(); err != nil {
+			return fmt.Errorf("protect: %w", err)
+		}
+		endpoints[d.endpoint()] = true
+		hosts[d.host()] = true
+	}
+	// Additions of both maps come before removals from either.
+	if err := errors.Join(addKeys(r.objects.Hosts, hosts), addKeys(r.objects.Destinations, endpoints)); err != nil {
+		return fmt.Errorf("protect: %w", err)
+	}
+	if err := errors.Join(keepKeys(r.objects.Destinations, endpoints), keepKeys(r.objects.Hosts, hosts)); err != nil {
+		return fmt.Errorf("protect: forget earlier destinations: %w", err)
+	}
+	return nil
+}
+
+func addKeys[K comparable](m *ebpf.Map, keys map[K]bool) error {
+	for key := range keys {
+		if err := m.Put(key, uint8(1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepKeys deletes every key of m that is not wanted.
+func keepKeys[K comparable](m *ebpf.Map, wanted map[K]bool) error {
+	var stale []K
+	var key K
+	var value []byte
+	entries := m.Iterate()
+	for entries.Next(&key, &value) {
+		if !wanted[key] {
+			stale = append(stale, key)
+		}
+	}
+	if err := entries.Err(); err != nil {
+		return err
+	}
+	for _, key := range stale {
+		if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+	}
+	return nil
+}

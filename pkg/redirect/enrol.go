@@ -1,0 +1,222 @@
+package redirect
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// errElsewhere means that a path leads to another namespace than the one asked
+// for.
+var errElsewhere = errors.New("another network namespace")
+
+// refusalLasts is how long a namespace that could not be enrolled is refused
+// without another try.
+const refusalLasts = time.Second
+
+// searchBacklog is how many namespaces may wait to be searched for; one more is
+// refused.
+const searchBacklog = 64
+
+// enrolAt opens listeners in the namespace at path, a file of /proc. want is
+// the cookie that it must have; 0 takes any.
+func (r *Redirect) enrolAt(path string, want uint64) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("open network namespace: %w", err)
+	}
+	kept, err := r.enrol(file, want)
+	if kept {
+		return err
+	}
+	return errors.Join(err, file.Close())
+}
+
+// enrol returns kept when file now belongs to the registry.
+func (r *Redirect) enrol(file *os.File, want uint64) (kept bool, err error) {
+	cookie, err := cookieOf(file)
+	if err != nil {
+		return false, err
+	}
+	if want != 0 && cookie != want {
+		return false, errElsewhere
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.done:
+		return false, os.ErrClosed
+	default:
+	}
+	if ns, ok := r.enrolled[cookie]; ok {
+		return false, r.publish(cookie, ns.state)
+	}
+	ns, err := r.listenIn(file, cookie)
+	if err != nil {
+		return false, err
+	}
+	if err := r.publish(cookie, ns.state); err != nil {
+		return false, errors.Join(err, ns.closeListeners())
+	}
+	r.enrolled[cookie] = ns
+	delete(r.refused, cookie)
+	for _, l := range ns.listeners {
+		ns.serving.Go(func() { r.serve(ns, l) })
+	}
+	return true, nil
+}
+
+// publish tells the programs what they may do with a namespace's connections.
+func (r *Redirect) publish(cookie uint64, state redirectNetnsState) error {
+	if err := r.objects.Namespaces.Put(cookie, redirectNetns{State: state}); err != nil {
+		return fmt.Errorf("publish network namespace: %w", err)
+	}
+	return nil
+}
+
+// refuse makes connects in a namespace fail at once, until it is tried again.
+func (r *Redirect) refuse(cookie uint64, kind AlertKind, why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.enrolled[cookie]; ok {
+		return
+	}
+	if err := r.publish(cookie, redirectNetnsStateNETNS_ENROLLED); err != nil {
+		why = errors.Join(why, err)
+	}
+	r.refused[cookie] = time.Now()
+	r.raise(Alert{Kind: kind, NetnsCookie: cookie, Count: 1, Detail: why.Error()})
+}
+
+// answer enrols the namespace in which a held connection waits. What takes
+// longer it leaves to the search.
+func (r *Redirect) answer(e redirectEnrolment) {
+	if r.enrolAgain(e.NetnsCookie) {
+		return
+	}
+	err := r.enrolAt(fmt.Sprintf("/proc/%d/task/%d/ns/net", e.Pid, e.Tid), e.NetnsCookie)
+	if err == nil {
+		return
+	}
+	// The process is gone, or uses a socket of another namespace than its own.
+	if !errors.Is(err, errElsewhere) && !isGone(err) {
+		r.refuse(e.NetnsCookie, AlertNoListener, err)
+		return
+	}
+	select {
+	case r.searches <- e.NetnsCookie:
+	default:
+		r.refuse(e.NetnsCookie, AlertUnknownNamespace, errors.New("too many network namespaces to search for"))
+	}
+}
+
+// isGone reports that a process ended while we looked at it.
+func isGone(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH)
+}
+
+// enrolAgain publishes a namespace that is enrolled already.
+func (r *Redirect) enrolAgain(cookie uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ns, ok := r.enrolled[cookie]
+	return ok && r.publish(cookie, ns.state) == nil
+}
+
+// search looks for a namespace by its cookie in every process. It takes
+// milliseconds, so the loop that answers others does not wait for it.
+func (r *Redirect) search(cookie uint64) {
+	paths, err := filepath.Glob("/proc/[0-9]*/ns/net")
+	if err != nil {
+		r.refuse(cookie, AlertUnknownNamespace, err)
+		return
+	}
+	seen := make(map[inode]bool)
+	for _, path := range paths {
+		id, err := inodeAt(path)
+		if err != nil || seen[id] {
+			continue // the process is gone, or shares its namespace
+		}
+		seen[id] = true
+		switch err := r.enrolAt(path, cookie); {
+		case err == nil:
+			return
+		case !errors.Is(err, errElsewhere) && !isGone(err):
+			r.refuse(cookie, AlertNoListener, err)
+			return
+		}
+	}
+	r.refuse(cookie, AlertUnknownNamespace, errors.New("no process is in this network namespace"))
+}
+
+// leave stops listening in a namespace and forgets it. The caller holds mu.
+func (r *Redirect) leave(ns *namespace) error {
+	delete(r.enrolled, ns.cookie)
+	err := errors.Join(r.forget(ns.cookie), ns.closeListeners())
+	ns.serving.Wait()
+	return errors.Join(err, ns.file.Close())
+}
+
+func (ns *namespace) closeListeners() error {
+	close(ns.left)
+	var errs []error
+	for _, l := range ns.listeners {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Redirect) forget(cookie uint64) error {
+	var errs []error
+	for _, m := range []*ebpf.Map{r.objects.Namespaces, r.objects.PassageCounts} {
+		if err := m.Delete(cookie); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			errs = append(errs, fmt.Errorf("forget network namespace: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Redirect) leaveAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ns := range r.enrolled {
+		if err := r.leave(ns); err != nil {
+			r.log.Warn("leave network namespace", zap.Uint64("netns_cookie", ns.cookie), zap.Error(err))
+		}
+	}
+}
+
+// forgetUnanswered drops the questions that were lost on their way, so that
+// they neither fill the map nor stay unanswered: the next connect asks again.
+func (r *Redirect) forgetUnanswered() error {
+	var stale []uint64
+	var cookie uint64
+	var state redirectNetns
+	now := monotonic()
+	entries := r.objects.Namespaces.Iterate()
+	for entries.Next(&cookie, &state) {
+		if state.State == 0 && now > state.AskedNs+uint64(refusalLasts) {
+			stale = append(stale, cookie)
+		}
+	}
+	errs := []error{entries.Err()}
+	for _, cookie := range stale {
+		errs = append(errs, r.forget(cookie))
+	}
+	return errors.Join(errs...)
+}
+
+// forgetNamespaces clears what an earlier run published: its listeners are
+// gone, and every namespace has to be enrolled again.
+func (r *Redirect) forgetNamespaces() error {
+	if err := keepKeys[uint64](r.objects.Namespaces, nil); err != nil {
+		return fmt.Errorf("forget network namespaces: %w", err)
+	}
+	return nil
+}

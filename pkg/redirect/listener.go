@@ -1,0 +1,151 @@
+package redirect
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// namespace is one network namespace that the agent listens in. It keeps the
+// namespace alive, so it must be left when no process is there any more.
+type namespace struct {
+	cookie    uint64
+	inode     inode
+	file      *os.File
+	listeners []*net.TCPListener
+	state     redirectNetnsState
+	missed    int            // looks in a row that found no process; guarded by Redirect.mu
+	left      chan struct{}  // closed when the agent stops listening here
+	serving   sync.WaitGroup // accept loops
+}
+
+// acceptRetry is the pause after an accept that failed for want of memory or
+// descriptors.
+const acceptRetry = 5 * time.Millisecond
+
+// backlog is how many connections of one namespace wait for the agent.
+const backlog = 4096
+
+// errLoopbackDown means that 127.0.0.1 does not exist (yet) in a namespace.
+var errLoopbackDown = errors.New("loopback is down")
+
+// listenIn opens the listeners of a namespace: 127.0.0.1, and ::1 where IPv6 is
+// on. The caller owns file until listenIn succeeds.
+func (r *Redirect) listenIn(file *os.File, cookie uint64) (*namespace, error) {
+	id, err := inodeOf(file)
+	if err != nil {
+		return nil, err
+	}
+	ns := &namespace{
+		cookie: cookie, inode: id, file: file, left: make(chan struct{}),
+		state: redirectNetnsStateNETNS_ENROLLED,
+	}
+	v4, err := r.listen(file, unix.AF_INET, &unix.SockaddrInet4{Port: int(r.port), Addr: [4]byte{127, 0, 0, 1}})
+	if errors.Is(err, unix.EADDRNOTAVAIL) {
+		return nil, errLoopbackDown
+	}
+	if err != nil {
+		return nil, err
+	}
+	ns.listeners = append(ns.listeners, v4)
+	ns.state |= redirectNetnsStateNETNS_LISTENS_V4
+
+	v6, err := r.listen(file, unix.AF_INET6, &unix.SockaddrInet6{Port: int(r.port), Addr: [16]byte{15: 1}})
+	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
+		return ns, nil
+	}
+	if err != nil {
+		return nil, errors.Join(err, v4.Close())
+	}
+	ns.listeners = append(ns.listeners, v6)
+	ns.state |= redirectNetnsStateNETNS_LISTENS_V6
+	return ns, nil
+}
+
+// listen makes one listener. The socket is plain TCP, which socket(2) gives and
+// net.ListenConfig would have to be told: on a multipath listener the record
+// would sit on the subflow, out of reach.
+func (r *Redirect) listen(ns *os.File, family int, at unix.Sockaddr) (*net.TCPListener, error) {
+	fd, err := socketIn(ns, family)
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "listener")
+	defer func() { _ = file.Close() }() // the listener has its own descriptor
+	if err := r.flag(fd); err != nil {
+		return nil, err
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return nil, fmt.Errorf("set SO_REUSEADDR: %w", err)
+	}
+	if err := unix.Bind(fd, at); err != nil {
+		return nil, fmt.Errorf("bind listener: %w", err)
+	}
+	if err := unix.Listen(fd, backlog); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	l, err := net.FileListener(file)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return l.(*net.TCPListener), nil
+}
+
+// serve accepts until the listener is closed.
+func (r *Redirect) serve(ns *namespace, l *net.TCPListener) {
+	for {
+		conn, err := l.AcceptTCP()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			r.raise(Alert{Kind: AlertNoListener, NetnsCookie: ns.cookie, Count: 1, Detail: err.Error()})
+			if r.sleep(acceptRetry) {
+				continue
+			}
+			return
+		}
+		r.hand(ns, conn)
+	}
+}
+
+// hand checks a connection's record and gives the connection to Accept.
+func (r *Redirect) hand(ns *namespace, conn *net.TCPConn) {
+	origin, err := r.originOf(conn, ns.cookie)
+	if err != nil {
+		reset(conn)
+		kind := AlertNoRecord
+		if errors.Is(err, errWrongNamespace) {
+			kind = AlertWrongNamespace
+		}
+		r.raise(Alert{
+			Kind: kind, Destination: origin.Destination, CgroupID: origin.CgroupID,
+			NetnsCookie: ns.cookie, Count: 1, Detail: err.Error(),
+		})
+		return
+	}
+	select {
+	case r.accepted <- &Accepted{Conn: conn, Origin: origin}:
+	case <-r.done:
+		reset(conn)
+	case <-ns.left:
+		reset(conn)
+	}
+}
+
+// sleep returns false when the agent closes first.
+func (r *Redirect) sleep(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.done:
+		return false
+	}
+}

@@ -1,0 +1,195 @@
+package redirect
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	defaultBPFFS = "/sys/fs/bpf"
+	mapPins      = "maps"
+	linkPins     = "links"
+)
+
+// ErrInUse means that another agent holds these pins.
+var ErrInUse = errors.New("another agent uses these pins")
+
+// ErrIncompatible means that the pinned destinations cannot be taken over. They
+// are not thrown away silently, because that would unguard them for a moment.
+var ErrIncompatible = errors.New("pins of another version")
+
+// lockPins opens the directory of the pins, making it and mounting bpffs as
+// needed, for this agent alone. The lock ends with the process.
+func lockPins(path string) (*os.File, error) {
+	if err := ensureBPFFS(path); err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{mapPins, linkPins} {
+		if err := os.MkdirAll(filepath.Join(path, dir), 0o700); err != nil {
+			return nil, fmt.Errorf("make directory for pins: %w", err)
+		}
+	}
+	pins, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open pins: %w", err)
+	}
+	if err := unix.Flock(int(pins.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, ErrInUse), pins.Close())
+	}
+	return pins, nil
+}
+
+// ensureBPFFS mounts bpffs when path is not on one: at its usual place if path
+// lies below it, else at path itself.
+func ensureBPFFS(path string) error {
+	at := path
+	if strings.HasPrefix(path, defaultBPFFS+"/") {
+		at = defaultBPFFS
+	} else if on, err := onBPFFS(filepath.Dir(path)); err == nil && on {
+		return nil
+	} else if err := os.MkdirAll(at, 0o700); err != nil {
+		return fmt.Errorf("make mount point for bpffs: %w", err)
+	}
+	on, err := onBPFFS(at)
+	if err != nil || on {
+		return err
+	}
+	if err := unix.Mount("bpf", at, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
+		return fmt.Errorf("mount bpffs at %s: %w", at, err)
+	}
+	return nil
+}
+
+func onBPFFS(path string) (bool, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return false, fmt.Errorf("stat file system of %s: %w", path, err)
+	}
+	return st.Type == unix.BPF_FS_MAGIC, nil
+}
+
+// loadObjects loads the programs with the pinned maps where their layout still
+// fits, and pins the maps that are new.
+func loadObjects(pins string, objects *redirectObjects) error {
+	spec, err := loadRedirect()
+	if err != nil {
+		return fmt.Errorf("read programs: %w", err)
+	}
+	dir := filepath.Join(pins, mapPins)
+	reused := make(map[string]*ebpf.Map)
+	defer func() {
+		for _, m := range reused {
+			_ = m.Close() // the collection has its own clone
+		}
+	}()
+	for name := range mapsByName(&objects.redirectMaps) {
+		m, err := pinnedMap(dir, name, spec.Maps[name])
+		if err != nil {
+			return err
+		}
+		if m != nil {
+			reused[name] = m
+		}
+	}
+	if err := spec.LoadAndAssign(objects, &ebpf.CollectionOptions{MapReplacements: reused}); err != nil {
+		return fmt.Errorf("load programs: %w", err)
+	}
+	return pinMaps(dir, &objects.redirectMaps, reused)
+}
+
+// pinnedMap returns the pinned map of this name if it has the wanted layout,
+// and nil if there is none or it can be replaced.
+func pinnedMap(dir, name string, want *ebpf.MapSpec) (*ebpf.Map, error) {
+	path := filepath.Join(dir, name)
+	m, err := ebpf.LoadPinnedMap(path, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open pinned map %s: %w", name, err)
+	}
+	mismatch := want.Compatible(m)
+	if mismatch == nil {
+		return m, nil
+	}
+	if name == redirectMapDestinations || name == redirectMapHosts {
+		return nil, errors.Join(fmt.Errorf("map %s: %w: unload them first", name, ErrIncompatible), m.Close())
+	}
+	return nil, errors.Join(m.Unpin(), m.Close())
+}
+
+func pinMaps(dir string, maps *redirectMaps, reused map[string]*ebpf.Map) error {
+	for name, m := range mapsByName(maps) {
+		if reused[name] != nil {
+			continue
+		}
+		if err := m.Pin(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("pin map %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func mapsByName(m *redirectMaps) map[string]*ebpf.Map {
+	return map[string]*ebpf.Map{
+		redirectMapAccepted:      m.Accepted,
+		redirectMapAgentControl:  m.AgentControl,
+		redirectMapAgentSockets:  m.AgentSockets,
+		redirectMapAsked:         m.Asked,
+		redirectMapCounters:      m.Counters,
+		redirectMapDestinations:  m.Destinations,
+		redirectMapDropRates:     m.DropRates,
+		redirectMapDrops:         m.Drops,
+		redirectMapEnrolments:    m.Enrolments,
+		redirectMapHosts:         m.Hosts,
+		redirectMapNamespaces:    m.Namespaces,
+		redirectMapPassages:      m.Passages,
+		redirectMapPassageCounts: m.PassageCounts,
+	}
+}
+
+// Unload removes every program and map of these pins. Protected destinations
+// are open to everybody afterwards: it is the explicit uninstall.
+func Unload(pins string) error {
+	dir, err := os.Open(pins)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("unload: %w", err)
+	}
+	defer func() { _ = dir.Close() }()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("unload %s: %w", pins, ErrInUse)
+	}
+	for _, sub := range []string{linkPins, mapPins} {
+		if err := os.RemoveAll(filepath.Join(pins, sub)); err != nil {
+			return fmt.Errorf("unload: %w", err)
+		}
+	}
+	return removePins(dir)
+}
+
+// removePins removes the directory, or the bpffs that was mounted on it.
+func removePins(dir *os.File) error {
+	parentOn, err := onBPFFS(filepath.Dir(dir.Name()))
+	if err != nil {
+		return fmt.Errorf("unload: %w", err)
+	}
+	if !parentOn {
+		if err := unix.Unmount(dir.Name(), unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unload: unmount bpffs: %w", err)
+		}
+	}
+	if err := os.Remove(dir.Name()); err != nil {
+		return fmt.Errorf("unload: %w", err)
+	}
+	return nil
+}

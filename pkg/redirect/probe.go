@@ -1,0 +1,109 @@
+package redirect
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
+	"golang.org/x/sys/unix"
+)
+
+// Feature is one thing that interception needs from this machine.
+type Feature struct {
+	Name     string
+	Required bool   // without it Open fails
+	OK       bool   // false also where it could not be told
+	Why      string // what is missing, or what its absence means
+}
+
+// Probe tries what Open will need and changes nothing. Kernel versions are not
+// compared: distributions port features back.
+func Probe(cgroup string) []Feature {
+	probed := []Feature{
+		feature("root of cgroup v2", probeRoot(cgroup)),
+		feature("kernel BTF", probeBTF()),
+	}
+	for _, need := range programNeeds {
+		probed = append(probed, feature(need.name, errors.Join(
+			features.HaveProgramType(need.program), haveHelpers(need.program, need.helpers))))
+	}
+	for _, need := range mapNeeds {
+		probed = append(probed, feature(need.String()+" maps", features.HaveMapType(need)))
+	}
+	probed = append(probed, feature("all programs load", probeLoad()))
+
+	errno := feature("errno of a refused connect",
+		features.HaveProgramHelper(ebpf.CGroupSockAddr, asm.FnSetRetval))
+	errno.Required = false
+	if !errno.OK {
+		errno.Why = "a refused connect fails with EPERM instead of ECONNREFUSED: " + errno.Why
+	}
+	v6 := feature("IPv6", probeIPv6())
+	v6.Required = false
+	return append(probed, errno, v6)
+}
+
+var programNeeds = []struct {
+	name    string
+	program ebpf.ProgramType
+	helpers []asm.BuiltinFunc
+}{
+	{"socket call hooks", ebpf.CGroupSockAddr, []asm.BuiltinFunc{
+		asm.FnSkStorageGet, asm.FnGetNetnsCookie, asm.FnGetCurrentCgroupId, asm.FnGetCurrentTaskBtf,
+	}},
+	{"TCP hooks", ebpf.SockOps, []asm.BuiltinFunc{asm.FnSkStorageGet, asm.FnGetNetnsCookie}},
+	{"egress hook", ebpf.CGroupSKB, []asm.BuiltinFunc{asm.FnSkStorageGet, asm.FnSkbCgroupId}},
+}
+
+var mapNeeds = []ebpf.MapType{ebpf.SkStorage, ebpf.LPMTrie, ebpf.RingBuf}
+
+func feature(name string, err error) Feature {
+	f := Feature{Name: name, Required: true, OK: err == nil}
+	if err != nil {
+		f.Why = err.Error()
+	}
+	return f
+}
+
+func haveHelpers(program ebpf.ProgramType, helpers []asm.BuiltinFunc) error {
+	var errs []error
+	for _, helper := range helpers {
+		if err := features.HaveProgramHelper(program, helper); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", helper, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func probeRoot(cgroup string) error {
+	root, err := openCgroupRoot(cgroup)
+	if err != nil {
+		return err
+	}
+	return root.Close()
+}
+
+func probeBTF() error {
+	_, err := os.Stat("/sys/kernel/btf/vmlinux")
+	return err
+}
+
+// probeLoad runs the kernel's verifier over every program.
+func probeLoad() error {
+	var objects redirectObjects
+	if err := loadRedirectObjects(&objects, nil); err != nil {
+		return err
+	}
+	return objects.Close()
+}
+
+func probeIPv6() error {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}

@@ -1,0 +1,176 @@
+package redirect
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cilium/ebpf/ringbuf"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// beatInterval is a fraction of HEARTBEAT_LIMIT_NS in maps.h: several
+	// beats may be late before anybody is refused.
+	beatInterval = 200 * time.Millisecond
+	reapInterval = 500 * time.Millisecond
+	// missesAllowed is how often a namespace may be seen without a process
+	// before it is left: a container's first process may still be on its way.
+	missesAllowed = 2
+)
+
+// Run enrols network namespaces and keeps the programs informed that the agent
+// lives, until ctx ends. Then it stops listening, and protected destinations
+// are refused.
+func (r *Redirect) Run(ctx context.Context) error {
+	enrolments, err := ringbuf.NewReader(r.objects.Enrolments)
+	if err != nil {
+		return fmt.Errorf("read enrolments: %w", err)
+	}
+	drops, err := ringbuf.NewReader(r.objects.Drops)
+	if err != nil {
+		return errors.Join(fmt.Errorf("read drops: %w", err), enrolments.Close())
+	}
+	if err := r.enrolAt("/proc/thread-self/ns/net", 0); err != nil {
+		return errors.Join(fmt.Errorf("enrol own network namespace: %w", err), enrolments.Close(), drops.Close())
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.readEnrolments(ctx, enrolments) })
+	group.Go(func() error { return r.readDrops(drops) })
+	group.Go(func() error { return r.reap(ctx) })
+	group.Go(func() error { return r.searchAll(ctx) })
+	group.Go(func() error {
+		<-ctx.Done()
+		return errors.Join(enrolments.Close(), drops.Close())
+	})
+	err = group.Wait()
+	err = errors.Join(err, r.beat(0))
+	r.leaveAll()
+	return err
+}
+
+// readEnrolments answers held connections. It beats in the same loop, so that a
+// beat proves that enrolments are being answered.
+func (r *Redirect) readEnrolments(ctx context.Context, events *ringbuf.Reader) error {
+	var event ringbuf.Record
+	for ctx.Err() == nil {
+		now := time.Now()
+		if err := r.beat(monotonic()); err != nil {
+			return err
+		}
+		events.SetDeadline(now.Add(beatInterval))
+		err := events.ReadInto(&event)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
+		}
+		if errors.Is(err, ringbuf.ErrClosed) {
+			return nil
+		}
+		var asked redirectEnrolment
+		if err := errors.Join(err, decode(event.RawSample, &asked)); err != nil {
+			return fmt.Errorf("read enrolments: %w", err)
+		}
+		r.answer(asked)
+	}
+	return nil
+}
+
+func (r *Redirect) searchAll(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case cookie := <-r.searches:
+			r.search(cookie)
+		}
+	}
+}
+
+func (r *Redirect) readDrops(events *ringbuf.Reader) error {
+	var event ringbuf.Record
+	for {
+		err := events.ReadInto(&event)
+		if errors.Is(err, ringbuf.ErrClosed) {
+			return nil
+		}
+		var drop redirectDrop
+		if err := errors.Join(err, decode(event.RawSample, &drop)); err != nil {
+			return fmt.Errorf("read drops: %w", err)
+		}
+		r.raise(drop.alert())
+	}
+}
+
+func decode(sample []byte, event any) error {
+	return binary.Read(bytes.NewReader(sample), binary.NativeEndian, event)
+}
+
+// reap leaves namespaces that no process is in any more.
+func (r *Redirect) reap(ctx context.Context) error {
+	tick := time.NewTicker(reapInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		alive, err := aliveNamespaces()
+		if err != nil {
+			return err
+		}
+		r.leaveDead(alive)
+	}
+}
+
+func (r *Redirect) leaveDead(alive map[inode]bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ns := range r.enrolled {
+		ns.missed++
+		if alive[ns.inode] {
+			ns.missed = 0
+		}
+		if ns.missed <= missesAllowed {
+			continue
+		}
+		if err := r.leave(ns); err != nil {
+			r.log.Warn("leave network namespace", zap.Uint64("netns_cookie", ns.cookie), zap.Error(err))
+		}
+	}
+	for cookie, at := range r.refused {
+		if time.Since(at) < refusalLasts {
+			continue
+		}
+		delete(r.refused, cookie)
+		if err := r.forget(cookie); err != nil {
+			r.log.Warn("forget network namespace", zap.Uint64("netns_cookie", cookie), zap.Error(err))
+		}
+	}
+	if err := r.forgetUnanswered(); err != nil {
+		r.log.Warn("forget unanswered network namespaces", zap.Error(err))
+	}
+}
+
+// aliveNamespaces are those that some process is in. A namespace that only a
+// file or a single thread refers to may be missing: it is enrolled again when
+// somebody connects from there.
+func aliveNamespaces() (map[inode]bool, error) {
+	paths, err := filepath.Glob("/proc/[0-9]*/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	alive := make(map[inode]bool)
+	for _, path := range paths {
+		if id, err := inodeAt(path); err == nil {
+			alive[id] = true
+		}
+	}
+	return alive, nil
+}
