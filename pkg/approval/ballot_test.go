@@ -356,6 +356,20 @@ func TestTextForPeopleCannotDeceive(t *testing.T) {
 	}
 }
 
+func TestLongestTextStillFitsIntoARequest(t *testing.T) {
+	p, r := newPeople(t), request(1)
+	worst := strings.Repeat("<", 1<<20)
+	r.Text, r.Reason = worst, worst
+	r.Requester = approval.Requester{Name: worst, Image: worst, Exe: worst, Product: worst}
+	opened, err := approval.OpenRequest(p.sign(t, r), p.agentKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(opened.Text, " more bytes)") {
+		t.Errorf("the cut is not stated: it ends with %q", opened.Text[len(opened.Text)-40:])
+	}
+}
+
 func TestTransitionLeavesPendingOnce(t *testing.T) {
 	states := []approval.State{"", approval.Pending, approval.Approved, approval.Denied, approval.Expired, approval.Withdrawn, approval.Abandoned, "odd"}
 	for _, from := range states {

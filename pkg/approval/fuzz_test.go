@@ -28,13 +28,19 @@ func FuzzDecodeUpdate(f *testing.F) {
 // FuzzOpen gives the same hostile bytes to every decoder. None may accept
 // anything but the genuine article, byte for byte.
 func FuzzOpen(f *testing.F) {
+	// Fuzzing runs in several processes, which must all make the same bytes.
 	p := newPeople(f)
-	now := time.Now()
-	signedRequest, err := approval.SignRequest(request(1), p.agent)
+	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	p.roster.NotAfter = now.Add(time.Hour)
+	asked := request(1)
+	asked.ID, asked.Created, asked.NotAfter = "00112233445566778899aabbccddeeff", now, now.Add(time.Minute)
+	signedRequest, err := approval.SignRequest(asked, p.agent)
 	if err != nil {
 		f.Fatal(err)
 	}
-	signedVote, err := approval.SignVote(ballotFor(signedRequest, "ann", approval.Approve), p.keys["ann"])
+	yes := ballotFor(signedRequest, "ann", approval.Approve)
+	yes.At, yes.Expires = now, now.Add(time.Minute)
+	signedVote, err := approval.SignVote(yes, p.keys["ann"])
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -15,9 +15,11 @@ import (
 	"github.com/sluicegate/sluice/pkg/workload"
 )
 
+// JSON may make six bytes of one, and base64 four of three: both limits
+// together stay below maxEnvelope.
 const (
-	maxText = 64 << 10 // bytes of Request.Text; the hash binds the rest
-	maxNote = 4 << 10  // bytes of every other text that is shown
+	maxText = 24 << 10 // bytes of Request.Text; the hash binds the rest
+	maxNote = 1 << 10  // bytes of every other text that is shown
 )
 
 // FourEyes says how a request keeps people from approving what they started
