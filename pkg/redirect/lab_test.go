@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -31,11 +32,12 @@ const (
 // lab is a job and a server in network namespaces of their own, and an agent in
 // this process that guards the server.
 type lab struct {
-	slice *netlab.Slice
-	job   *netlab.Namespace
-	agent *redirect.Redirect
-	pins  string
-	stop  func() // ends Run and waits for it
+	slice  *netlab.Slice
+	job    *netlab.Namespace
+	server *netlab.Namespace
+	agent  *redirect.Redirect
+	pins   string
+	stop   func() // ends Run and waits for it
 
 	server4, server6 netip.AddrPort
 }
@@ -62,26 +64,40 @@ func newNetwork(t testing.TB) *lab {
 		server6: netip.AddrPortFrom(slice.Host6(2), protectedPort),
 	}
 	l.job = newNamespace(t)
-	server := newNamespace(t)
-	must(t, netlab.Connect(l.job, server, "eth0",
+	l.server = newNamespace(t)
+	must(t, netlab.Connect(l.job, l.server, "eth0",
 		[]netip.Prefix{netip.PrefixFrom(slice.Host4(1), 29), netip.PrefixFrom(slice.Host6(1), 64)},
 		[]netip.Prefix{netip.PrefixFrom(slice.Host4(2), 29), netip.PrefixFrom(slice.Host6(2), 64)}))
-	must(t, server.Do(func() error {
+	must(t, l.server.Do(func() error {
 		return errors.Join(echo(t, l.server4), echo(t, l.server6),
 			echo(t, netip.AddrPortFrom(slice.Host4(2), openPort)))
 	}))
-	l.connectHost(t, server)
+	l.connectHost(t)
+	inhabit(t, l.job)
 	return l
 }
 
+// inhabit keeps a process in a namespace, as a container has one: sockets alone
+// do not tell anybody where their namespace is.
+func inhabit(t testing.TB, ns *netlab.Namespace) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("sleep", "infinity")
+	must(t, ns.Start(cmd))
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // tests may have done so themselves
+		_ = cmd.Wait()
+	})
+	return cmd
+}
+
 // connectHost lets the agent, which stays where the test runs, reach the server.
-func (l *lab) connectHost(t testing.TB, server *netlab.Namespace) {
+func (l *lab) connectHost(t testing.TB) {
 	t.Helper()
 	host, err := netlab.Own()
 	must(t, err)
 	closeLater(t, host.Close)
 	name := fmt.Sprintf("slab%d", l.slice.Port)
-	must(t, netlab.Connect(server, host, name,
+	must(t, netlab.Connect(l.server, host, name,
 		[]netip.Prefix{netip.PrefixFrom(l.slice.Host4(9), 30)}, []netip.Prefix{netip.PrefixFrom(l.slice.Host4(10), 30)}))
 	t.Cleanup(func() { _ = host.Unlink(name) }) // gone already if the server's namespace is
 	must(t, host.Route(netip.PrefixFrom(l.slice.Host4(2), 32), l.slice.Host4(9)))

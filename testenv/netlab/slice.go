@@ -14,6 +14,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -51,13 +53,14 @@ type Slice struct {
 // ErrNoSlice means that all slices are taken.
 var ErrNoSlice = errors.New("all slices of the documentation ranges are taken")
 
-// Take returns the first free slice that this machine does not route already:
+// Take returns the free slice that was used longest ago, since sockets of the
+// last user may still be dying. It leaves out what this machine routes already:
 // virtual machines like to live in a documentation range themselves.
 func Take() (*Slice, error) {
 	if err := os.MkdirAll(lockDir, 0o755); err != nil {
 		return nil, fmt.Errorf("take slice: %w", err)
 	}
-	for n := range len(ranges) * slicesPerRange {
+	for _, n := range longestUnused() {
 		slice, err := tryTake(n)
 		if err != nil {
 			return nil, fmt.Errorf("take slice: %w", err)
@@ -69,9 +72,26 @@ func Take() (*Slice, error) {
 	return nil, ErrNoSlice
 }
 
+func longestUnused() []int {
+	var order []int
+	var used []time.Time
+	for n := range len(ranges) * slicesPerRange {
+		order = append(order, n)
+		var at time.Time // never used
+		if file, err := os.Stat(lockPath(n)); err == nil {
+			at = file.ModTime()
+		}
+		used = append(used, at)
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return used[a].Compare(used[b]) })
+	return order
+}
+
+func lockPath(n int) string { return filepath.Join(lockDir, fmt.Sprintf("slice-%02d", n)) }
+
 // tryTake returns nil when the n-th slice is taken or routed.
 func tryTake(n int) (*Slice, error) {
-	lock, err := os.OpenFile(filepath.Join(lockDir, fmt.Sprintf("slice-%02d", n)), os.O_RDWR|os.O_CREATE, 0o644)
+	lock, err := os.OpenFile(lockPath(n), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +101,9 @@ func tryTake(n int) (*Slice, error) {
 	slice := newSlice(n, lock)
 	routed, err := isRouted(slice.V4)
 	if err != nil || routed {
+		return nil, errors.Join(err, lock.Close())
+	}
+	if err := os.Chtimes(lock.Name(), time.Time{}, time.Now()); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return slice, nil
@@ -115,6 +138,10 @@ func newSlice(n int, lock *os.File) *Slice {
 		lock: lock,
 	}
 }
+
+// Lock is the file whose lock keeps the slice. A process that inherits it keeps
+// the slice after the one that took it has ended.
+func (s *Slice) Lock() *os.File { return s.lock }
 
 // Release lets others have the slice.
 func (s *Slice) Release() error { return s.lock.Close() }
