@@ -1,0 +1,158 @@
+package protocol
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+	"time"
+)
+
+// block does the one action of a call that takes time, outside of the lock.
+// It reports whether the session goes on.
+func (p *Pump) block(ctx context.Context, leg Leg, e Action) bool {
+	switch e.Kind {
+	case Ask:
+		return p.ask(ctx, e.Op)
+	case Dial:
+		return p.dial(ctx)
+	case StartTLS:
+		return p.startTLS(ctx, e.Leg)
+	case End:
+		p.fail(e.Err)
+		return false
+	}
+	return true
+}
+
+// ask runs one operation through the guard while its client waits.
+func (p *Pump) ask(ctx context.Context, op *Pending) bool {
+	asking, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p.mu.Lock()
+	p.interrupt = cancel
+	p.open[op] = struct{}{}
+	p.mu.Unlock()
+
+	answer, err := p.decide(asking, cancel, op)
+	if cause := context.Cause(asking); cause != nil && err == nil {
+		err = cause
+	}
+	if cause := context.Cause(asking); cause == ErrInterrupted || cause == ErrClientGone {
+		err = cause
+	}
+	if err != nil {
+		answer = Decision{}
+	}
+	p.mu.Lock()
+	p.interrupt = nil
+	p.mu.Unlock()
+	return p.call(ctx, ClientLeg, func(_ *wire, to []Action) []Action {
+		return p.conv.Decided(answer, err, to)
+	})
+}
+
+func (p *Pump) decide(ctx context.Context, cancel context.CancelCauseFunc, op *Pending) (Decision, error) {
+	op.began = time.Now()
+	exchange, err := p.conn.Guard.Begin(ctx, &op.Operation)
+	if err != nil {
+		return Decision{}, err
+	}
+	op.exchange = exchange
+	watch := watcher{wire: p.wires[ClientLeg], gone: func() { cancel(ErrClientGone) }}
+	defer p.unwatch(&watch)
+	return exchange.Decide(ctx, func(why Waiting) {
+		watch.once.Do(watch.start)
+		p.call(ctx, ClientLeg, func(_ *wire, to []Action) []Action { return p.conv.Waiting(why, to) })
+	})
+}
+
+// watcher notices that a client leaves while it waits. It reads ahead only as
+// far as the leg's buffer has room; a client that filled it is not watched.
+type watcher struct {
+	wire *wire
+	gone func()
+	once sync.Once
+	done chan struct{} // closed when the watcher stopped; nil if it never ran
+}
+
+func (w *watcher) start() {
+	w.done = make(chan struct{})
+	go func() {
+		defer close(w.done)
+		for w.wire.w < len(w.wire.in) {
+			if err := w.wire.fill(); err != nil {
+				if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() {
+					w.gone()
+				}
+				return
+			}
+		}
+	}()
+}
+
+// unwatch stops a watcher and waits for it.
+func (p *Pump) unwatch(w *watcher) {
+	if w.done == nil {
+		return
+	}
+	_ = w.wire.conn.SetReadDeadline(time.Now())
+	<-w.done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended {
+		_ = w.wire.conn.SetReadDeadline(time.Time{})
+	}
+}
+
+// dial opens the server leg and starts its reader.
+func (p *Pump) dial(ctx context.Context) bool {
+	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := p.conn.Dial(dialling)
+	if err != nil {
+		return p.change(ctx, ClientLeg, ServerLeg, Broken)
+	}
+	p.mu.Lock()
+	if p.ended {
+		p.mu.Unlock()
+		_ = conn.Close()
+		return false
+	}
+	p.wires[ServerLeg] = newWire(conn)
+	p.mu.Unlock()
+	if !p.change(ctx, ClientLeg, ServerLeg, Opened) {
+		return false
+	}
+	p.start(ctx, ServerLeg)
+	return true
+}
+
+// startTLS secures a leg in place. Bytes that came before the handshake were
+// sent in plain text by somebody and are a violation.
+func (p *Pump) startTLS(ctx context.Context, leg Leg) bool {
+	w := p.wires[leg]
+	if len(w.unread()) > 0 {
+		p.fail(&Violation{Leg: leg, Reason: "plain bytes after TLS was agreed"})
+		return false
+	}
+	if leg != ServerLeg || p.conn.TLS.Config == nil {
+		return p.change(ctx, leg, leg, Broken)
+	}
+	shaking, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	secured := tls.Client(w.conn, p.conn.TLS.Config)
+	if err := secured.HandshakeContext(shaking); err != nil {
+		return p.change(ctx, leg, leg, Broken)
+	}
+	p.mu.Lock()
+	w.conn = secured
+	p.mu.Unlock()
+	return p.change(ctx, leg, leg, Secured)
+}
+
+// change tells the conversation, on the goroutine of the leg by, what became
+// of a leg.
+func (p *Pump) change(ctx context.Context, by, leg Leg, change Change) bool {
+	return p.call(ctx, by, func(_ *wire, to []Action) []Action { return p.conv.Changed(leg, change, to) })
+}

@@ -1,0 +1,358 @@
+package postgres
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/sqltext"
+)
+
+// front is the client's message that is first in line and not yet forwarded:
+// it stays in the buffer, and is fed again after every step of its decision.
+type front struct {
+	op        *op
+	answered  bool
+	answer    protocol.Decision
+	err       error
+	refreshed bool   // the catalog was read for it
+	probed    bool   // its columns were asked for
+	layout    layout // what a probe of a simple query told
+	failed    bool   // the probe failed, and the client was told
+}
+
+var errTwoStrings = errors.New("a statement has a NUL inside")
+
+// clientFrame handles the next message of a ready session. It reports false
+// when it needs more bytes.
+func (c *conversation) clientFrame(s *stream) bool {
+	if s.rest > 0 {
+		return c.streamed(s, 0, c.copyOp(), s.drop)
+	}
+	b := s.src[s.pos:]
+	if len(b) < headerSize {
+		return false
+	}
+	kind, size, err := header(b)
+	if err != nil {
+		c.violate(protocol.ClientLeg, err)
+		return false
+	}
+	if kind == msgCopyData {
+		o := c.copyOp()
+		return c.streamed(s, size, o, o == nil || c.skip)
+	}
+	if size > c.plugin.options.MaxMessage {
+		c.violate(protocol.ClientLeg, errTooLarge)
+		return false
+	}
+	if len(b) < size {
+		return false
+	}
+	c.clientMessage(s, kind, b[:size])
+	return !c.halted
+}
+
+// copyOp is the operation that COPY data from the client belongs to: the last
+// one that was forwarded. Without one the server would ignore the data.
+func (c *conversation) copyOp() *op {
+	for i := len(c.queue.debts) - 1; i >= c.queue.first; i-- {
+		if o := c.queue.debts[i].op; o != nil && !c.queue.debts[i].own {
+			return o
+		}
+	}
+	return nil
+}
+
+func (c *conversation) clientMessage(s *stream, kind byte, frame []byte) {
+	if c.skip && kind != msgSync && kind != msgTerminate {
+		c.abandonFront()
+		c.swallow(s, len(frame))
+		return
+	}
+	switch kind {
+	case msgQuery:
+		c.clientQuery(s, frame)
+	case msgFunctionCall:
+		c.clientCall(s, frame)
+	case msgParse:
+		c.clientParse(s, frame)
+	case msgBind:
+		c.clientBind(s, frame)
+	case msgDescribe, msgClose:
+		c.clientNamed(s, kind, frame)
+	case msgExecute:
+		c.clientExecute(s, frame)
+	case msgSync:
+		c.clientSync(s, frame)
+	case msgFlush:
+		c.pass(s, len(frame), nil)
+	case msgCopyDone, msgCopyFail:
+		c.copyIn = false
+		c.pass(s, len(frame), nil)
+	case msgTerminate:
+		c.pass(s, len(frame), nil)
+		c.phase = leaving
+		c.act(protocol.Action{Kind: protocol.CloseWrite, Leg: protocol.ServerLeg})
+	default:
+		c.violate(protocol.ClientLeg, errMalformed)
+	}
+}
+
+// clientSync ends a pipeline. While it reads COPY data the server ignores a
+// Sync, so that none is forwarded then.
+func (c *conversation) clientSync(s *stream, frame []byte) {
+	if c.copyIn {
+		c.lostSync = true
+		c.swallow(s, len(frame))
+		return
+	}
+	c.skip = false
+	c.pass(s, len(frame), nil)
+	c.queue.push(debt{kind: oweSync})
+}
+
+// pause waits until the server has answered what it owes. The client's message
+// is fed again then.
+func (c *conversation) pause() {
+	if c.paused {
+		return
+	}
+	c.paused = true
+	c.act(protocol.Action{Kind: protocol.Pause, Leg: protocol.ClientLeg})
+}
+
+// awaitIdle pauses the client until the server owes nothing. It reports
+// whether that is so already.
+func (c *conversation) awaitIdle() bool {
+	if c.queue.len() == 0 {
+		return true
+	}
+	c.flush()
+	c.pause()
+	return false
+}
+
+// flush makes the server send what it has.
+func (c *conversation) flush() {
+	c.write(protocol.ServerLeg, []byte{msgFlush, 0, 0, 0, 4}, nil)
+}
+
+// ask begins the decision of the message at the front.
+func (c *conversation) ask(o *op) {
+	c.front = front{op: o}
+	c.act(protocol.Action{Kind: protocol.Ask, Op: &o.Pending})
+}
+
+// clientQuery decides a simple query as a whole. Simple queries run one at a
+// time, so that each is decided in the state that the one before left.
+func (c *conversation) clientQuery(s *stream, frame []byte) {
+	if !c.awaitIdle() {
+		return
+	}
+	text := frame[headerSize : len(frame)-1]
+	if frame[len(frame)-1] != 0 || bytes.IndexByte(text, 0) >= 0 {
+		c.violate(protocol.ClientLeg, errTwoStrings)
+		return
+	}
+	if c.front.op == nil {
+		o := c.newOp(operation.Statement)
+		c.describe(o, text, c.analyse(text), nil)
+		o.Operation.Bytes = frame
+		c.ask(o)
+		return
+	}
+	analysis := c.analyse(text)
+	switch c.clearance(analysis, nil, text) {
+	case wait:
+		return
+	case refused:
+		o := c.front.op
+		c.swallow(s, len(frame))
+		c.refuseQuery(o)
+	case over:
+		c.swallow(s, len(frame))
+	case cleared:
+		o := c.front.op
+		c.pass(s, len(frame), nil)
+		c.queue.push(debt{kind: oweQuery, op: o})
+		c.layout.reset()
+		c.forwarded(o, analysis)
+	}
+	c.front = front{}
+}
+
+// clientCall decides a call by function OID. Nothing is known of what the
+// function does.
+func (c *conversation) clientCall(s *stream, frame []byte) {
+	if !c.awaitIdle() {
+		return
+	}
+	if c.front.op == nil {
+		o := c.newOp(operation.Call)
+		o.Operation.Bytes = frame
+		o.Operation.Text = append(o.text, frame[headerSize:]...)
+		c.ask(o)
+		return
+	}
+	switch c.clearance(nil, nil, nil) {
+	case wait:
+		return
+	case refused, over:
+		o := c.front.op
+		c.swallow(s, len(frame))
+		c.refuseQuery(o)
+	case cleared:
+		o := c.front.op
+		c.pass(s, len(frame), nil)
+		c.queue.push(debt{kind: oweCall, op: o})
+		c.forwarded(o, nil)
+	}
+	c.front = front{}
+}
+
+// clientParse keeps a statement and forwards it: without an Execute it has no
+// effect.
+func (c *conversation) clientParse(s *stream, frame []byte) {
+	r := reader{b: frame[headerSize:]}
+	name, text := r.cstring(), r.cstring()
+	r.take(4 * r.int16())
+	if !r.done() {
+		c.violate(protocol.ClientLeg, errMalformed)
+		return
+	}
+	if c.prepared.full(len(text)) {
+		c.swallow(s, len(frame))
+		c.refuseMessage("53400", "sluice: this session keeps too many prepared statements")
+		return
+	}
+	stmt := &statement{text: bytes.Clone(text)}
+	if !c.unsettled {
+		stmt.analysis = c.analyse(stmt.text)
+	}
+	c.pass(s, len(frame), nil)
+	c.queue.push(debt{kind: oweParse, stmt: stmt, undo: c.prepared.setStatement(name, stmt)})
+}
+
+// clientBind keeps a portal's parameters and forwards it.
+func (c *conversation) clientBind(s *stream, frame []byte) {
+	r := reader{b: frame[headerSize:]}
+	name, source := r.cstring(), r.cstring()
+	portal := c.prepared.newPortal(c.prepared.statements[string(source)])
+	if r.bad || !portal.bind(&r) {
+		c.violate(protocol.ClientLeg, errMalformed)
+		return
+	}
+	if c.prepared.full(0) {
+		c.swallow(s, len(frame))
+		c.refuseMessage("53400", "sluice: this session keeps too many portals")
+		return
+	}
+	portal.refs++
+	c.pass(s, len(frame), nil)
+	c.queue.push(debt{kind: oweBind, portal: portal, undo: c.prepared.setPortal(name, portal)})
+}
+
+// clientNamed forwards a Describe or a Close of a statement or portal.
+func (c *conversation) clientNamed(s *stream, kind byte, frame []byte) {
+	r := reader{b: frame[headerSize:]}
+	which, name := r.uint8(), r.cstring()
+	if !r.done() || which != 'S' && which != 'P' {
+		c.violate(protocol.ClientLeg, errMalformed)
+		return
+	}
+	d := debt{kind: oweDescribe}
+	switch {
+	case kind == msgClose && which == 'S':
+		d = debt{kind: oweClose, undo: c.prepared.setStatement(name, nil)}
+	case kind == msgClose:
+		d = debt{kind: oweClose, undo: c.prepared.setPortal(name, nil)}
+	case which == 'S':
+		d.stmt = c.prepared.statements[string(name)]
+	default:
+		if d.portal = c.prepared.portals[string(name)]; d.portal != nil {
+			d.portal.refs++
+			d.portal.described = true
+		}
+	}
+	c.pass(s, len(frame), nil)
+	c.queue.push(d)
+}
+
+// clientExecute decides one run of a portal.
+func (c *conversation) clientExecute(s *stream, frame []byte) {
+	r := reader{b: frame[headerSize:]}
+	name := r.cstring()
+	r.int32() // the most rows
+	if !r.done() {
+		c.violate(protocol.ClientLeg, errMalformed)
+		return
+	}
+	portal := c.prepared.portals[string(name)]
+	var analysis *sqltext.Analysis
+	var text []byte
+	if portal != nil && portal.stmt != nil {
+		analysis, text = portal.stmt.analysis, portal.stmt.text
+	}
+	if c.front.op == nil {
+		o := c.newOp(operation.Statement)
+		c.describe(o, text, analysis, portal)
+		o.Operation.Bytes = frame
+		c.ask(o)
+		return
+	}
+	switch c.clearance(analysis, portal, text) {
+	case wait:
+		return
+	case refused, over:
+		o := c.front.op
+		c.swallow(s, len(frame))
+		c.refuseExecute(o)
+	case cleared:
+		c.describeFirst(portal, name)
+		o := c.front.op
+		c.pass(s, len(frame), nil)
+		if portal != nil {
+			portal.refs++
+		}
+		c.queue.push(debt{kind: oweExecute, op: o, portal: portal})
+		c.forwarded(o, analysis)
+	}
+	c.front = front{}
+}
+
+// abandonFront ends the operation of a message that the server would skip.
+func (c *conversation) abandonFront() {
+	o := c.front.op
+	if o == nil {
+		return
+	}
+	if !c.front.failed {
+		o.end(protocol.Outcome{Status: protocol.Abandoned})
+	}
+	c.front = front{}
+	c.settle(o)
+}
+
+// Decided implements protocol.Conversation. The message that was asked about
+// is fed again and finds its answer.
+func (c *conversation) Decided(answer protocol.Decision, err error, to []protocol.Action) []protocol.Action {
+	c.begin(protocol.ClientLeg, to)
+	switch {
+	case errors.Is(err, protocol.ErrClientGone):
+		c.abandonFront()
+		c.act(protocol.Action{Kind: protocol.End})
+	case c.phase == deciding && answer.Effect == protocol.Allow:
+		c.act(protocol.Action{Kind: protocol.Dial})
+	case c.phase == deciding:
+		c.fatal("28000", refusal(answer, err))
+		c.endLogin(protocol.Outcome{Status: protocol.Refused, Code: "28000", Rule: answer.Rule})
+	case c.phase == cancelling:
+		c.cancelDecided(answer)
+	default:
+		c.front.answered, c.front.answer, c.front.err = true, answer, err
+		c.tellApproval(answer)
+	}
+	return c.out
+}

@@ -1,0 +1,142 @@
+package postgres
+
+import (
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// debtKind says which message the server owes an answer to.
+type debtKind uint8
+
+const (
+	oweParse debtKind = iota
+	oweBind
+	oweDescribe
+	oweExecute
+	oweClose
+	oweSync
+	oweQuery
+	oweCall
+)
+
+// debt is an answer that the server owes, in the order of what was sent.
+type debt struct {
+	kind    debtKind
+	own     bool       // we asked, the client sees nothing of the answer
+	purpose purpose    // why we asked
+	op      *op        // of an execute, a query or a call
+	stmt    *statement // of a parse, or a describe of a statement
+	portal  *portal    // of a bind, a describe of a portal, or an execute
+	undo    undo       // what a failure takes back
+}
+
+// purpose says why we asked the server something.
+type purpose uint8
+
+const (
+	forNothing purpose = iota
+	forError           // to make the transaction fail as the client believes; answered by a refusal
+	forProbe           // to learn the columns of a statement before it runs
+	forCatalog         // to learn what is masked
+)
+
+// queue holds the debts, oldest first.
+type queue struct {
+	debts []debt
+	first int
+}
+
+func (q *queue) len() int { return len(q.debts) - q.first }
+
+func (q *queue) push(d debt) { q.debts = append(q.debts, d) }
+
+// head returns the oldest debt, or nil. It is valid until the next push or pop.
+func (q *queue) head() *debt {
+	if q.len() == 0 {
+		return nil
+	}
+	return &q.debts[q.first]
+}
+
+func (q *queue) pop() debt {
+	d := q.debts[q.first]
+	q.debts[q.first] = debt{}
+	q.first++
+	if q.first == len(q.debts) {
+		q.debts, q.first = q.debts[:0], 0
+	} else if q.first >= 64 && q.first*2 >= len(q.debts) {
+		n := copy(q.debts, q.debts[q.first:])
+		clear(q.debts[n:])
+		q.debts, q.first = q.debts[:n], 0
+	}
+	return d
+}
+
+// dropSyncs removes the syncs directly behind the head: a server that reads
+// COPY data ignores them.
+func (q *queue) dropSyncs() {
+	for q.len() > 1 && q.debts[q.first+1].kind == oweSync {
+		q.debts = append(q.debts[:q.first+1], q.debts[q.first+2:]...)
+	}
+}
+
+// op is an operation and the memory of what it says.
+type op struct {
+	protocol.Pending
+	touched bool // may concern a masked relation: its errors are not the server's own
+	params  []operation.Param
+	sql     operation.SQL
+	text    []byte
+	values  []byte
+	refusal []byte // the ErrorResponse that the client gets instead of an answer
+
+	noticed    bool          // the client was told that it waits
+	nextNotice time.Duration // when it is told again
+}
+
+// end sets how the operation ended, keeping what was counted.
+func (o *op) end(outcome protocol.Outcome) {
+	outcome.Rows, outcome.Masked = o.Outcome.Rows, o.Outcome.Masked
+	if outcome.Tag == "" {
+		outcome.Tag = o.Outcome.Tag
+	}
+	o.Outcome = outcome
+}
+
+// newOp returns an operation with empty memory.
+func (c *conversation) newOp(kind operation.Kind) *op {
+	var o *op
+	if n := len(c.spare); n > 0 {
+		o, c.spare = c.spare[n-1], c.spare[:n-1]
+		*o = op{params: o.params[:0], text: o.text[:0], values: o.values[:0], refusal: o.refusal[:0], sql: operation.SQL{Statements: o.sql.Statements[:0]}}
+	} else {
+		o = new(op)
+	}
+	o.Operation.Kind = kind
+	o.Operation.Context = operation.Context{
+		Database:      c.start.database,
+		Role:          c.conn.Credential.User,
+		InTransaction: c.status != 'I',
+	}
+	return o
+}
+
+// finish ends what a debt stood for.
+func (c *conversation) finish(d debt, outcome protocol.Outcome) {
+	if d.op != nil {
+		d.op.end(outcome)
+		c.settle(d.op)
+	}
+	c.prepared.release(d.portal)
+}
+
+// settle reports the end of an operation and keeps its memory for the
+// next, which is free once the actions of this call were done.
+func (c *conversation) settle(o *op) {
+	c.act(protocol.Action{Kind: protocol.Done, Op: &o.Pending})
+	if cap(o.text)+cap(o.values) < 64<<10 {
+		c.retired = append(c.retired, o)
+	}
+}

@@ -1,0 +1,282 @@
+package postgres_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/pkg/mask"
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/protocol/postgres"
+	"github.com/sluicegate/sluice/pkg/session"
+)
+
+const binaries = "/usr/lib/postgresql/15/bin"
+
+// server is a real PostgreSQL of this test binary's own.
+type server struct {
+	port int
+	dir  string
+}
+
+var (
+	serverOnce sync.Once
+	shared     *server
+	serverErr  error
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared != nil {
+		shared.stop()
+	}
+	os.Exit(code)
+}
+
+// realServer starts PostgreSQL 15 the first time it is called. The job's role
+// is app; it logs in with SCRAM.
+func realServer(t testing.TB) *server {
+	t.Helper()
+	serverOnce.Do(func() { shared, serverErr = startServer() })
+	if serverErr != nil {
+		t.Fatalf("start PostgreSQL: %v", serverErr)
+	}
+	return shared
+}
+
+func startServer() (*server, error) {
+	dir, err := os.MkdirTemp("", "sluice-postgres-")
+	if err != nil {
+		return nil, err
+	}
+	s := &server{dir: dir}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s.port = l.Addr().(*net.TCPAddr).Port
+	if err := l.Close(); err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "data")
+	if err := s.run("initdb", "-D", data, "-A", "scram-sha-256", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "--pwfile", s.secret("admin")); err != nil {
+		return nil, err
+	}
+	options := fmt.Sprintf("-p %d -k %s -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60", s.port, dir)
+	if err := s.run("pg_ctl", "-D", data, "-w", "-l", filepath.Join(dir, "log"), "-o", options, "start"); err != nil {
+		return nil, err
+	}
+	return s, s.sql("postgres", `CREATE ROLE app LOGIN PASSWORD 'app-secret'`, `CREATE DATABASE shop OWNER app`)
+}
+
+func (s *server) secret(password string) string {
+	path := filepath.Join(s.dir, "password")
+	_ = os.WriteFile(path, []byte(password+"\n"), 0o644) // initdb complains if it is not there
+	return path
+}
+
+// run runs one of PostgreSQL's own programs as the user postgres.
+func (s *server) run(program string, args ...string) error {
+	cmd := exec.Command("setpriv", append([]string{"--reuid=postgres", "--regid=postgres", "--clear-groups", filepath.Join(binaries, program)}, args...)...)
+	cmd.Dir = s.dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", program, err, out)
+	}
+	return nil
+}
+
+// sql runs statements as the administrator, around the agent.
+func (s *server) sql(database string, statements ...string) error {
+	args := []string{"-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-U", "postgres", database}
+	for _, statement := range statements {
+		args = append(args, "-c", statement)
+	}
+	cmd := exec.Command("psql", args...)
+	cmd.Env = append(os.Environ(), "PGPASSWORD=admin")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("psql: %w: %s", err, out)
+	}
+	return nil
+}
+
+func (s *server) stop() {
+	if err := s.run("pg_ctl", "-D", filepath.Join(s.dir, "data"), "-m", "immediate", "-w", "stop"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	_ = os.RemoveAll(s.dir) // what is left of it is in the temporary directory
+}
+
+// guard answers by a function and keeps what it saw.
+type guard struct {
+	decide func(ctx context.Context, op *operation.Operation, waiting func(protocol.Waiting)) (protocol.Decision, error)
+
+	mu       sync.Mutex
+	last     uint64
+	seen     []operation.Operation // guarded by mu; text and parameters copied
+	outcomes map[uint64]protocol.Outcome
+	recorded bytes.Buffer
+}
+
+func allowAll(context.Context, *operation.Operation, func(protocol.Waiting)) (protocol.Decision, error) {
+	return protocol.Decision{Effect: protocol.Allow}, nil
+}
+
+type exchange struct {
+	guard *guard
+	op    *operation.Operation
+	id    uint64
+}
+
+func (g *guard) Begin(_ context.Context, op *operation.Operation) (protocol.Exchange, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.last++
+	op.ID = g.last
+	kept := *op
+	kept.Text = bytes.Clone(op.Text)
+	kept.Params = nil
+	for _, p := range op.Params {
+		p.Text = bytes.Clone(p.Text)
+		kept.Params = append(kept.Params, p)
+	}
+	if op.SQL != nil {
+		kept.SQL = &operation.SQL{Statements: append([]operation.SQLStatement(nil), op.SQL.Statements...)}
+	}
+	g.seen = append(g.seen, kept)
+	return &exchange{guard: g, op: op, id: op.ID}, nil
+}
+
+func (e *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (protocol.Decision, error) {
+	return e.guard.decide(ctx, e.op, waiting)
+}
+
+func (e *exchange) Record(_ protocol.Stream, _ time.Duration, chunk []byte) error {
+	e.guard.mu.Lock()
+	defer e.guard.mu.Unlock()
+	if e.guard.recorded.Len() < 1<<20 {
+		e.guard.recorded.Write(chunk)
+	}
+	return nil
+}
+
+func (e *exchange) Done(outcome protocol.Outcome) error {
+	e.guard.mu.Lock()
+	defer e.guard.mu.Unlock()
+	if e.guard.outcomes == nil {
+		e.guard.outcomes = make(map[uint64]protocol.Outcome)
+	}
+	if _, twice := e.guard.outcomes[e.id]; twice {
+		return fmt.Errorf("operation %d is done twice", e.id)
+	}
+	e.guard.outcomes[e.id] = outcome
+	return nil
+}
+
+// proxy is the plug-in between a listener and the real server.
+type proxy struct {
+	port  int
+	guard *guard
+	errs  chan error
+}
+
+type proxyOptions struct {
+	decide   func(context.Context, *operation.Operation, func(protocol.Waiting)) (protocol.Decision, error)
+	masks    []mask.Column
+	sqlRules bool
+	user     string
+	password string
+}
+
+func startProxy(t testing.TB, s *server, o proxyOptions) *proxy {
+	t.Helper()
+	if o.decide == nil {
+		o.decide = allowAll
+	}
+	if o.user == "" {
+		o.user, o.password = "app", "app-secret"
+	}
+	plugin, err := postgres.New(postgres.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{port: l.Addr().(*net.TCPAddr).Port, guard: &guard{decide: o.decide}, errs: make(chan error, 1024)}
+	ctx, cancel := context.WithCancel(context.Background())
+	var sessions sync.WaitGroup
+	sessions.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			sessions.Go(func() {
+				err := plugin.Serve(ctx, p.conn(client, s, o))
+				select {
+				case p.errs <- err:
+				default:
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		sessions.Wait()
+	})
+	return p
+}
+
+func (p *proxy) conn(client net.Conn, s *server, o proxyOptions) *protocol.Conn {
+	destination := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(s.port))
+	return &protocol.Conn{
+		Session: &session.Session{ID: session.NewID(), Resource: "shop-db", Protocol: "postgres", Destination: destination, Started: time.Now()},
+		Client:  client,
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", destination.String())
+		},
+		TLS:        protocol.ServerTLS{Mode: protocol.TLSOff},
+		Credential: protocol.Credential{User: o.user, Password: o.password},
+		Guard:      p.guard,
+		Masks:      &mask.Set{Columns: o.masks},
+		SQLRules:   o.sqlRules,
+		Log:        zap.NewNop(),
+	}
+}
+
+// psql runs psql as a job would, with a password that is not the server's.
+func (p *proxy) psql(t testing.TB, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := exec.Command("psql", append([]string{"-X", "-h", "127.0.0.1", "-p", strconv.Itoa(p.port), "-U", "job", "shop"}, args...)...)
+	cmd.Env = append(os.Environ(), "PGPASSWORD=what the job believes", "PGCONNECT_TIMEOUT=10")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if _, exited := err.(*exec.ExitError); err != nil && !exited {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}

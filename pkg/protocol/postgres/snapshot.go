@@ -1,0 +1,223 @@
+package postgres
+
+import (
+	"encoding/binary"
+	"strconv"
+	"strings"
+
+	"github.com/sluicegate/sluice/pkg/mask"
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// ownName is the name of our statement and portal. A client that takes it
+// finds its own statements refused.
+const ownName = "_sluice"
+
+// catalogQuery reads the relations, who inherits from whom, which view reads
+// what, and the columns with names that are masked. Every name and operator is
+// qualified: a search_path of the client's must not change what it means.
+const catalogQuery = `
+SELECT 'r'::pg_catalog.text, c.oid::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,f,p}'::pg_catalog."char"[])
+AND (c.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid OR c.relname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[]))
+UNION ALL
+SELECT 'i', i.inhrelid::pg_catalog.text, i.inhparent::pg_catalog.text, '' FROM pg_catalog.pg_inherits i
+UNION ALL
+SELECT CASE WHEN d.refclassid OPERATOR(pg_catalog.=) '1259'::pg_catalog.oid THEN 'd' ELSE 'f' END,
+w.ev_class::pg_catalog.text, d.refobjid::pg_catalog.text, ''
+FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid OPERATOR(pg_catalog.=) d.objid
+WHERE d.classid OPERATOR(pg_catalog.=) '2618'::pg_catalog.oid
+AND w.ev_class OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
+AND (d.refclassid OPERATOR(pg_catalog.=) '1259'::pg_catalog.oid
+OR (d.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2617}'::pg_catalog.oid[]) AND d.refobjid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid))
+UNION ALL
+SELECT 'a', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text
+FROM pg_catalog.pg_attribute a
+WHERE a.attnum OPERATOR(pg_catalog.>) '0'::pg_catalog.int2 AND NOT a.attisdropped
+AND a.attrelid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
+AND (a.attname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) OR a.attrelid OPERATOR(pg_catalog.=) ANY ($3::pg_catalog.oid[]))`
+
+// catalogRow is one row of catalogQuery. Its columns are what the row's kind
+// says: r: oid, schema, name; i: child, parent; d: view, relation; f: view,
+// function; a: table, number, name.
+type catalogRow struct {
+	kind    byte
+	oid     uint32
+	second  string
+	third   string
+	secondN uint32
+}
+
+// readCatalog asks the server. Between simple queries it ends with a Sync; in
+// a pipeline a Sync would commit, so it ends with a Flush.
+func (c *conversation) readCatalog(sync bool) {
+	c.catalog.database = c.start.database
+	c.catalog.seen = c.catalog.targets.changes.Load()
+	c.catalog.rows = c.catalog.rows[:0]
+	c.catalog.failed = false
+	c.synthesise(protocol.ServerLeg, nil, func(dst []byte) []byte { return c.catalog.request(dst, sync) })
+	for _, kind := range [...]debtKind{oweParse, oweBind, oweExecute, oweClose, oweClose} {
+		c.queue.push(debt{kind: kind, own: true, purpose: forCatalog})
+	}
+	if sync {
+		c.queue.push(debt{kind: oweSync, own: true, purpose: forCatalog})
+	}
+	c.pause()
+}
+
+// request appends the messages that ask.
+func (c *catalog) request(dst []byte, sync bool) []byte {
+	var columns, tables []string
+	for _, m := range c.masks.Columns {
+		columns = append(columns, m.Column)
+	}
+	for _, p := range c.remembered() {
+		tables = append(tables, strconv.FormatUint(uint64(p.table), 10))
+	}
+	dst, mark := open(dst, msgParse)
+	dst = appendString(appendString(dst, ownName), catalogQuery)
+	dst = shut(append(dst, 0, 0), mark)
+	dst, mark = open(dst, msgBind)
+	dst = appendString(appendString(dst, ownName), ownName)
+	dst = append(dst, 0, 0, 0, 3)
+	for _, list := range [][]string{columns, revealing[:], tables} {
+		literal := arrayLiteral(list)
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(literal)))
+		dst = append(dst, literal...)
+	}
+	dst = shut(append(dst, 0, 0), mark)
+	dst, mark = open(dst, msgExecute)
+	dst = shut(append(appendString(dst, ownName), 0, 0, 0, 0), mark)
+	for _, which := range []byte{'P', 'S'} {
+		dst, mark = open(dst, msgClose)
+		dst = shut(appendString(append(dst, which), ownName), mark)
+	}
+	last := byte(msgFlush)
+	if sync {
+		last = msgSync
+	}
+	dst, mark = open(dst, last)
+	return shut(dst, mark)
+}
+
+// arrayLiteral writes a one-dimensional array as text.
+func arrayLiteral(list []string) string {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, s := range list {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('"')
+		b.WriteString(strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s))
+		b.WriteByte('"')
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+// ownAnswer handles what answers a question of ours. The client sees none of
+// it.
+func (c *conversation) ownAnswer(s *stream, kind byte, frame []byte, head *debt) bool {
+	c.swallow(s, len(frame))
+	over := false
+	switch {
+	case head.purpose == forError:
+		return false // it cannot succeed
+	case kind == msgParameterDescription && head.kind == oweDescribe:
+	case (kind == msgRowDescription || kind == msgNoData) && head.kind == oweDescribe:
+		over = true
+		if !c.learn(kind, frame, head) {
+			return false
+		}
+	case kind == msgDataRow && head.purpose == forCatalog:
+		return c.catalog.take(frame[headerSize:])
+	case kind == msgParseComplete && head.kind == oweParse,
+		kind == msgBindComplete && head.kind == oweBind,
+		kind == msgCommandComplete && head.kind == oweExecute:
+		over = true
+	case kind == msgCloseComplete && head.kind == oweClose:
+		over = true
+		if c.queue.len() == 1 || c.queue.debts[c.queue.first+1].kind != oweClose {
+			c.catalog.build()
+		}
+	default:
+		return false
+	}
+	if over {
+		d := c.queue.pop()
+		c.prepared.release(d.portal)
+		c.resume(true)
+	}
+	return true
+}
+
+// ownReady ends a question between simple queries.
+func (c *conversation) ownReady(purpose purpose) {
+	c.queue.pop()
+	switch {
+	case purpose == forCatalog && !c.opened:
+		c.openToClient()
+		return
+	case purpose == forProbe && c.front.failed:
+		c.sendReady()
+	}
+	c.resume(true)
+}
+
+// catalogFailed tells the client of a pipeline that its statement is not run
+// because the catalog could not be read. Between simple queries the refusal of
+// the statement does.
+func (c *conversation) catalogFailed() {
+	for i := c.queue.first; i < len(c.queue.debts); i++ {
+		if c.queue.debts[i].kind == oweSync && c.queue.debts[i].own {
+			return
+		}
+	}
+	o := c.front.op
+	if o == nil {
+		return
+	}
+	c.front.failed = true
+	c.deny(stateUndecided, "sluice: what is masked could not be read, so this statement is refused", "")
+	c.write(protocol.ClientLeg, o.refusal, o)
+}
+
+// take keeps one row of the answer.
+func (c *catalog) take(body []byte) bool {
+	r := reader{b: body}
+	if r.int16() != 4 {
+		return false
+	}
+	var cells [4]string
+	for i := range cells {
+		cells[i] = string(r.take(int(r.int32())))
+	}
+	oid, err := strconv.ParseUint(cells[1], 10, 32)
+	if !r.done() || err != nil || len(cells[0]) != 1 {
+		return false
+	}
+	number, _ := strconv.ParseUint(cells[2], 10, 32) // a name is no number, and is not used as one
+	c.rows = append(c.rows, catalogRow{cells[0][0], uint32(oid), cells[2], cells[3], uint32(number)})
+	return true
+}
+
+// remembered are the places where this session's masked columns were found.
+func (c *catalog) remembered() map[mask.Column]place {
+	c.targets.mu.Lock()
+	defer c.targets.mu.Unlock()
+	places := make(map[mask.Column]place)
+	for _, m := range c.masks.Columns {
+		if p, ok := c.targets.found[targetKey{c.resource, c.database, m}]; ok {
+			places[m] = p
+		}
+	}
+	return places
+}
+
+func (c *catalog) remember(m mask.Column, p place) {
+	c.targets.mu.Lock()
+	defer c.targets.mu.Unlock()
+	c.targets.found[targetKey{c.resource, c.database, m}] = p
+}

@@ -1,0 +1,181 @@
+package postgres
+
+import (
+	"encoding/binary"
+	"strings"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// startup is what the client asked for before its session began.
+type startup struct {
+	askedTLS, askedGSS bool
+	database           string
+	parameters         []parameter // as sent, without what we set ourselves
+}
+
+type parameter struct{ name, value string }
+
+// clientStartup reads start-up packets: a length and a code, then a body. TLS
+// and GSS encryption are answered with N, each at most once.
+func (c *conversation) clientStartup(s *stream) bool {
+	b := s.src[s.pos:]
+	if len(b) < 8 {
+		return false
+	}
+	size, code := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
+	if size < 8 || size > maxStartup {
+		c.violate(protocol.ClientLeg, errFrameLength)
+		return false
+	}
+	if len(b) < int(size) {
+		return false
+	}
+	body := b[8:size]
+	s.skip(int(size))
+	switch {
+	case code == sslRequest && size == 8 && !c.start.askedTLS:
+		c.start.askedTLS = true
+		c.write(protocol.ClientLeg, []byte{'N'}, nil)
+	case code == gssRequest && size == 8 && !c.start.askedGSS:
+		c.start.askedGSS = true
+		c.write(protocol.ClientLeg, []byte{'N'}, nil)
+	case code == cancelRequest:
+		c.cancel(body)
+	case code>>16 == 3:
+		c.openSession(code, body)
+	default:
+		c.violate(protocol.ClientLeg, errMalformed)
+	}
+	return !c.halted
+}
+
+// openSession reads the parameters and asks for the login. The client's user
+// is what it is called in the record; the server sees the credential's.
+func (c *conversation) openSession(version uint32, body []byte) {
+	user, unknown, ok := c.start.parse(body)
+	if !ok || user == "" {
+		c.violate(protocol.ClientLeg, errMalformed)
+		return
+	}
+	if version != version30 || len(unknown) > 0 {
+		c.synthesise(protocol.ClientLeg, nil, func(dst []byte) []byte { return negotiate(dst, unknown) })
+	}
+	o := c.newOp(operation.Connect)
+	o.text = append(o.text, "user="...)
+	o.text = append(o.text, user...)
+	o.text = append(append(o.text, " database="...), c.start.database...)
+	for _, p := range c.start.parameters {
+		o.text = append(append(append(append(o.text, ' '), p.name...), '='), p.value...)
+	}
+	o.Operation.Text = o.text
+	o.Operation.Parsed = true
+	o.Operation.ReadOnly = true
+	c.phase = deciding
+	c.front = front{op: o}
+	if c.start.replicates() {
+		c.refuseLogin("0A000", "replication is not passed on")
+		return
+	}
+	c.act(protocol.Action{Kind: protocol.Ask, Op: &o.Pending})
+}
+
+// parse reads name and value pairs, ended by an empty name. Protocol options
+// that begin with _pq_. are not passed on; the client is told.
+func (s *startup) parse(body []byte) (user string, unknown []string, ok bool) {
+	r := reader{b: body}
+	for {
+		name := string(r.cstring())
+		if r.bad || name == "" {
+			break
+		}
+		value := string(r.cstring())
+		switch {
+		case name == "user":
+			user = value
+		case name == "database":
+			s.database = value
+		case name == "application_name": // ours says which session this is
+		case strings.HasPrefix(name, "_pq_."):
+			unknown = append(unknown, name)
+		default:
+			s.parameters = append(s.parameters, parameter{name, value})
+		}
+	}
+	if s.database == "" {
+		s.database = user
+	}
+	return user, unknown, r.done()
+}
+
+// replicates reports whether the client asks for a replication session.
+func (s *startup) replicates() bool {
+	for _, p := range s.parameters {
+		if p.name == "replication" {
+			return true
+		}
+	}
+	return false
+}
+
+// negotiate is NegotiateProtocolVersion: 3.0, and which options are not known.
+func negotiate(dst []byte, unknown []string) []byte {
+	dst, mark := open(dst, msgNegotiateVersion)
+	dst = binary.BigEndian.AppendUint32(dst, 0) // the minor version
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(unknown)))
+	for _, name := range unknown {
+		dst = appendString(dst, name)
+	}
+	return shut(dst, mark)
+}
+
+// serverOpened speaks first on the server leg.
+func (c *conversation) serverOpened() {
+	if c.phase == cancelling {
+		c.sendCancel()
+		return
+	}
+	c.pause() // until the login is over
+	if c.conn.TLS.Mode == protocol.TLSOff {
+		c.sendStartup()
+		return
+	}
+	c.phase = securing
+	c.write(protocol.ServerLeg, []byte{0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f}, nil) // SSLRequest
+}
+
+// serverTLSAnswer reads the one byte that answers our SSLRequest. An error
+// message instead, which an old server sends in plain text, is a refusal too.
+func (c *conversation) serverTLSAnswer(s *stream) bool {
+	if s.pos == len(s.src) {
+		return false
+	}
+	answer := s.src[s.pos]
+	s.skip(1)
+	if answer != 'S' {
+		c.refuseLogin("08006", "the server offers no TLS, which its resource demands")
+		return false
+	}
+	c.act(protocol.Action{Kind: protocol.StartTLS, Leg: protocol.ServerLeg})
+	return false
+}
+
+// sendStartup logs in with the agent's credential.
+func (c *conversation) sendStartup() {
+	c.phase = loggingIn
+	c.synthesise(protocol.ServerLeg, nil, func(dst []byte) []byte {
+		mark := len(dst)
+		dst = append(dst, 0, 0, 0, 0)
+		dst = binary.BigEndian.AppendUint32(dst, version30)
+		dst = appendString(appendString(dst, "user"), c.conn.Credential.User)
+		dst = appendString(appendString(dst, "database"), c.start.database)
+		dst = appendString(appendString(dst, "application_name"), "sluice/"+c.conn.Session.ID)
+		for _, p := range c.start.parameters {
+			dst = appendString(appendString(dst, p.name), p.value)
+		}
+		dst = append(dst, 0)
+		binary.BigEndian.PutUint32(dst[mark:], uint32(len(dst)-mark))
+		return dst
+	})
+}

@@ -1,0 +1,207 @@
+package postgres
+
+import (
+	"slices"
+
+	"github.com/sluicegate/sluice/pkg/mask"
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/sqltext"
+)
+
+// build makes the session's view from the rows that the server sent.
+func (c *catalog) build() {
+	b := builder{
+		relations: make(map[uint32]*relation),
+		columns:   make(map[uint32]map[string]int16),
+		relatives: make(map[uint32][]uint32),
+		readers:   make(map[uint32][]uint32),
+	}
+	for i := range c.rows {
+		b.take(&c.rows[i])
+	}
+	c.names = make(map[string]bool)
+	remembered := c.remembered()
+	for i := range c.masks.Columns {
+		m := &c.masks.Columns[i]
+		p, ok := b.find(m, remembered)
+		if !ok {
+			c.names[m.Table] = true // whatever has this name may be what was meant
+			continue
+		}
+		c.remember(*m, p)
+		b.mask(p, m)
+	}
+	b.taintViews()
+	for _, r := range b.relations {
+		c.names[r.name] = c.names[r.name] || r.opaque != "" || len(r.masked) > 0
+	}
+	for _, name := range revealing {
+		c.names[name] = true
+	}
+	c.relations, c.read, c.rows = b.relations, true, nil
+}
+
+// builder closes the masks over inheritance and views.
+type builder struct {
+	relations map[uint32]*relation
+	columns   map[uint32]map[string]int16 // of the columns with masked names
+	relatives map[uint32][]uint32         // parents and children
+	readers   map[uint32][]uint32         // the views that read a relation
+	calling   []uint32                    // the views that call a user's function
+}
+
+func (b *builder) take(row *catalogRow) {
+	switch row.kind {
+	case 'r':
+		b.relations[row.oid] = &relation{schema: row.second, name: row.third, masked: make(map[int16]*mask.Column)}
+	case 'i':
+		b.relatives[row.oid] = append(b.relatives[row.oid], row.secondN)
+		b.relatives[row.secondN] = append(b.relatives[row.secondN], row.oid)
+	case 'd':
+		b.readers[row.secondN] = append(b.readers[row.secondN], row.oid)
+	case 'f':
+		b.calling = append(b.calling, row.oid)
+	case 'a':
+		if b.columns[row.oid] == nil {
+			b.columns[row.oid] = make(map[string]int16)
+		}
+		b.columns[row.oid][row.third] = int16(row.secondN)
+	}
+}
+
+// find returns where a masked column is: by its name, or where it was when its
+// name was still the configured one.
+func (b *builder) find(m *mask.Column, remembered map[mask.Column]place) (place, bool) {
+	for oid, r := range b.relations {
+		if r.schema != m.Schema || r.name != m.Table {
+			continue
+		}
+		if column, ok := b.columns[oid][m.Column]; ok {
+			return place{oid, column}, true
+		}
+	}
+	p, ok := remembered[*m]
+	return p, ok && b.columnName(p) != ""
+}
+
+func (b *builder) columnName(p place) string {
+	for name, column := range b.columns[p.table] {
+		if column == p.column {
+			return name
+		}
+	}
+	return ""
+}
+
+// mask marks a column, and the column of that name in every table of the same
+// inheritance tree. A relative that has none is opaque.
+func (b *builder) mask(p place, m *mask.Column) {
+	name := b.columnName(p)
+	seen := map[uint32]bool{}
+	var visit func(oid uint32)
+	visit = func(oid uint32) {
+		r := b.relations[oid]
+		if seen[oid] || r == nil {
+			return
+		}
+		seen[oid] = true
+		switch column, ok := b.columns[oid][name]; {
+		case !ok:
+			r.opaque = m.Mask
+		case r.masked[column] == nil: // the policy's first mask of a column wins
+			r.masked[column] = m
+		}
+		for _, relative := range b.relatives[oid] {
+			visit(relative)
+		}
+	}
+	visit(p.table)
+}
+
+// taintViews makes opaque what reads a tainted relation, however far away, and
+// what calls a function whose reading nobody knows.
+func (b *builder) taintViews() {
+	var spread func(oid uint32, by string)
+	spread = func(oid uint32, by string) {
+		for _, view := range b.readers[oid] {
+			if r := b.relations[view]; r != nil && view != oid && r.opaque == "" {
+				r.opaque = by
+				spread(view, by)
+			}
+		}
+	}
+	for _, view := range b.calling {
+		if r := b.relations[view]; r != nil {
+			r.opaque = "a function in a view"
+		}
+	}
+	for oid, r := range b.relations {
+		if oid < firstUserOID || slices.Contains(revealing[:], r.name) {
+			r.opaque = "the server's own statistics"
+		}
+	}
+	for oid, r := range b.relations {
+		switch {
+		case r.opaque != "":
+			spread(oid, r.opaque)
+		case len(r.masked) > 0:
+			spread(oid, wholeRow(r).mask)
+		}
+	}
+}
+
+// touch is what masks have to say about a text before it runs.
+type touch struct {
+	touched bool   // it may concern a masked relation: its columns must be proven
+	refusal string // why no proof can help, or nothing
+	mask    string // the mask that refuses
+}
+
+// installs are kinds that make the server run somebody's code later, when
+// nothing in a statement's text shows it.
+var installs = [...]string{
+	"CREATE FUNCTION", "CREATE PROCEDURE", "CREATE TRIGGER", "CREATE EVENT TRIGGER", "CREATE RULE", "CREATE AGGREGATE",
+	"CREATE OPERATOR", "CREATE CAST", "CREATE EXTENSION", "CREATE LANGUAGE", "CREATE TYPE", "CREATE DOMAIN",
+	"CREATE PUBLICATION", "CREATE SUBSCRIPTION", "CREATE POLICY", "CREATE TRANSFORM", "CREATE CONVERSION",
+	"CREATE SERVER", "CREATE FOREIGN TABLE", "CREATE FOREIGN DATA WRAPPER", "IMPORT FOREIGN SCHEMA", "ALTER FUNCTION",
+}
+
+// touch looks at every statement of a text.
+func (c *catalog) touch(analysis *sqltext.Analysis) touch {
+	if analysis == nil {
+		return touch{touched: true, refusal: "sluice: this statement could not be understood, and columns are masked here"}
+	}
+	var t touch
+	for i := range analysis.Statements {
+		s := &analysis.Statements[i]
+		names := slices.ContainsFunc(s.Relations, c.named) || slices.ContainsFunc(s.Writes, c.named)
+		if !names && !s.Opaque && !slices.Contains(installs[:], s.Kind) {
+			continue
+		}
+		t.touched = true
+		switch {
+		case slices.Contains(installs[:], s.Kind):
+			t.refusal = "sluice: " + s.Kind + " could carry masked values where nobody sees them, so it is refused"
+		case s.Class == operation.Copy:
+			t.refusal = "sluice: COPY of a relation with masked columns is refused"
+		case s.Class == operation.Procedural || s.Opaque:
+			t.refusal = "sluice: this statement may read masked columns in a way that its text does not show, so it is refused"
+		case c.carries(s):
+			t.refusal = "sluice: this statement could copy masked values to where they are not masked, so it is refused"
+		}
+	}
+	if t.touched && t.refusal == "" && len(analysis.Statements) > 1 {
+		t.refusal = "sluice: a statement about masked columns must be sent by itself"
+	}
+	return t
+}
+
+// carries reports whether a statement that names a tainted relation could move
+// values out of it into something else: it writes or defines, and names any
+// column that is not certainly another's.
+func (c *catalog) carries(s *sqltext.Statement) bool {
+	if len(s.Writes) == 0 {
+		return false
+	}
+	return len(s.Columns) > 0 || len(s.Relations) > 1 && s.Kind != "DELETE"
+}
