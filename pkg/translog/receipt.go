@@ -52,6 +52,7 @@ var ErrStale = errors.New("the receipt does not start at the checkpoint that was
 // Acceptance is what a verified receipt proves.
 type Acceptance struct {
 	Checkpoint Checkpoint // the newest that is now seen
+	Signed     string     // its signed form
 	Batches    []record.BatchID
 }
 
@@ -91,7 +92,7 @@ func AcceptReceipt(data []byte, log *Verifier, seen Checkpoint, leaf func(record
 	if err := extends(head, seen, r.From, r.Consistency); err != nil {
 		return Acceptance{}, fmt.Errorf("accept receipt: %w", err)
 	}
-	accepted := Acceptance{Checkpoint: head}
+	accepted := Acceptance{Checkpoint: head, Signed: r.Checkpoint}
 	for _, b := range r.Batches {
 		hash, ok := leaf(b.BatchID)
 		if !ok {

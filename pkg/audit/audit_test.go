@@ -1,0 +1,443 @@
+package audit_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/sluicegate/sluice/pkg/audit"
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/record"
+	"github.com/sluicegate/sluice/pkg/session"
+	"github.com/sluicegate/sluice/pkg/spool"
+	"github.com/sluicegate/sluice/pkg/translog"
+)
+
+// run is a running Log over a spool directory.
+type run struct {
+	*audit.Log
+	spool *spool.Spool
+	stop  func() error // seals and closes
+	crash func()       // closes the spool under the running log, as a kill would
+}
+
+func start(t *testing.T, dir string, c *collector) *run {
+	t.Helper()
+	return startSized(t, dir, c, 1<<20, 16<<20)
+}
+
+func startSized(t *testing.T, dir string, c *collector, segment, limit int64) *run {
+	t.Helper()
+	sp, err := spool.Open(spool.Config{Dir: dir, Segment: segment, Limit: limit})
+	must(t, err)
+	verifier, err := translog.NewVerifier(c.keys.logPub)
+	must(t, err)
+	l, err := audit.Open(audit.Config{
+		Spool: sp, Signer: c.keys.agent, Collector: verifier, Cluster: cluster, Agent: agent,
+		About: record.Agent{Version: "test", Host: "host", Policy: "00"}, Publish: c.Publish, Sync: c.Sync, Log: zap.NewNop(),
+	})
+	must(t, err)
+	c.set(func() { c.deliver = l.Deliver })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	var once sync.Once
+	var stopped error
+	r := &run{Log: l, spool: sp}
+	r.stop = func() error {
+		once.Do(func() {
+			cancel()
+			stopped = errors.Join(<-done, sp.Close())
+		})
+		return stopped
+	}
+	r.crash = func() {
+		once.Do(func() {
+			must(t, sp.Close())
+			cancel()
+			<-done
+		})
+	}
+	t.Cleanup(func() { _ = r.stop() })
+	return r
+}
+
+func openSession(t *testing.T, r *run, id string) *audit.Session {
+	t.Helper()
+	s, err := r.Session(&session.Session{ID: id, Resource: "shop-db", Protocol: "postgres", Started: time.Now()})
+	must(t, err)
+	return s
+}
+
+// query writes the records of one operation.
+func query(t *testing.T, s *audit.Session, id uint64, text string) {
+	t.Helper()
+	op := operation.Operation{ID: id, Kind: operation.Statement, Text: operation.Text(text)}
+	must(t, s.Intent(&op, record.Intent{Kind: "statement", Parsed: true, Effect: "allow", Policy: "00"}, false))
+	must(t, s.Chunk(id, "response", time.Millisecond, []byte("answer")))
+	must(t, s.Outcome(id, record.Outcome{Status: "ok", Rows: 1}))
+}
+
+// eventually waits for a condition that another goroutine makes true.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-deadline:
+			t.Fatalf("never: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+func expectOK(t *testing.T, report translog.Report) {
+	t.Helper()
+	for _, f := range report.Findings {
+		t.Errorf("finding: %s", f)
+	}
+}
+
+func codes(report translog.Report) string {
+	var found []string
+	for _, f := range report.Findings {
+		found = append(found, string(f.Code))
+	}
+	return strings.Join(found, " ")
+}
+
+func TestRecordsReachTheLogAndVerify(t *testing.T) {
+	c := newCollector(t, newKeys(t))
+	r := start(t, t.TempDir(), c)
+	s := openSession(t, r, "s1")
+	other := openSession(t, r, "s2")
+	for i := range 10 {
+		query(t, s, uint64(i+1), fmt.Sprintf("SELECT %d", i))
+		query(t, other, uint64(i+1), "SELECT 'other'")
+	}
+	must(t, s.Close(record.Closed{Reason: "client"}))
+	must(t, r.stop())
+
+	report := c.verify(t, translog.Scope{Kind: translog.WholeLog})
+	expectOK(t, report)
+	if report.Records != 1+2+60+1 || report.Sessions != 2 {
+		t.Errorf("got %d records of %d sessions, want 64 of 2", report.Records, report.Sessions)
+	}
+	part := c.verify(t, translog.Scope{Kind: translog.OneSession, Session: "s1"})
+	expectOK(t, part)
+	if part.Records != 32 || part.Hidden != 32 {
+		t.Errorf("got %d records and %d hidden, want 32 and 32", part.Records, part.Hidden)
+	}
+	for name, file := range c.export(t, translog.Scope{Kind: translog.OneSession, Session: "s1"}) {
+		if bytes.Contains(file.Data, []byte("'other'")) {
+			t.Errorf("%s of session s1's bundle holds the other session's statement", name)
+		}
+	}
+	headers := c.headers(t)
+	closing := headers[len(headers)-1].Closed
+	if closing == nil || closing.Records != 32 || closing.Operations != 10 || closing.Reason != "client" {
+		t.Errorf("got closing %+v", closing)
+	}
+}
+
+func TestCrashLosesNoRecordAndStartsLinkedEpoch(t *testing.T) {
+	c := newCollector(t, newKeys(t))
+	dir := t.TempDir()
+	c.set(func() { c.away = true })
+	r := start(t, dir, c)
+	s := openSession(t, r, "s1")
+	for i := range 100 {
+		query(t, s, uint64(i+1), "SELECT 1")
+	}
+	r.crash()
+
+	c.set(func() { c.away = false })
+	r = start(t, dir, c)
+	must(t, r.stop())
+	expectOK(t, c.verify(t, translog.Scope{Kind: translog.WholeLog}))
+	intents := 0
+	for _, h := range c.headers(t) {
+		if h.Intent != nil {
+			intents++
+		}
+	}
+	if intents != 100 {
+		t.Errorf("got %d intents, want 100", intents)
+	}
+}
+
+func TestRestartAfterSealBoots(t *testing.T) {
+	c := newCollector(t, newKeys(t))
+	dir := t.TempDir()
+	for range 3 {
+		r := start(t, dir, c)
+		query(t, openSession(t, r, "s"), 1, "SELECT 1")
+		must(t, r.stop())
+	}
+	report := c.verify(t, translog.Scope{Kind: translog.WholeLog})
+	expectOK(t, report)
+	last, err := translog.PeekBatch(c.stored[len(c.stored)-1].Note)
+	must(t, err)
+	if !last.Seal || last.Reason != record.Boot {
+		t.Errorf("got %+v, want a seal of a boot epoch", last)
+	}
+}
+
+func TestLostReceiptsAreAskedFor(t *testing.T) {
+	c := newCollector(t, newKeys(t))
+	c.set(func() { c.mute = true })
+	r := start(t, t.TempDir(), c)
+	query(t, openSession(t, r, "s1"), 1, "SELECT 1")
+	eventually(t, "the batch arrives", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.size > 0 })
+	r.Connected()
+	eventually(t, "the receipt comes by sync", func() bool { return r.Pending() == 0 })
+	must(t, r.stop())
+	expectOK(t, c.verify(t, translog.Scope{Kind: translog.WholeLog}))
+}
+
+func TestEverythingArrivesOnceAfterTheBusWasAway(t *testing.T) {
+	c := newCollector(t, newKeys(t))
+	c.set(func() { c.away = true })
+	r := startSized(t, t.TempDir(), c, 256<<10+128<<10, 16<<20)
+	s := openSession(t, r, "s1")
+	for i := range 3000 {
+		query(t, s, uint64(i+1), "SELECT "+strings.Repeat("x", 200))
+	}
+	full := r.spool.Bytes()
+	c.set(func() { c.away = false })
+	r.Connected()
+	eventually(t, "all receipts", func() bool { return r.Pending() == 0 && r.spool.Bytes() < full })
+	must(t, r.stop())
+	report := c.verify(t, translog.Scope{Kind: translog.WholeLog})
+	expectOK(t, report)
+	if report.Records != 9002 {
+		t.Errorf("got %d records, want 9002", report.Records)
+	}
+}
+
+func TestFullSpoolRefusesAndRecovers(t *testing.T) {
+	c := newCollector(t, newKeys(t))
+	c.set(func() { c.away = true })
+	r := startSized(t, t.TempDir(), c, 512<<10, 2<<20)
+	s := openSession(t, r, "s1")
+	op := operation.Operation{ID: 1, Text: operation.Text(strings.Repeat("y", 20_000))}
+	var err error
+	accepted := 0
+	for err == nil && accepted < 10_000 {
+		err = s.Intent(&op, record.Intent{Effect: "allow"}, false)
+		accepted++
+	}
+	if !errors.Is(err, spool.ErrFull) {
+		t.Fatalf("after %d records got %v, want ErrFull", accepted, err)
+	}
+	c.set(func() { c.away = false })
+	r.Connected()
+	eventually(t, "room again", func() bool { return s.Intent(&op, record.Intent{Effect: "allow"}, false) == nil })
+	must(t, s.Close(record.Closed{Reason: "client"}))
+	must(t, r.stop())
+	expectOK(t, c.verify(t, translog.Scope{Kind: translog.WholeLog}))
+}
+
+func TestLargeRequestIsKeptWhole(t *testing.T) {
+	c := newCollector(t, newKeys(t))
+	r := start(t, t.TempDir(), c)
+	s := openSession(t, r, "s1")
+	text := strings.Repeat("é\x01", 60_000)
+	long := strings.Repeat("p", 100_000)
+	op := operation.Operation{ID: 7, Text: operation.Text(text), Params: []operation.Param{
+		{Text: operation.Text("a")}, {}, {Text: operation.Text(long)}, {Text: operation.Text{0xff}, Binary: true}, {Text: operation.Text("secret"), Sealed: true},
+	}}
+	must(t, s.Intent(&op, record.Intent{Effect: "allow"}, true))
+	must(t, r.stop())
+	expectOK(t, c.verify(t, translog.Scope{Kind: translog.WholeLog}))
+
+	var got strings.Builder
+	var params []record.Param
+	var third strings.Builder
+	for _, b := range c.stored {
+		for _, e := range b.Entries {
+			h, err := record.DecodeHeader(e.Header)
+			must(t, err)
+			body, err := record.DecodeBody(e.Body)
+			must(t, err)
+			if h.Operation != 7 {
+				continue
+			}
+			if h.Chunk != nil && h.Chunk.Stream == "param/3" {
+				third.WriteString(body.Text)
+				continue
+			}
+			got.WriteString(body.Text)
+			params = append(params, body.Params...)
+		}
+	}
+	if got.String() != text {
+		t.Errorf("the text came back with %d bytes of %d", got.Len(), len(text))
+	}
+	if third.String() != long || len(params) != 5 || params[2].Length != len(long) || !params[1].Null {
+		t.Errorf("got params %+v and %d bytes of the third", params, third.Len())
+	}
+	if p := params[4]; p.Text != nil || !strings.HasPrefix(p.Sealed, "hmac-sha256:") || p.Length != 6 {
+		t.Errorf("got sealed value %+v", p)
+	}
+}
+
+func TestResponseBeyondTheLimitIsKeptByDigest(t *testing.T) {
+	c := newCollector(t, newKeys(t))
+	r := start(t, t.TempDir(), c)
+	s := openSession(t, r, "s1")
+	chunk := bytes.Repeat([]byte{'r'}, 50_000)
+	for range 60 {
+		must(t, s.Chunk(1, "response", 0, chunk))
+	}
+	must(t, s.Outcome(1, record.Outcome{Status: "ok"}))
+	must(t, r.stop())
+	var whole, digested int64
+	var outcome *record.Outcome
+	for _, h := range c.headers(t) {
+		if h.Chunk != nil && h.Chunk.Digest == "" {
+			whole += h.Chunk.Size
+		}
+		if h.Chunk != nil && h.Chunk.Digest != "" {
+			digested += h.Chunk.Size
+		}
+		if h.Outcome != nil {
+			outcome = h.Outcome
+		}
+	}
+	if whole != 64<<10 || whole+digested != 3_000_000 || outcome.Response != 3_000_000 {
+		t.Errorf("got %d whole, %d by digest, outcome %+v", whole, digested, outcome)
+	}
+}
+
+func TestRolledBackLogIsDoubted(t *testing.T) {
+	c := newCollector(t, newKeys(t))
+	r := start(t, t.TempDir(), c)
+	s := openSession(t, r, "s1")
+	query(t, s, 1, "SELECT 1")
+	eventually(t, "a receipt", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.size > 0 && r.Pending() == 0 })
+	c.set(func() { // yesterday's disk
+		c.hashes, c.size, c.told, c.stored = nil, 0, 0, nil
+		c.index = map[record.BatchID]int64{}
+	})
+	query(t, s, 2, "SELECT 2")
+	eventually(t, "the alert is recorded", func() bool {
+		for _, h := range c.headers(t) {
+			if h.Alert != nil && h.Alert.Kind == "log-forked" {
+				return true
+			}
+		}
+		return false
+	})
+	if r.Pending() == 0 {
+		t.Error("the agent believed receipts of a log that it had seen otherwise")
+	}
+}
+
+func TestForgedReceiptFreesNothing(t *testing.T) {
+	k := newKeys(t)
+	c := newCollector(t, k)
+	evil := newCollector(t, newKeys(t))
+	evil.keys.agentPub = k.agentPub
+	evil.verifier = c.verifier
+	r := start(t, t.TempDir(), c)
+	c.set(func() { c.mute = true })
+	query(t, openSession(t, r, "s1"), 1, "SELECT 1")
+	eventually(t, "the batch arrives", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.size > 0 })
+	receipt, err := evil.ingest(c.stored[0].Note, nil)
+	must(t, err)
+	before := r.Pending()
+	r.Deliver(receipt)
+	r.Deliver([]byte(`{"checkpoint":""}`))
+	r.Deliver(nil)
+	if got := r.Pending(); got < before || got == 0 {
+		t.Errorf("%d batches pending after forged receipts, %d before", got, before)
+	}
+	c.set(func() { c.mute = false })
+}
+
+func TestRecordsAfterTheSealAreRefused(t *testing.T) {
+	c := newCollector(t, newKeys(t))
+	r := start(t, t.TempDir(), c)
+	s := openSession(t, r, "s1")
+	must(t, r.stop())
+	if err := s.Outcome(1, record.Outcome{}); !errors.Is(err, audit.ErrSealed) {
+		t.Errorf("got %v, want ErrSealed", err)
+	}
+}
+
+func TestManySessionsAtOnce(t *testing.T) {
+	c := newCollector(t, newKeys(t))
+	r := start(t, t.TempDir(), c)
+	var work sync.WaitGroup
+	for i := range 16 {
+		s := openSession(t, r, fmt.Sprintf("s%d", i))
+		work.Go(func() {
+			for j := range 200 {
+				op := operation.Operation{ID: uint64(j + 1), Text: operation.Text("SELECT 1")}
+				if err := s.Intent(&op, record.Intent{Effect: "allow"}, j%20 == 0); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := s.Close(record.Closed{Reason: "client"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	work.Wait()
+	must(t, r.stop())
+	report := c.verify(t, translog.Scope{Kind: translog.WholeLog})
+	expectOK(t, report)
+	if report.Records != 1+16*202 {
+		t.Errorf("got %d records, want %d", report.Records, 1+16*202)
+	}
+}
+
+func BenchmarkPointQuery(b *testing.B) {
+	t := &testing.T{}
+	sp, err := spool.Open(spool.Config{Dir: b.TempDir(), Segment: 16 << 20, Limit: 4 << 30})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = sp.Close() }()
+	k := newKeys(t)
+	verifier, err := translog.NewVerifier(k.logPub)
+	if err != nil {
+		b.Fatal(err)
+	}
+	l, err := audit.Open(audit.Config{Spool: sp, Signer: k.agent, Collector: verifier, Cluster: cluster, Agent: agent, Log: zaptest.NewLogger(b)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := l.Session(&session.Session{ID: "s"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	op := operation.Operation{Text: operation.Text("SELECT abalance FROM pgbench_accounts WHERE aid = $1;"), Params: []operation.Param{{Text: operation.Text("12345")}}}
+	in := record.Intent{
+		Kind: "statement", Parsed: true, ReadOnly: true, Effect: "allow", Policy: strings.Repeat("0f", 32), Rule: "reads", Database: "shop", Role: "app",
+		Statements: []record.Statement{{Kind: "SELECT", Class: "read", Relations: []string{"pgbench_accounts"}}},
+	}
+	answer := bytes.Repeat([]byte("D\x00"), 40)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for b.Loop() {
+		op.ID++
+		err1 := s.Intent(&op, in, false)
+		err2 := s.Chunk(op.ID, "response", 1, answer)
+		err3 := s.Outcome(op.ID, record.Outcome{Status: "ok", Tag: "SELECT 1", Rows: 1, Duration: 12345})
+		if err := errors.Join(err1, err2, err3); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package audit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/pkg/record"
+	"github.com/sluicegate/sluice/pkg/translog"
+)
+
+// doubtEvery bounds how often a receipt that proves nothing is recorded:
+// whoever can write to the bus can send any number.
+const doubtEvery = time.Minute
+
+// doubts counts receipts that prove nothing.
+type doubts struct {
+	count uint64
+	last  time.Time
+}
+
+// Deliver takes a receipt as it came from the bus. It frees what the receipt
+// proves to be in the log. One that proves nothing changes nothing; when it
+// contradicts what the collector proved before, that is recorded.
+func (l *Log) Deliver(receipt []byte) {
+	err := l.accept(receipt)
+	if errors.Is(err, translog.ErrStale) {
+		poke(l.again)
+		return
+	}
+	if err != nil {
+		l.doubt(err)
+	}
+}
+
+// accept verifies a receipt and frees what it proves.
+func (l *Log) accept(receipt []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	accepted, err := translog.AcceptReceipt(receipt, l.cfg.Collector, l.chain.seen, l.leafOf)
+	if err != nil {
+		return err
+	}
+	if accepted.Checkpoint != l.chain.seen {
+		if _, err := l.cfg.Spool.AppendReserved(seenEntry, []byte(accepted.Signed), nil); err != nil {
+			return fmt.Errorf("keep checkpoint: %w", err)
+		}
+		l.chain.seen, l.chain.Seen = accepted.Checkpoint, accepted.Signed
+	}
+	if len(accepted.Batches) == 0 {
+		return nil
+	}
+	encoded, err := json.Marshal(accepted.Batches)
+	if err != nil {
+		return fmt.Errorf("keep receipt: %w", err)
+	}
+	if _, err := l.cfg.Spool.AppendReserved(ackEntry, encoded, nil); err != nil {
+		return fmt.Errorf("keep receipt: %w", err)
+	}
+	l.chain.acknowledge(accepted.Batches)
+	if len(l.chain.pending) == 0 {
+		poke(l.idle)
+	} else {
+		poke(l.made) // the window has moved
+	}
+	return l.free()
+}
+
+// leafOf returns the leaf of a batch that waits for its receipt. mu is held.
+func (l *Log) leafOf(id record.BatchID) (translog.Hash, bool) {
+	for _, p := range l.chain.pending {
+		if p.BatchID == id {
+			return p.leaf, true
+		}
+	}
+	return translog.Hash{}, false
+}
+
+// free gives up the segments whose every record is in the log. The state that
+// makes their loss good is written first. mu is held.
+func (l *Log) free() error {
+	upTo := l.chain.Batched
+	if len(l.chain.pending) > 0 {
+		upTo = min(upTo, l.chain.pending[0].position)
+	}
+	if upTo>>32 == l.chain.From>>32 {
+		return nil // nothing to be gained within a segment
+	}
+	l.chain.From = upTo
+	state, err := json.Marshal(&l.chain)
+	if err != nil {
+		return fmt.Errorf("write chain state: %w", err)
+	}
+	if err := l.cfg.Spool.SetState(state); err != nil {
+		return err
+	}
+	return l.cfg.Spool.Free(upTo)
+}
+
+// doubt reports a receipt that proves nothing, or that proves the collector
+// wrong.
+func (l *Log) doubt(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.doubts.count++
+	if time.Since(l.doubts.last) < doubtEvery {
+		return
+	}
+	l.cfg.Log.Error("a receipt proves nothing", zap.Uint64("receipts", l.doubts.count), zap.Error(err))
+	alert := record.Alert{Kind: "receipt", Count: l.doubts.count, Detail: err.Error()}
+	if errors.Is(err, translog.ErrForked) {
+		alert.Kind = "log-forked"
+	}
+	if err := l.Alert(alert); err != nil {
+		l.cfg.Log.Error("the doubt could not be recorded", zap.Error(err))
+	}
+	l.doubts = doubts{last: time.Now()}
+}

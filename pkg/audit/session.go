@@ -1,0 +1,243 @@
+package audit
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"sync"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/record"
+	"github.com/sluicegate/sluice/pkg/session"
+	"github.com/sluicegate/sluice/pkg/spool"
+)
+
+// digestBytes is how much of a stream beyond the response limit one chunk
+// record stands for.
+const digestBytes = 1 << 20
+
+// Session writes the records of one session. It is safe for concurrent use.
+// After an error the caller must forward nothing that the record was for.
+type Session struct {
+	log *Log
+	id  string
+
+	counts tally // guarded by log.write.mu; of the records in the spool
+	closed bool  // guarded by log.write.mu
+
+	mu      sync.Mutex
+	streams map[uint64]*streams // guarded by mu; by operation
+}
+
+// streams is what is known of the streams of one operation.
+type streams struct {
+	kept     int64 // bytes that are in records
+	response int64 // bytes of the response
+	beyond   map[string]*digest
+}
+
+// digest is a run of bytes beyond the limit.
+type digest struct {
+	hash hash.Hash
+	at   time.Duration // of the first byte
+	size int64
+}
+
+// Session writes the opening of a session, which is on stable storage when it
+// returns nil.
+func (l *Log) Session(s *session.Session) (*Session, error) {
+	a := &Session{log: l, id: s.ID, streams: map[uint64]*streams{}}
+	position, err := a.append(&record.Header{Type: record.SessionOpened, Opened: s}, &record.Body{}, record.Closed{})
+	if err != nil {
+		return nil, fmt.Errorf("record session: %w", err)
+	}
+	if err := l.cfg.Spool.Sync(position); err != nil {
+		return nil, fmt.Errorf("record session: %w", err)
+	}
+	return a, nil
+}
+
+// tally is what the records of a session so far add up to.
+type tally record.Closed
+
+// plus returns the counts with one more record, which counts for what more
+// says.
+func (t tally) plus(more record.Closed) record.Closed {
+	return record.Closed{
+		Records:    t.Records + 1,
+		Operations: t.Operations + more.Operations,
+		Denied:     t.Denied + more.Denied,
+		Held:       t.Held + more.Held,
+		Masked:     t.Masked + more.Masked,
+	}
+}
+
+func (s *Session) append(h *record.Header, body *record.Body, counts record.Closed) (spool.Position, error) {
+	return s.log.append(s, h, body, counts)
+}
+
+// Intent records an operation and what was decided, request included. It
+// returns nil only when all of it is in the spool, and on stable storage when
+// durable.
+func (s *Session) Intent(op *operation.Operation, in record.Intent, durable bool) error {
+	position, err := s.intent(op, &in)
+	if err != nil {
+		return fmt.Errorf("record intent: %w", err)
+	}
+	if !durable {
+		return nil
+	}
+	if err := s.log.cfg.Spool.Sync(position); err != nil {
+		return fmt.Errorf("record intent: %w", err)
+	}
+	return nil
+}
+
+func (s *Session) intent(op *operation.Operation, in *record.Intent) (spool.Position, error) {
+	h := record.Header{Type: record.OperationIntent, Operation: op.ID, Parent: op.Parent, Intent: in}
+	counts := record.Closed{Operations: 1}
+	if in.Effect == "deny" {
+		counts.Denied = 1
+	}
+	pieces := s.log.request(op)
+	position, err := s.append(&h, &pieces[0].body, counts)
+	for i := 1; i < len(pieces) && err == nil; i++ {
+		p := &pieces[i]
+		chunk := record.Chunk{Stream: p.stream, Size: p.size}
+		more := record.Header{Type: record.OperationChunk, Operation: op.ID, Parent: op.Parent, Chunk: &chunk}
+		position, err = s.append(&more, &p.body, record.Closed{})
+	}
+	return position, err
+}
+
+// Chunk records a piece of a stream, as it will be forwarded. Up to the
+// response limit of an operation it is kept whole; beyond it a digest and the
+// size are kept, one record for each MiB and one at the outcome. Only that last
+// record, of less than a MiB, comes after its bytes were forwarded.
+func (s *Session) Chunk(op uint64, stream string, at time.Duration, chunk []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[op]
+	if st == nil {
+		st = &streams{}
+		s.streams[op] = st
+	}
+	if stream == "response" {
+		st.response += int64(len(chunk))
+	}
+	whole := min(int64(len(chunk)), max(0, s.log.cfg.ResponseLimit-st.kept))
+	st.kept += whole
+	for kept := chunk[:whole]; len(kept) > 0; {
+		piece := kept[:min(len(kept), pieceBytes)]
+		kept = kept[len(piece):]
+		h := record.Header{Type: record.OperationChunk, Operation: op, Chunk: &record.Chunk{Stream: stream, At: int64(at), Size: int64(len(piece))}}
+		if _, err := s.append(&h, &record.Body{Bytes: piece}, record.Closed{}); err != nil {
+			return fmt.Errorf("record chunk: %w", err)
+		}
+	}
+	if beyond := chunk[whole:]; len(beyond) > 0 {
+		return s.digest(op, st, stream, at, beyond)
+	}
+	return nil
+}
+
+// digest takes bytes beyond the limit. mu is held.
+func (s *Session) digest(op uint64, st *streams, stream string, at time.Duration, chunk []byte) error {
+	if st.beyond == nil {
+		st.beyond = map[string]*digest{}
+	}
+	d := st.beyond[stream]
+	if d == nil {
+		d = &digest{hash: sha256.New()}
+		st.beyond[stream] = d
+	}
+	if d.size == 0 {
+		d.at = at
+	}
+	d.hash.Write(chunk)
+	d.size += int64(len(chunk))
+	if d.size < digestBytes {
+		return nil
+	}
+	return s.flush(op, stream, d)
+}
+
+// flush records a digest. mu is held.
+func (s *Session) flush(op uint64, stream string, d *digest) error {
+	if d.size == 0 {
+		return nil
+	}
+	c := record.Chunk{Stream: stream, At: int64(d.at), Size: d.size, Digest: hex.EncodeToString(d.hash.Sum(nil))}
+	d.hash.Reset()
+	d.size = 0
+	if _, err := s.append(&record.Header{Type: record.OperationChunk, Operation: op, Chunk: &c}, &record.Body{}, record.Closed{}); err != nil {
+		return fmt.Errorf("record chunk: %w", err)
+	}
+	return nil
+}
+
+// Outcome records how an operation ended. The size of the response is filled
+// in from its chunks.
+func (s *Session) Outcome(op uint64, out record.Outcome) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.streams[op]; st != nil {
+		delete(s.streams, op)
+		out.Response = st.response
+		for stream, d := range st.beyond {
+			if err := s.flush(op, stream, d); err != nil {
+				return err
+			}
+		}
+	}
+	h := record.Header{Type: record.OperationOutcome, Operation: op, Outcome: &out}
+	if _, err := s.append(&h, &record.Body{}, record.Closed{Masked: uint64(max(0, out.Masked))}); err != nil {
+		return fmt.Errorf("record outcome: %w", err)
+	}
+	return nil
+}
+
+// Approval records a step in the life of an approval, with the signed bytes
+// that it rests on; they must be JSON. The state decides the type: a pending
+// one was asked for, and with a vote's bytes it was voted on.
+func (s *Session) Approval(op uint64, a record.Approval, signed []byte, durable bool) error {
+	h := record.Header{Type: approvalType(&a), Operation: op, Approval: &a}
+	var counts record.Closed
+	if h.Type == record.ApprovalRequested {
+		counts.Held = 1
+	}
+	position, err := s.append(&h, &record.Body{Extra: signed}, counts)
+	if err != nil {
+		return fmt.Errorf("record approval: %w", err)
+	}
+	if !durable {
+		return nil
+	}
+	if err := s.log.cfg.Spool.Sync(position); err != nil {
+		return fmt.Errorf("record approval: %w", err)
+	}
+	return nil
+}
+
+func approvalType(a *record.Approval) record.Type {
+	switch {
+	case a.State != "pending":
+		return record.ApprovalSettled
+	case a.Approver != "":
+		return record.ApprovalVoted
+	default:
+		return record.ApprovalRequested
+	}
+}
+
+// Close records the end of the session. The counts are filled in; the caller
+// says why it ended.
+func (s *Session) Close(c record.Closed) error {
+	h := record.Header{Type: record.SessionClosed, Closed: &c}
+	if _, err := s.append(&h, &record.Body{}, record.Closed{}); err != nil {
+		return fmt.Errorf("record end of session: %w", err)
+	}
+	return nil
+}
