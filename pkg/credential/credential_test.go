@@ -1,0 +1,151 @@
+package credential_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluicegate/sluice/pkg/credential"
+)
+
+const secret = "correct horse"
+
+// dir returns a directory that only we can change.
+func dir(t *testing.T) string {
+	t.Helper()
+	d := t.TempDir()
+	if err := os.Chmod(d, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// write makes a file.
+func write(t *testing.T, path, content string, mode os.FileMode) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	must(t, os.Chmod(path, mode))
+	return path
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refused reads a file that must not be read, and checks that the error says
+// why and not what.
+func refused(t *testing.T, path, why string) {
+	t.Helper()
+	got, err := credential.File(path).Read()
+	if err == nil || got != "" || !strings.Contains(err.Error(), why) {
+		t.Errorf("got %d bytes and %v, want an error with %q", len(got), err, why)
+	}
+	if err != nil && strings.Contains(err.Error(), secret) {
+		t.Errorf("the error repeats the secret: %v", err)
+	}
+}
+
+func TestTrailingNewlineIsNotPartOfTheSecret(t *testing.T) {
+	for _, content := range []string{secret, secret + "\n", secret + "\r\n"} {
+		path := write(t, filepath.Join(dir(t), "s"), content, 0o600)
+		if got, err := credential.File(path).Read(); err != nil || got != secret {
+			t.Errorf("%q: got %q, %v", content, got, err)
+		}
+	}
+	path := write(t, filepath.Join(dir(t), "s"), " "+secret+" \n", 0o400)
+	if got, err := credential.File(path).Read(); err != nil || got != " "+secret+" " {
+		t.Errorf("spaces: got %q, %v", got, err)
+	}
+}
+
+func TestChangedFileIsReadAnew(t *testing.T) {
+	path := write(t, filepath.Join(dir(t), "s"), "old\n", 0o600)
+	for _, want := range []string{"old", "new"} {
+		if got, err := credential.File(path).Read(); err != nil || got != want {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+		replacement := write(t, path+".next", "new\n", 0o600)
+		must(t, os.Rename(replacement, path))
+	}
+}
+
+func TestFileThatOthersCouldReadIsRefused(t *testing.T) {
+	for _, mode := range []os.FileMode{0o640, 0o604, 0o620, 0o602, 0o644, 0o666} {
+		refused(t, write(t, filepath.Join(dir(t), "s"), secret, mode), "chmod 600")
+	}
+}
+
+func TestContentThatIsNoSecretIsRefused(t *testing.T) {
+	d := dir(t)
+	refused(t, write(t, filepath.Join(d, "empty"), "", 0o600), "is empty")
+	refused(t, write(t, filepath.Join(d, "newline"), "\n", 0o600), "is empty")
+	refused(t, write(t, filepath.Join(d, "two"), secret+"\n"+secret+"\n", 0o600), "more than one line")
+	refused(t, write(t, filepath.Join(d, "zero"), secret+"\x00", 0o600), "zero byte")
+	refused(t, write(t, filepath.Join(d, "long"), strings.Repeat("x", credential.MaxBytes+1), 0o600), "is longer")
+}
+
+func TestWhatIsNoFileIsRefused(t *testing.T) {
+	d := dir(t)
+	refused(t, filepath.Join(d, "missing"), "no such file")
+	refused(t, "", "is not a regular file") // the working directory
+	refused(t, d, "is not a regular file")
+	fifo := filepath.Join(d, "fifo")
+	must(t, unix.Mkfifo(fifo, 0o600))
+	refused(t, fifo, "is not a regular file")
+	refused(t, "/dev/zero", "is not a regular file")
+}
+
+func TestLinksOfKubernetesAreFollowed(t *testing.T) {
+	d := dir(t)
+	must(t, os.Mkdir(filepath.Join(d, "..2026"), 0o700))
+	write(t, filepath.Join(d, "..2026", "password"), secret, 0o400)
+	must(t, os.Symlink("..2026", filepath.Join(d, "..data")))
+	must(t, os.Symlink("..data/password", filepath.Join(d, "password")))
+	if got, err := credential.File(filepath.Join(d, "password")).Read(); err != nil || got != secret {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestPathThatOthersCouldTurnIsRefused(t *testing.T) {
+	d := dir(t)
+	open := filepath.Join(d, "open")
+	must(t, os.Mkdir(open, 0o700))
+	inside := write(t, filepath.Join(open, "s"), secret, 0o600)
+	must(t, os.Symlink(inside, filepath.Join(d, "link")))
+	must(t, os.Chmod(open, 0o777))
+	refused(t, inside, "which others can write")
+	refused(t, filepath.Join(d, "link"), "which others can write")
+	refused(t, filepath.Join(open, "..", "open", "s"), "which others can write")
+	must(t, os.Chmod(open, 0o777|os.ModeSticky))
+	if got, err := credential.File(inside).Read(); err != nil || got != secret {
+		t.Errorf("in a sticky directory: got %q, %v", got, err)
+	}
+}
+
+func TestWhatBelongsToAnotherUserIsRefused(t *testing.T) {
+	const other = 12345
+	d := dir(t)
+	path := write(t, filepath.Join(d, "s"), secret, 0o600)
+	must(t, os.Symlink("s", filepath.Join(d, "link")))
+	must(t, os.Lchown(filepath.Join(d, "link"), other, other))
+	refused(t, filepath.Join(d, "link"), "a link that belongs to user 12345")
+	must(t, os.Chown(path, other, other))
+	refused(t, path, "belongs to user 12345")
+	must(t, os.Chown(d, other, other))
+	refused(t, path, "which belongs to user 12345")
+}
+
+func TestEndlessLinksAreRefused(t *testing.T) {
+	d := dir(t)
+	must(t, os.Symlink("b", filepath.Join(d, "a")))
+	must(t, os.Symlink("a", filepath.Join(d, "b")))
+	refused(t, filepath.Join(d, "a"), "too many levels")
+}
