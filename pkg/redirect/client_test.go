@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 
@@ -35,7 +36,9 @@ func addrPort(t testing.TB, sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// socketIn makes a socket that stays in ns wherever it is used from.
+// socketIn makes a socket that stays in ns wherever it is used from. It is
+// closed with the test, and must not be closed before: its number would be
+// somebody else's by then.
 func socketIn(t testing.TB, ns *netlab.Namespace, family, kind, protocol int) int {
 	t.Helper()
 	fd := -1
@@ -43,7 +46,7 @@ func socketIn(t testing.TB, ns *netlab.Namespace, family, kind, protocol int) in
 		fd, err = unix.Socket(family, kind|unix.SOCK_CLOEXEC, protocol)
 		return err
 	}))
-	t.Cleanup(func() { _ = unix.Close(fd) }) // tests may close it themselves
+	closeLater(t, func() error { return unix.Close(fd) })
 	return fd
 }
 
@@ -89,7 +92,7 @@ func tap(t testing.TB, ns *netlab.Namespace, link string) *wire {
 		}
 		return unix.Bind(w.fd, &unix.SockaddrLinklayer{Protocol: htons(ethPAll), Ifindex: l.Index})
 	}))
-	t.Cleanup(func() { _ = unix.Close(w.fd) })
+	closeLater(t, func() error { return unix.Close(w.fd) })
 	patient(t, w.fd)
 	return &w
 }
@@ -169,3 +172,20 @@ func ipv4(src, dst netip.Addr, protocol byte, fragment uint16, payload []byte) [
 	copy(header[16:], dst.AsSlice())
 	return append(header, payload...)
 }
+
+// eventually waits for a condition that no event announces.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+func itoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
@@ -18,10 +16,6 @@ import (
 	"github.com/sluicegate/sluice/pkg/redirect"
 	"github.com/sluicegate/sluice/testenv/netlab"
 )
-
-// The main thread must never be one that a goroutine takes elsewhere: see the
-// package comment.
-func init() { runtime.LockOSThread() }
 
 const (
 	protectedPort = 5432
@@ -125,6 +119,11 @@ func (l *lab) runAgent(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- l.agent.Run(ctx) }()
+	t.Cleanup(func() {
+		if t.Failed() {
+			l.explain(t)
+		}
+	})
 	l.stop = func() {
 		cancel()
 		if err, ok := <-ended; ok {
@@ -219,10 +218,17 @@ func (l *lab) counter(t testing.TB, name string) uint64 {
 	return n
 }
 
-// self is this test's own process, for programs that need a child.
-func self(t testing.TB) string {
+// explain logs what the agent saw.
+func (l *lab) explain(t testing.TB) {
 	t.Helper()
-	exe, err := os.Executable()
-	must(t, err)
-	return exe
+	counters, err := l.agent.Counters()
+	t.Logf("counters: %v %v", counters, err)
+	for {
+		select {
+		case a := <-l.agent.Alerts():
+			t.Logf("alert: %+v", a)
+		default:
+			return
+		}
+	}
 }

@@ -1,0 +1,207 @@
+package redirect_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"go.uber.org/zap/zaptest"
+	"golang.org/x/sys/unix"
+
+	"github.com/sluicegate/sluice/pkg/redirect"
+	"github.com/sluicegate/sluice/testenv/netlab"
+)
+
+func TestOriginNamesTheProcessThatAsked(t *testing.T) {
+	l := newLab(t)
+	cgroup, err := netlab.NewCgroup("redirect")
+	must(t, err)
+	closeLater(t, cgroup.Close)
+	before := time.Now()
+	end := startClient(t, l.job, cgroup, l.server4)
+	defer end()
+	got := l.accept(t).Origin
+
+	if got.CgroupID != cgroup.ID {
+		t.Errorf("cgroup = %d, want %d", got.CgroupID, cgroup.ID)
+	}
+	exe, err := os.Readlink(filepath.Join("/proc", itoa(got.PID), "exe"))
+	must(t, err)
+	if own, err := os.Executable(); err != nil || exe != own {
+		t.Errorf("pid %d is %s, want %s", got.PID, exe, own)
+	}
+	if int(got.UID) != os.Getuid() {
+		t.Errorf("uid = %d, want %d", got.UID, os.Getuid())
+	}
+	if got.Started.Before(before.Add(-time.Second)) || got.Started.After(time.Now()) {
+		t.Errorf("started = %s, want between %s and now", got.Started, before)
+	}
+}
+
+func TestAgentsSideBySideKeepApart(t *testing.T) {
+	a, b := newLab(t), newLab(t)
+	for _, l := range []*lab{a, b, a} {
+		_, err := dialFrom(t, l.job, "tcp4", l.server4)
+		must(t, err)
+		if got := l.accept(t).Origin.Destination; got != l.server4 {
+			t.Errorf("destination = %s, want %s", got, l.server4)
+		}
+	}
+	// One agent's flag means nothing to the other's programs.
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, err := a.agent.Dial(ctx, b.server4)
+	must(t, err)
+	defer func() { _ = conn.Close() }()
+	if got := b.accept(t).Origin.Destination; got != b.server4 {
+		t.Errorf("destination = %s, want %s", got, b.server4)
+	}
+}
+
+func TestSecondAgentOnTheSamePinsIsRefused(t *testing.T) {
+	l := newLab(t)
+	_, err := redirect.Open(redirect.Config{Pins: l.pins, Port: l.slice.Port}, zaptest.NewLogger(t))
+	if !errors.Is(err, redirect.ErrInUse) {
+		t.Errorf("Open = %v, want %v", err, redirect.ErrInUse)
+	}
+	if err := redirect.Unload(l.pins); !errors.Is(err, redirect.ErrInUse) {
+		t.Errorf("Unload = %v, want %v", err, redirect.ErrInUse)
+	}
+}
+
+func TestNextAgentTakesOverWithoutAGap(t *testing.T) {
+	l := newLab(t)
+	before := l.linkIDs(t)
+	l.stop()
+	must(t, l.agent.Close())
+
+	next, err := redirect.Open(redirect.Config{Pins: l.pins, Port: l.slice.Port}, zaptest.NewLogger(t))
+	must(t, err)
+	closeLater(t, next.Close)
+	l.agent = next // and no Protect: what was protected still is
+	l.runAgent(t)
+	_, err = dialFrom(t, l.job, "tcp4", l.server4)
+	must(t, err)
+	if got := l.accept(t).Origin.Destination; got != l.server4 {
+		t.Errorf("destination = %s, want %s", got, l.server4)
+	}
+	for name, id := range l.linkIDs(t) {
+		if before[name] != id {
+			t.Errorf("link %s was attached anew: there was a gap", name)
+		}
+	}
+}
+
+func TestUnloadLeavesNothingBehind(t *testing.T) {
+	l := newLab(t)
+	links := l.linkIDs(t)
+	l.stop()
+	must(t, l.agent.Close())
+	must(t, redirect.Unload(l.pins))
+	if _, err := os.Stat(l.pins); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("stat %s = %v, want %v", l.pins, err, fs.ErrNotExist)
+	}
+	for name, id := range links {
+		eventually(t, "link "+name+" is detached", func() bool {
+			_, err := link.NewFromID(id)
+			return errors.Is(err, fs.ErrNotExist)
+		})
+	}
+	_, err := dialFrom(t, l.job, "tcp4", l.server4)
+	must(t, err)
+}
+
+// linkIDs are the links that are in force, by the name of their program.
+func (l *lab) linkIDs(t testing.TB) map[string]link.ID {
+	t.Helper()
+	pins, err := filepath.Glob(filepath.Join(l.pins, "links", "*"))
+	must(t, err)
+	if len(pins) == 0 {
+		t.Fatal("no links are pinned")
+	}
+	ids := make(map[string]link.ID)
+	for _, pin := range pins {
+		pinned, err := link.LoadPinnedLink(pin, nil)
+		must(t, err)
+		info, err := pinned.Info()
+		must(t, errors.Join(err, pinned.Close()))
+		ids[filepath.Base(pin)] = info.ID
+	}
+	return ids
+}
+
+func TestConnectionWithoutRecordIsReset(t *testing.T) {
+	l := newLab(t)
+	own, err := netlab.Own()
+	must(t, err)
+	closeLater(t, own.Close)
+	_, err = dialFrom(t, own, "tcp4", l.server4) // now there is a listener here
+	must(t, err)
+	l.accept(t)
+	// Only the agent's own flag gets this far.
+	conn, err := l.agent.Dial(t.Context(), netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), l.slice.Port))
+	if err == nil {
+		must(t, conn.SetDeadline(time.Now().Add(patience)))
+		_, err = conn.Read(make([]byte, 1))
+	}
+	if !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("dial or read = %v, want %v", err, unix.ECONNRESET)
+	}
+	l.wantAlert(t, redirect.AlertNoRecord)
+}
+
+func TestListenersLeaveWithTheLastProcess(t *testing.T) {
+	l := newLab(t)
+	ns := newNamespace(t)
+	process := inhabit(t, ns)
+	_, err := dialFrom(t, ns, "tcp4", l.server4)
+	must(t, err)
+	cookie := l.accept(t).Origin.NetnsCookie
+
+	namespaces, err := ebpf.LoadPinnedMap(filepath.Join(l.pins, "maps", "namespaces"), nil)
+	must(t, err)
+	defer func() { _ = namespaces.Close() }()
+	known := func() bool {
+		value, err := namespaces.LookupBytes(cookie) // nil if there is none
+		must(t, err)
+		return value != nil
+	}
+	if !known() {
+		t.Fatal("the namespace is not known while a process is in it")
+	}
+	must(t, process.Process.Kill())
+	eventually(t, "the namespace is forgotten", func() bool { return !known() })
+
+	_, err = dialFrom(t, ns, "tcp4", l.server4)
+	must(t, err)
+	l.accept(t)
+}
+
+// A client that gives up before anybody accepted it leaves its place.
+func TestAbandonedConnectionsDoNotFillTheQuota(t *testing.T) {
+	l := newLab(t)
+	empty := newNamespace(t) // the SYN is held here, and nobody waits for it
+	for range 3 {
+		must(t, empty.Do(func() error {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+			if err != nil {
+				return err
+			}
+			_ = unix.Connect(fd, sockaddr(unix.AF_INET, l.server4)) // in progress, or refused already
+			return unix.Close(fd)
+		}))
+	}
+	eventually(t, "no connection is under way", func() bool {
+		return l.counter(t, "record_published") == l.counter(t, "record_moved")+l.counter(t, "record_abandoned")
+	})
+	if l.counter(t, "record_abandoned") == 0 {
+		t.Error("nothing was abandoned: what was tested was something else")
+	}
+}
