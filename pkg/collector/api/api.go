@@ -77,6 +77,8 @@ type Config struct {
 	// Vote checks a signed vote, keeps it and tells the agent. A vote that is
 	// not valid is a *Refusal.
 	Vote func(ctx context.Context, by Caller, number uint64, signed []byte) (view.Approval, error)
+	// Approver returns a caller's name in the roster of approvers, "" for none.
+	Approver func(by Caller) string
 	// Agents lists the enrolled agents and those that have sent records.
 	Agents func(ctx context.Context) ([]view.Chain, error)
 	// Export writes a bundle as a tar stream.
@@ -106,6 +108,7 @@ func New(cfg Config) http.Handler {
 		"GET /v1/sessions/{id}":         {seen, s.session},
 		"GET /v1/sessions/{id}/records": {read, s.records},
 		"GET /v1/search":                {read, s.search},
+		"GET /v1/whoami":                {seen, s.whoami},
 		"GET /v1/agents":                {seen, s.agents},
 		"GET /v1/findings":              {seen, s.findings},
 		"GET /v1/checkpoint":            {seen, s.checkpoint},
@@ -181,8 +184,8 @@ func (s *server) refuse(w http.ResponseWriter, err error) {
 		status, reason = http.StatusUnauthorized, ErrUnknownCaller.Error()
 	case errors.Is(err, store.ErrNotFound):
 		status, reason = http.StatusNotFound, err.Error()
-	case errors.Is(err, store.ErrSettled), errors.Is(err, store.ErrVoted):
-		status, reason = http.StatusConflict, err.Error()
+	case errors.Is(err, store.ErrSettled):
+		status, reason = http.StatusConflict, store.ErrSettled.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		status, reason = http.StatusServiceUnavailable, "this took too long"
 	default:

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+
+	"github.com/sluicegate/sluice/pkg/collector/view"
 )
 
 // maxVote bounds a signed vote, in bytes.
@@ -49,4 +51,12 @@ func approvalNumber(r *http.Request) (uint64, error) {
 		return 0, bad("an approval has a number")
 	}
 	return number, nil
+}
+
+func (s *server) whoami(_ *http.Request, by Caller) (any, error) {
+	roles := make([]string, len(by.Roles))
+	for i, r := range by.Roles {
+		roles[i] = string(r)
+	}
+	return view.Caller{Name: by.Name, Roles: roles, Approver: s.Approver(by)}, nil
 }

@@ -13,11 +13,11 @@ import (
 // ErrSettled reports a change to an approval that is no longer pending.
 var ErrSettled = errors.New("the approval is no longer pending")
 
-// ErrVoted reports a second vote of the same approver.
-var ErrVoted = errors.New("this approver has already voted")
-
 // ErrTooMany reports an agent with too many pending approvals.
 var ErrTooMany = errors.New("too many pending approvals of this agent")
+
+// ErrOtherRequest reports an id that already stands for another request.
+var ErrOtherRequest = errors.New("another request has this id")
 
 // pending is the state from which all others are reached, once.
 const pending = "pending"
@@ -46,7 +46,7 @@ func addApproval(tx *sql.Tx, a view.Approval) (number uint64, added bool, err er
 	err = tx.QueryRow("SELECT number, agent, request FROM approvals WHERE id = ?", a.ID).Scan(&number, &agent, &request)
 	if err == nil {
 		if agent != a.Agent || string(request) != string(a.Request) {
-			return 0, false, errors.New("another request has this id")
+			return 0, false, ErrOtherRequest
 		}
 		return number, false, nil
 	}
@@ -95,15 +95,19 @@ func (s *Store) ApprovalByID(ctx context.Context, id string) (view.Approval, err
 }
 
 func (s *Store) approval(ctx context.Context, where string, arg any) (view.Approval, error) {
-	row := s.read.QueryRowContext(ctx, "SELECT "+approvalColumns+" FROM approvals WHERE "+where, arg)
-	a, err := scanApproval(row)
+	return loadApproval(ctx, s.read, where, arg)
+}
+
+// loadApproval reads one approval with its votes, oldest first.
+func loadApproval(ctx context.Context, db querier, where string, arg any) (view.Approval, error) {
+	a, err := scanApproval(db.QueryRowContext(ctx, "SELECT "+approvalColumns+" FROM approvals WHERE "+where, arg))
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, fmt.Errorf("approval %w", ErrNotFound)
 	}
 	if err != nil {
 		return a, fmt.Errorf("read approval: %w", err)
 	}
-	a.Votes, err = s.votes(ctx, a.Number)
+	a.Votes, err = votes(ctx, db, a.Number)
 	return a, err
 }
 
@@ -120,7 +124,7 @@ func (s *Store) OpenApprovals(ctx context.Context, agent string) ([]view.Approva
 		return nil, err
 	}
 	for i := range open {
-		if open[i].Votes, err = s.votes(ctx, open[i].Number); err != nil {
+		if open[i].Votes, err = votes(ctx, s.read, open[i].Number); err != nil {
 			return nil, err
 		}
 	}
@@ -138,9 +142,9 @@ func scanApproval(row scanner) (a view.Approval, err error) {
 	return a, err
 }
 
-func (s *Store) votes(ctx context.Context, number uint64) ([]view.Vote, error) {
-	rows, err := s.read.QueryContext(ctx,
-		"SELECT approver, decision, reason, at, signed FROM votes WHERE number = ? ORDER BY at", int64(number))
+func votes(ctx context.Context, db querier, number uint64) ([]view.Vote, error) {
+	rows, err := db.QueryContext(ctx,
+		"SELECT approver, decision, reason, at, signed FROM votes WHERE number = ? ORDER BY id", int64(number))
 	if err != nil {
 		return nil, fmt.Errorf("list votes: %w", err)
 	}
@@ -152,56 +156,34 @@ func (s *Store) votes(ctx context.Context, number uint64) ([]view.Vote, error) {
 	})
 }
 
-// AddVote keeps a checked vote and moves the approval to state, which is
-// pending while votes are missing. It does nothing but report ErrSettled when
-// somebody else settled it first, and ErrVoted for a second vote.
-func (s *Store) AddVote(ctx context.Context, number uint64, v view.Vote, next func(votes []view.Vote) string) (state string, err error) {
-	err = s.change(ctx, func(tx *sql.Tx) error {
-		votes, err := openVotes(tx, number)
+// AddVote keeps a vote and moves the approval on, in one transaction. judge
+// sees the approval with the votes before this one and returns the state that
+// follows, pending while votes are missing, or why the vote does not count;
+// then nothing changes. An approval that has ended gives ErrSettled.
+func (s *Store) AddVote(ctx context.Context, number uint64, v view.Vote, judge func(view.Approval) (state string, err error)) error {
+	err := s.change(ctx, func(tx *sql.Tx) error {
+		a, err := loadApproval(ctx, tx, "number = ?", int64(number))
 		if err != nil {
 			return err
 		}
-		for _, earlier := range votes {
-			if earlier.Approver == v.Approver {
-				return ErrVoted
-			}
+		if a.State != pending {
+			return ErrSettled
 		}
-		if _, err := tx.Exec("INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?)",
+		state, err := judge(a)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec("INSERT INTO votes (number, approver, decision, reason, at, signed) VALUES (?, ?, ?, ?, ?, ?)",
 			int64(number), v.Approver, v.Decision, v.Reason, stamp(v.At), v.Signed); err != nil {
 			return err
 		}
-		state = next(append(votes, v))
 		_, err = tx.Exec("UPDATE approvals SET state = ? WHERE number = ? AND state = ?", state, int64(number), pending)
 		return err
 	})
 	if err != nil {
-		return "", fmt.Errorf("add vote: %w", err)
+		return fmt.Errorf("add vote: %w", err)
 	}
-	return state, nil
-}
-
-// openVotes returns the votes on an approval that is still pending.
-func openVotes(tx *sql.Tx, number uint64) ([]view.Vote, error) {
-	var state string
-	var notAfter int64
-	err := tx.QueryRow("SELECT state, not_after FROM approvals WHERE number = ?", int64(number)).Scan(&state, &notAfter)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("approval %w", ErrNotFound)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if state != pending || stamp(time.Now()) >= notAfter {
-		return nil, ErrSettled
-	}
-	rows, err := tx.Query("SELECT approver, decision, signed FROM votes WHERE number = ?", int64(number))
-	if err != nil {
-		return nil, err
-	}
-	return collect(rows, func(row scanner) (v view.Vote, err error) {
-		err = row.Scan(&v.Approver, &v.Decision, &v.Signed)
-		return v, err
-	})
+	return nil
 }
 
 // settle follows what an agent recorded about its own approval: the agent

@@ -89,11 +89,12 @@ CREATE TABLE approvals (
 CREATE INDEX approvals_state ON approvals (state, agent);
 
 CREATE TABLE votes (
+    id       INTEGER PRIMARY KEY,
     number   INTEGER NOT NULL REFERENCES approvals (number),
     approver TEXT NOT NULL,
     decision TEXT NOT NULL,
     reason   TEXT NOT NULL,
     at       INTEGER NOT NULL,
     signed   BLOB NOT NULL,
-    PRIMARY KEY (number, approver)
-) WITHOUT ROWID;
+    UNIQUE (number, signed)
+);

@@ -144,6 +144,7 @@ func (s *Store) awaitWords(ctx context.Context, wait time.Duration) (lag int64, 
 // querier is a database or a transaction.
 type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
 // readIndexed returns the log index of the first batch whose words are not

@@ -124,3 +124,10 @@ type Vote struct {
 type Problem struct {
 	Error string `json:"error"`
 }
+
+// Caller is who the collector takes a token's holder for.
+type Caller struct {
+	Name     string   `json:"name"`
+	Roles    []string `json:"roles"`
+	Approver string   `json:"approver,omitempty"` // name in the roster of approvers
+}

@@ -1,0 +1,79 @@
+package collector
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/sluicegate/sluice/pkg/collector/api"
+	"github.com/sluicegate/sluice/pkg/identity"
+)
+
+// callers names whoever sent a request: a person with an OIDC token, or the
+// holder of the bootstrap token, who sees everything and cannot vote.
+type callers struct {
+	bootstrap [sha256.Size]byte
+	hasToken  bool
+	people    *identity.People // nil: nobody but the bootstrap token
+	roles     []GroupRoles
+}
+
+// openCallers reads the bootstrap token's hash. Deleting its file, once people
+// can sign in, ends the token at the next start. The issuer's keys are fetched
+// until ctx ends.
+func openCallers(ctx context.Context, cfg *Config) (*callers, error) {
+	c := &callers{roles: cfg.People.Roles}
+	text, err := os.ReadFile(cfg.dir().bootstrap())
+	if err == nil {
+		raw, decodeErr := hex.DecodeString(strings.TrimSpace(string(text)))
+		if decodeErr != nil || len(raw) != len(c.bootstrap) {
+			return nil, errors.New("read bootstrap token: its hash is malformed")
+		}
+		copy(c.bootstrap[:], raw)
+		c.hasToken = true
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read bootstrap token: %w", err)
+	}
+	if cfg.People.Issuer == "" {
+		return c, nil
+	}
+	c.people, err = identity.NewPeople(ctx, identity.PeopleConfig{
+		Issuer: cfg.People.Issuer, CAFile: string(cfg.People.CAFile),
+		Audience: cfg.People.Audience, GroupsClaim: cfg.People.GroupsClaim,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("people: %w", err)
+	}
+	return c, nil
+}
+
+func (c *callers) identify(ctx context.Context, token string) (api.Caller, error) {
+	hash := sha256.Sum256([]byte(token))
+	if c.hasToken && subtle.ConstantTimeCompare(hash[:], c.bootstrap[:]) == 1 {
+		return api.Caller{Name: "bootstrap", Roles: []api.Role{api.Admin}}, nil
+	}
+	if c.people == nil {
+		return api.Caller{}, api.ErrUnknownCaller
+	}
+	person, err := c.people.Person(ctx, token)
+	if err != nil {
+		return api.Caller{}, fmt.Errorf("%w: %w", api.ErrUnknownCaller, err)
+	}
+	caller := api.Caller{Name: person.Subject, Issuer: person.Issuer, Subject: person.Subject}
+	if person.Email != "" {
+		caller.Name = person.Email
+	}
+	for _, entry := range c.roles {
+		if slices.Contains(person.Groups, entry.Group) {
+			caller.Roles = append(caller.Roles, entry.Roles...)
+		}
+	}
+	return caller, nil
+}

@@ -1,0 +1,40 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/collector/view"
+)
+
+// quiet is two heartbeats: an agent that has not sealed its chain and is
+// silent for longer has crashed, is cut off, or is being silenced.
+const quiet = 60 * time.Second
+
+// Chains returns the agents that have sent batches, each with its newest
+// epoch, by name.
+func (s *Store) Chains(ctx context.Context) ([]view.Chain, error) {
+	rows, err := s.read.QueryContext(ctx, `
+		SELECT c.agent, c.epoch, c.reason, c.next_seq, c.sealed, c.stored,
+			(SELECT sum(records) FROM chains WHERE agent = c.agent),
+			(SELECT sum(drops) FROM chains WHERE agent = c.agent),
+			(SELECT count(*) FROM findings WHERE agent = c.agent),
+			(SELECT count(*) FROM parked WHERE agent = c.agent),
+			(SELECT count(*) FROM quarantine WHERE agent = c.agent)
+		FROM chains c
+		WHERE c.newest = (SELECT max(newest) FROM chains WHERE agent = c.agent)
+		ORDER BY c.agent`)
+	if err != nil {
+		return nil, fmt.Errorf("list chains: %w", err)
+	}
+	return collect(rows, func(row scanner) (c view.Chain, err error) {
+		var seen int64
+		err = row.Scan(&c.Agent, &c.Epoch, &c.Reason, &c.NextSeq, &c.Sealed, &seen,
+			&c.Records, &c.Drops, &c.Findings, &c.Parked, &c.Quarantined)
+		at := moment(seen)
+		c.LastSeen = &at
+		c.TailOpen = !c.Sealed && time.Since(at) > quiet
+		return c, err
+	})
+}
