@@ -35,6 +35,7 @@ var errStarting = errors.New("container is not running")
 
 // docker asks the Docker Engine about containers, through its HTTP API.
 type docker struct {
+	socket string
 	client *http.Client
 	flight singleflight.Group // by container id
 
@@ -54,6 +55,7 @@ func newDocker(socket string) *docker {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}
 	return &docker{
+		socket: socket,
 		client: &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 2, IdleConnTimeout: time.Minute}},
 		known:  make(map[string]container),
 	}
@@ -146,7 +148,7 @@ func (d *docker) fetch(ctx context.Context, id string) (container, error) {
 	if err != nil {
 		return container{}, err
 	}
-	return container{facts: record.facts(), home: home, until: time.Now().Add(rememberFor)}, nil
+	return container{facts: record.facts(d.socket), home: home, until: time.Now().Add(rememberFor)}, nil
 }
 
 func (d *docker) remembered(id string) (container, bool) {

@@ -45,13 +45,14 @@ type inspection struct {
 }
 
 // facts puts the record into our words, with all text made safe to print.
-func (i inspection) facts() workload.OrchFacts {
+// engineSocket is where this engine listens.
+func (i inspection) facts(engineSocket string) workload.OrchFacts {
 	facts := workload.OrchFacts{
 		Source:    "docker",
 		Container: i.ID,
 		Name:      printable(strings.TrimPrefix(i.Name, "/"), maxValue),
 		Image:     printable(i.Config.Image, maxValue),
-		Taints:    i.taints(),
+		Taints:    i.taints(engineSocket),
 	}
 	labels, ok := boundedLabels(i.Config.Labels)
 	if !ok {
@@ -77,7 +78,7 @@ func boundedLabels(labels map[string]string) (map[string]string, bool) {
 	return bounded, size <= maxLabelBytes
 }
 
-func (i inspection) taints() []string {
+func (i inspection) taints(engineSocket string) []string {
 	var taints []string
 	add := func(taint string, holds bool) {
 		if holds {
@@ -91,7 +92,7 @@ func (i inspection) taints() []string {
 	add(workload.TaintUnconfined, slices.ContainsFunc(i.HostConfig.SecurityOpt, isUnconfined))
 	socket, system := false, false
 	for _, mount := range i.Mounts {
-		socket = socket || reachesSocket(mount.Source)
+		socket = socket || reachesSocket(mount.Source, engineSocket)
 		system = system || mount.RW && isSystemPath(mount.Source)
 	}
 	add(workload.TaintRuntimeSocket, socket)
@@ -122,9 +123,9 @@ var runtimeSockets = []string{
 // reachesSocket reports whether a mount of source holds a runtime's socket,
 // itself or in a directory above it. A read-only mount does not keep anybody
 // from connecting.
-func reachesSocket(source string) bool {
+func reachesSocket(source, engineSocket string) bool {
 	source = canonical(source)
-	return slices.ContainsFunc(runtimeSockets, func(socket string) bool {
+	return slices.ContainsFunc(append([]string{canonical(engineSocket)}, runtimeSockets...), func(socket string) bool {
 		return source == socket || source == "/" || strings.HasPrefix(socket, source+"/")
 	})
 }
