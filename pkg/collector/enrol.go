@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/sluicegate/sluice/pkg/bus"
 	"github.com/sluicegate/sluice/pkg/record"
@@ -123,7 +122,11 @@ func register(d dir, e enrolment) error {
 	if err != nil {
 		return fmt.Errorf("register: %w", err)
 	}
-	trust, err := ReadTrust(d.trust())
+	pinned, err := os.ReadFile(d.trust())
+	if err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
+	trust, err := translog.ParseTrust(pinned)
 	if err != nil {
 		return err
 	}
@@ -140,19 +143,4 @@ func writeTrust(d dir, trust translog.Trust) error {
 		return fmt.Errorf("write trust file: %w", err)
 	}
 	return nil
-}
-
-// ReadTrust reads a trust file.
-func ReadTrust(path string) (translog.Trust, error) {
-	var trust translog.Trust
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return trust, fmt.Errorf("read trust file: %w", err)
-	}
-	decoder := json.NewDecoder(strings.NewReader(string(data)))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&trust); err != nil {
-		return trust, fmt.Errorf("read trust file %s: %w", path, err)
-	}
-	return trust, nil
 }

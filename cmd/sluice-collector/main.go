@@ -1,0 +1,139 @@
+// Command sluice-collector keeps, searches and proves what agents record, and
+// carries approvals to people. It wires flags and signals to pkg/collector.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/sluicegate/sluice/pkg/collector"
+	"github.com/sluicegate/sluice/pkg/config"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := newRoot(os.Stdout).ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "sluice-collector:", err)
+		os.Exit(1)
+	}
+}
+
+func newRoot(out io.Writer) *cobra.Command {
+	var file string
+	load := func() (collector.Config, error) { return config.Load[collector.Config](file) }
+	root := &cobra.Command{
+		Use:           "sluice-collector",
+		Short:         "Keep, search and prove what agents record",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.PersistentFlags().StringVar(&file, "config", "/etc/sluice/collector.yaml", "configuration file")
+	root.AddCommand(newRun(load), newInit(load, out), newEnrol(load, out))
+	return root
+}
+
+// loader reads the configuration file that the flags name.
+type loader func() (collector.Config, error)
+
+func newRun(load loader) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run until SIGTERM or SIGINT",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := load()
+			if err != nil {
+				return err
+			}
+			log, err := newLogger(cfg.LogLevel)
+			if err != nil {
+				return err
+			}
+			return run(cmd.Context(), cfg, log)
+		},
+	}
+}
+
+func run(ctx context.Context, cfg collector.Config, log *zap.Logger) (err error) {
+	c, err := collector.Open(context.WithoutCancel(ctx), cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	return c.Run(ctx)
+}
+
+func newInit(load loader, out io.Writer) *cobra.Command {
+	return &cobra.Command{
+		Use:   "init",
+		Short: "Prepare the data directory: log key, trust file, bootstrap token",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := load()
+			if err != nil {
+				return err
+			}
+			made, err := collector.Init(cfg)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(out, `log key          %s
+trust file       %s
+bootstrap token  %s
+
+Keep the token: it is shown only once. It sees everything and cannot vote.
+Pin the log key in each agent, and the trust file wherever sluice verify runs.
+`, made.LogKey, made.TrustFile, made.BootstrapToken)
+			return err
+		},
+	}
+}
+
+func newEnrol(load loader, out io.Writer) *cobra.Command {
+	var agent, dir string
+	cmd := &cobra.Command{
+		Use:   "enrol --name NAME --out DIR",
+		Short: "Make an agent's keys and register it; a running collector takes it up",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := load()
+			if err != nil {
+				return err
+			}
+			if err := collector.Enrol(cfg, agent, dir); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(out, "%s is enrolled. Its private keys are in %s and nowhere else: take them to the agent.\n", agent, dir)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&agent, "name", "", "name of the agent: up to 64 letters, digits, - and _")
+	cmd.Flags().StringVar(&dir, "out", "", "directory for the agent's private keys")
+	cmd.MarkFlagsRequiredTogether("name", "out")
+	cmd.MarkFlagsOneRequired("name")
+	return cmd
+}
+
+// newLogger writes JSON lines to stderr.
+func newLogger(level string) (*zap.Logger, error) {
+	parsed, err := zapcore.ParseLevel(level)
+	if err != nil {
+		return nil, err
+	}
+	cfg := zap.NewProductionConfig()
+	cfg.Level = zap.NewAtomicLevelAt(parsed)
+	cfg.Sampling = nil
+	cfg.EncoderConfig.EncodeTime = zapcore.ISO8601TimeEncoder
+	return cfg.Build()
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/collector/view"
+)
+
+// printJSON prints v as indented JSON.
+func (e *env) printJSON(v any) error {
+	encoder := json.NewEncoder(e.out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
+
+// printf prints what people read. A terminal that has gone away is noticed by
+// the next write of the table or by the kernel's signal.
+func (e *env) printf(format string, args ...any) {
+	_, _ = fmt.Fprintf(e.out, format, args...)
+}
+
+// table prints rows under a heading, in columns.
+func (e *env) table(head []string, rows [][]string) error {
+	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, strings.Join(head, "\t")) // Flush reports errors
+	for _, row := range rows {
+		for i := range row {
+			row[i] = view.OneLine(row[i], maxCell)
+		}
+		_, _ = fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	return w.Flush()
+}
+
+// maxCell is the widest that a cell of a list may be, in characters.
+const maxCell = 100
+
+const timeLayout = "2006-01-02 15:04:05Z"
+
+func clock(t time.Time) string { return t.UTC().Format(timeLayout) }
+
+// facts prints a group of facts on one line, keys sorted: a.b=c d=e.
+func facts(group json.RawMessage) string {
+	var tree any
+	if err := json.Unmarshal(group, &tree); err != nil {
+		return "?"
+	}
+	words := flatten(nil, "", tree)
+	if len(words) == 0 {
+		return "-"
+	}
+	return view.Printable(strings.Join(words, " "))
+}
+
+func flatten(words []string, path string, node any) []string {
+	switch node := node.(type) {
+	case map[string]any:
+		keys := make([]string, 0, len(node))
+		for key := range node {
+			keys = append(keys, key)
+		}
+		sort.Strings(keys)
+		for _, key := range keys {
+			words = flatten(words, strings.TrimPrefix(path+"."+key, "."), node[key])
+		}
+	case []any:
+		for _, child := range node {
+			words = flatten(words, path, child)
+		}
+	case nil:
+	case float64:
+		if node != 0 {
+			words = append(words, fmt.Sprintf("%s=%.0f", path, node))
+		}
+	case string:
+		if node != "" {
+			words = append(words, path+"="+quote(node))
+		}
+	default:
+		words = append(words, fmt.Sprintf("%s=%v", path, node))
+	}
+	return words
+}
+
+// quote puts text with spaces in quotes.
+func quote(text string) string {
+	if strings.ContainsAny(text, " \t\n\"") {
+		return fmt.Sprintf("%q", text)
+	}
+	return text
+}
+
+func plural(n uint64, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/record"
+)
+
+// longestPause is the longest that a replay waits, at any speed.
+const longestPause = 3 * time.Second
+
+func newReplay(e *env) *cobra.Command {
+	var speed float64
+	cmd := &cobra.Command{
+		Use:   "replay SESSION",
+		Short: "Show a session's operations and answers as the job saw them, masks included",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t, err := e.told(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			if e.flags.json {
+				return e.printJSON(replayed(&t))
+			}
+			return e.replay(cmd.Context(), &t, speed)
+		},
+	}
+	cmd.Flags().Float64Var(&speed, "speed", 0, "1 is as it was, 2 twice as fast; 0 does not wait")
+	return cmd
+}
+
+// scene is one operation of a replay in JSON.
+type scene struct {
+	At       time.Time   `json:"at"`
+	Text     string      `json:"text"`
+	Decision string      `json:"decision"`
+	Answer   []view.Line `json:"answer"`
+	Missing  int64       `json:"missing_bytes"` // of the answer: only their digest was kept
+}
+
+func replayed(t *told) []scene {
+	scenes := []scene{}
+	for _, op := range t.Operations {
+		answer, missing := response(op)
+		scenes = append(scenes, scene{op.At, op.Text, decided(op), view.Transcript(t.Session.Protocol, answer), missing})
+	}
+	return scenes
+}
+
+// response joins what was recorded of an operation's answer; missing is how
+// many bytes were not.
+func response(op *view.Operation) (answer []byte, missing int64) {
+	for _, chunk := range op.Chunks {
+		if chunk.Stream != "response" {
+			continue
+		}
+		answer = append(answer, chunk.Data...)
+		missing += max(0, chunk.Size-int64(len(chunk.Data)))
+	}
+	return answer, missing
+}
+
+func (e *env) replay(ctx context.Context, t *told, speed float64) error {
+	s := &t.Session
+	e.printf("-- %s on %s, %s by %s\n", s.ID, view.Printable(s.Resource), clock(s.Started), view.Printable(who(s)))
+	last := s.Started
+	for _, op := range t.Operations {
+		if err := pause(ctx, op.At.Sub(last), speed); err != nil {
+			return err
+		}
+		last = op.At
+		e.printf("\n-- +%.3f s  %s\n", op.At.Sub(s.Started).Seconds(), decided(op))
+		e.printf("%s\n", prompt(op))
+		if first := firstAnswer(op); first > 0 {
+			if err := pause(ctx, first, speed); err != nil {
+				return err
+			}
+			last = last.Add(first)
+		}
+		answer, missing := response(op)
+		e.printf("%s", render(view.Transcript(s.Protocol, answer)))
+		if missing > 0 {
+			e.printf("-- %d more bytes of the answer are recorded by their digest only\n", missing)
+		}
+	}
+	return nil
+}
+
+func firstAnswer(op *view.Operation) time.Duration {
+	for _, chunk := range op.Chunks {
+		if chunk.Stream == "response" {
+			return chunk.At
+		}
+	}
+	return 0
+}
+
+// pause waits as long as it took, at a speed.
+func pause(ctx context.Context, took time.Duration, speed float64) error {
+	if speed <= 0 || took <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(min(longestPause, time.Duration(float64(took)/speed)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// prompt shows what was asked, as at a prompt.
+func prompt(op *view.Operation) string {
+	database := op.Database
+	if database == "" {
+		database = op.Kind
+	}
+	lead := view.Printable(database) + "=> "
+	text := view.Printable(op.Text)
+	if text == "" {
+		text = "(" + view.Printable(op.Kind) + ")"
+	}
+	out := lead + strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", utf8.RuneCountInString(lead)))
+	if len(op.Params) == 0 {
+		return out
+	}
+	values := make([]string, len(op.Params))
+	for i := range op.Params {
+		values[i] = fmt.Sprintf("$%d = %s", i+1, param(&op.Params[i]))
+	}
+	return out + "\n-- " + strings.Join(values, ", ")
+}
+
+func param(p *record.Param) string {
+	switch {
+	case p.Null:
+		return "NULL"
+	case p.Sealed != "":
+		return fmt.Sprintf("(sealed, %d bytes)", p.Length)
+	case p.Text != nil:
+		return "'" + view.Printable(*p.Text) + "'"
+	}
+	return fmt.Sprintf("(%d bytes)", len(p.Bytes))
+}

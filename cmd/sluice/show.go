@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluicegate/sluice/pkg/collector/view"
+)
+
+// told is a session with its operations, as show --json prints it.
+type told struct {
+	Session    view.Session      `json:"session"`
+	Operations []*view.Operation `json:"operations"`
+}
+
+func newShow(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show SESSION",
+		Short: "Show who opened a session and everything that was asked in it",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t, err := e.told(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			if e.flags.json {
+				return e.printJSON(t)
+			}
+			e.showSession(&t.Session)
+			for _, op := range t.Operations {
+				e.showOperation(op)
+			}
+			return nil
+		},
+	}
+}
+
+// told fetches a session and folds its records.
+func (e *env) told(cmd *cobra.Command, id string) (told, error) {
+	c, err := e.client()
+	if err != nil {
+		return told{}, err
+	}
+	var t told
+	if err := c.get(cmd.Context(), "/v1/sessions/"+url.PathEscape(id), nil, &t.Session); err != nil {
+		return told{}, err
+	}
+	records, err := c.records(cmd.Context(), id)
+	if err != nil {
+		return told{}, err
+	}
+	t.Operations, err = view.Fold(records)
+	return t, err
+}
+
+func (e *env) showSession(s *view.Session) {
+	ended := "still open"
+	if s.Ended != nil {
+		ended = fmt.Sprintf("closed %s (%s)", clock(*s.Ended), view.Printable(s.Reason))
+	}
+	e.printf("session   %s\n", s.ID)
+	e.printf("resource  %s, %s at %s\n", view.Printable(s.Resource), view.Printable(s.Protocol), view.Printable(s.Destination))
+	e.printf("time      opened %s, %s\n", clock(s.Started), ended)
+	e.printf("assurance %s\n", view.Printable(s.Assurance))
+	e.printf("kernel    %s\n", facts(s.Kernel))
+	e.printf("orch      %s\n", facts(s.Orch))
+	e.printf("verified  %s\n", facts(s.Verified))
+	e.printf("claimed   %s\n", facts(s.Claimed))
+	e.printf("agent     %s\n", facts(s.Agent))
+	e.printf("recorded  by %s, epoch %s\n", s.ReportedBy, s.Epoch)
+	e.printf("counts    %s, %d denied, %d held, %s masked\n",
+		plural(s.Operations, "operation"), s.Denied, s.Held, plural(s.Masked, "value"))
+}
+
+func (e *env) showOperation(op *view.Operation) {
+	e.printf("\n#%d  %s  %s\n", op.ID, clock(op.At), decided(op))
+	if op.Text != "" {
+		e.printf("    %s\n", indent(view.Printable(op.Text)))
+	} else {
+		e.printf("    (%s)\n", view.Printable(op.Kind))
+	}
+	for i, p := range op.Params {
+		e.printf("    $%d = %s\n", i+1, param(&p))
+	}
+	for _, s := range op.Statements {
+		e.printf("    %s [%s] %s\n", view.Printable(s.Kind), view.Printable(s.Class), view.Printable(strings.Join(s.Relations, ", ")))
+	}
+	for _, step := range op.Approvals {
+		e.printf("    approval %d %s\n", step.Number, stepLine(&step))
+	}
+	e.printf("    → %s\n", ended(op))
+}
+
+// decided says what was decided about an operation and by which rule.
+func decided(op *view.Operation) string {
+	if op.Effect == "" {
+		return "no decision was recorded"
+	}
+	out := op.Effect
+	if op.Rule != "" {
+		out += " by " + op.Rule
+	}
+	if op.Reason != "" {
+		out += ": " + op.Reason
+	}
+	return view.Printable(out)
+}
+
+func stepLine(s *view.ApprovalStep) string {
+	out := s.State + " " + clock(s.At)
+	if s.Approver != "" {
+		out += " by " + s.Approver
+	}
+	if s.Reason != "" {
+		out += ": " + s.Reason
+	}
+	return view.Printable(out)
+}
+
+// ended says how an operation ended.
+func ended(op *view.Operation) string {
+	if op.Status == "" {
+		return "no outcome was recorded: the agent or a leg died first"
+	}
+	words := []string{op.Status}
+	for _, word := range []string{op.Code, op.Tag} {
+		if word != "" {
+			words = append(words, word)
+		}
+	}
+	out := strings.Join(words, " ")
+	if op.RefusedBy != "" {
+		out += ", refused by " + op.RefusedBy
+	}
+	out += ", " + plural(uint64(max(0, op.Rows)), "row")
+	if op.Masked > 0 {
+		out += ", " + plural(uint64(op.Masked), "value") + " masked"
+	}
+	return view.Printable(fmt.Sprintf("%s, %v", out, op.Duration.Round(1e4)))
+}
+
+func indent(text string) string { return strings.ReplaceAll(text, "\n", "\n    ") }
