@@ -120,8 +120,7 @@ func NewUser() (seed []byte, public string, err error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("create nkey user: %w", err)
 	}
-	defer pair.Wipe()
-	if seed, err = pair.Seed(); err != nil {
+	if seed, err = pair.Seed(); err != nil { // it shares the pair's memory, so the pair is not wiped
 		return nil, "", fmt.Errorf("create nkey user: %w", err)
 	}
 	if public, err = pair.PublicKey(); err != nil {
