@@ -1,0 +1,72 @@
+package sqltext
+
+import (
+	_ "embed"
+	"strings"
+)
+
+// ShadowQuery asks a server whether BuiltinNames may be vouched for: it
+// returns one row with one boolean, true when something outside pg_catalog
+// shares a name with a function or operator of pg_catalog's that this package
+// takes for harmless, or is a function that can be written as a column. The
+// answer holds until somebody creates such a thing.
+const ShadowQuery = `SELECT EXISTS (
+	SELECT FROM pg_catalog.pg_proc u
+	WHERE u.pronamespace OPERATOR(pg_catalog.<>) 11 AND (
+		EXISTS (SELECT FROM pg_catalog.pg_proc b
+			WHERE b.pronamespace OPERATOR(pg_catalog.=) 11 AND b.proname OPERATOR(pg_catalog.=) u.proname)
+		OR (u.pronargs OPERATOR(pg_catalog.-) u.pronargdefaults) OPERATOR(pg_catalog.<=) 1
+			AND u.pronargs OPERATOR(pg_catalog.>=) 1
+			AND EXISTS (SELECT FROM pg_catalog.pg_type t
+				WHERE t.oid OPERATOR(pg_catalog.=) u.proargtypes[0]
+				AND t.typtype IN ('c', 'd', 'p'))
+			AND u.prorettype OPERATOR(pg_catalog.<>) 2279
+	)
+) OR EXISTS (
+	SELECT FROM pg_catalog.pg_operator u JOIN pg_catalog.pg_operator b USING (oprname)
+	WHERE u.oprnamespace OPERATOR(pg_catalog.<>) 11 AND b.oprnamespace OPERATOR(pg_catalog.=) 11
+)`
+
+//go:embed builtin_functions.txt
+var builtinFunctions string
+
+//go:embed builtin_operators.txt
+var builtinOperators string
+
+// builtins are the names in pg_catalog that are known to be harmless: they
+// change nothing, run no SQL and read no relation but the ones they are given
+// rows of. testdata holds the queries that they come from.
+type builtins struct {
+	functions, operators map[string]bool
+}
+
+func newBuiltins() *builtins {
+	b := &builtins{functions: lineSet(builtinFunctions), operators: lineSet(builtinOperators)}
+	// What the grammar makes of x BETWEEN y AND z.
+	for _, name := range []string{
+		"BETWEEN", "NOT BETWEEN", "BETWEEN SYMMETRIC", "NOT BETWEEN SYMMETRIC",
+	} {
+		b.operators[name] = true
+	}
+	return b
+}
+
+func lineSet(text string) map[string]bool {
+	set := make(map[string]bool)
+	for line := range strings.Lines(text) {
+		set[strings.TrimSpace(line)] = true
+	}
+	return set
+}
+
+// isBuiltin says whether a name, qualified or not, is one of set in pg_catalog.
+func isBuiltin(set map[string]bool, parts []string, builtinNames bool) bool {
+	parts = withoutDatabase(parts, 2)
+	switch len(parts) {
+	case 1:
+		return builtinNames && set[parts[0]]
+	case 2:
+		return parts[0] == "pg_catalog" && set[parts[1]]
+	}
+	return false
+}

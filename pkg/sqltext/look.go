@@ -1,0 +1,129 @@
+package sqltext
+
+import (
+	"github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+)
+
+// look notes what a node by itself tells: columns, calls, locks.
+func (w *walker) look(node any) {
+	switch n := node.(type) {
+	case *pg_query.FuncCall:
+		w.call(nameList(n.GetFuncname()))
+	case *pg_query.ColumnRef:
+		w.column(withoutDatabase(nameList(n.GetFields()), 3)...)
+	case *pg_query.A_Indirection:
+		for _, name := range nameList(n.GetIndirection()) {
+			w.column(name)
+		}
+	case *pg_query.A_Expr:
+		w.operator(nameList(n.GetName()))
+	case *pg_query.SubLink:
+		w.operator(nameList(n.GetOperName()))
+	case *pg_query.SortBy:
+		w.operator(nameList(n.GetUseOp()))
+	case *pg_query.RangeTableSample:
+		w.sample(nameList(n.GetMethod()))
+	case *pg_query.SelectStmt:
+		w.selects(n)
+	case *pg_query.InsertStmt:
+		w.targetColumns(n.GetCols())
+	case *pg_query.UpdateStmt:
+		w.targetColumns(n.GetTargetList())
+	case *pg_query.OnConflictClause:
+		w.targetColumns(n.GetTargetList())
+	case *pg_query.MergeWhenClause:
+		w.targetColumns(n.GetTargetList())
+	case *pg_query.JoinExpr:
+		w.columns(n.GetUsingClause())
+	case *pg_query.CopyStmt:
+		w.columns(n.GetAttlist())
+	case *pg_query.AccessPriv:
+		w.columns(n.GetCols())
+	case *pg_query.IndexElem:
+		w.column(n.GetName())
+	case *pg_query.ColumnDef:
+		w.column(n.GetColname())
+	case *pg_query.AlterTableCmd:
+		w.column(n.GetName())
+	case *pg_query.CreateTrigStmt:
+		w.columns(n.GetColumns())
+		w.call(nameList(n.GetFuncname()))
+	}
+}
+
+// targets notes what a statement writes: the relation that it names itself,
+// what INTO makes, and what DROP, TRUNCATE and the like list.
+func (w *walker) targets(st *statement, m protoreflect.Message) {
+	for _, name := range writes(m) {
+		w.eachOpen(func(open *statement) {
+			open.Relations = addName(open.Relations, name)
+		})
+		st.Writes = addName(st.Writes, name)
+	}
+}
+
+func (w *walker) call(parts []string) {
+	parts = withoutDatabase(parts, 2)
+	known := isBuiltin(w.names.functions, parts, w.builtinNames)
+	w.shareable = w.shareable && known
+	w.eachOpen(func(st *statement) {
+		st.Functions = addName(st.Functions, join(parts...))
+		st.Opaque = st.Opaque || !known
+	})
+}
+
+func (w *walker) operator(parts []string) {
+	if len(parts) == 0 || isBuiltin(w.names.operators, parts, w.builtinNames) {
+		return
+	}
+	w.eachOpen(func(st *statement) { st.Opaque = true })
+}
+
+// sample notes TABLESAMPLE's method, which is a function.
+func (w *walker) sample(parts []string) {
+	if len(parts) == 1 && (parts[0] == "system" || parts[0] == "bernoulli") && w.builtinNames {
+		return
+	}
+	w.call(parts)
+}
+
+// selects notes what keeps a SELECT from being read-only: INTO, and FOR UPDATE
+// and its kin, which write to the rows.
+func (w *walker) selects(n *pg_query.SelectStmt) {
+	into := n.GetIntoClause().GetRel()
+	w.eachOpen(func(st *statement) {
+		if len(n.GetLockingClause()) > 0 || into != nil {
+			st.traits &^= harmless
+		}
+		if into == nil {
+			return
+		}
+		st.Writes = addName(st.Writes, relationName(into))
+		if st.Class == operation.Read {
+			st.Class = operation.DDL
+		}
+	})
+}
+
+func (w *walker) columns(nodes []*pg_query.Node) {
+	for _, name := range nameList(nodes) {
+		w.column(name)
+	}
+}
+
+// targetColumns notes the columns that a list of assignments sets.
+func (w *walker) targetColumns(nodes []*pg_query.Node) {
+	for _, node := range nodes {
+		if target := node.GetResTarget(); target != nil {
+			w.column(target.GetName())
+		}
+	}
+}
+
+func (w *walker) column(parts ...string) {
+	name := join(parts...)
+	w.eachOpen(func(st *statement) { st.Columns = addName(st.Columns, name) })
+}

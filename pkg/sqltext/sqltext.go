@@ -1,0 +1,155 @@
+// Package sqltext reads SQL as PostgreSQL does: text in, statements out, with
+// what each of them names, calls and can do, and whether it is proven to be
+// read-only.
+//
+// Texts that differ only in the values of literals share one analysis, which
+// is found by a single pass of the package's own lexer. A text of a new shape
+// goes to PostgreSQL's own parser (libpg_query, in a WebAssembly sandbox).
+// Statements whose meaning lies in their literals (DO, SET, COPY, calls of
+// functions that we do not know…) are remembered by their whole text.
+//
+// The package promises that whatever it cannot read is Parsed false, and that
+// a kind of statement or function which it does not know is Opaque and never
+// ReadOnly. It knows no catalog: names are as written, and it cannot see that
+// a relation is a view whose definition calls functions, that a policy or a
+// domain's check does, or that t.f stands for f(t). Options say what the
+// caller vouches for.
+package sqltext
+
+import (
+	"sync"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+)
+
+// Options is what a session's state adds to the meaning of a text. The zero
+// value understands least.
+type Options struct {
+	// StandardConformingStrings is the parameter of that name, as the server
+	// last reported it.
+	StandardConformingStrings bool
+	// UTF8 says that client_encoding is UTF8. Otherwise only ASCII is read: in
+	// other encodings a byte that looks like a quote may be half a letter.
+	UTF8 bool
+	// BuiltinNames vouches that an unqualified function or operator that has a
+	// name of pg_catalog's is pg_catalog's: nothing on the search path shares
+	// such a name, and no function can be written as a column (ShadowQuery
+	// asks the server). Otherwise each unqualified call is Opaque.
+	BuiltinNames bool
+}
+
+// Analysis is what a text says. It is shared between sessions and must not be
+// changed.
+type Analysis struct {
+	// Statements stand in the order of the text, each followed by the
+	// statements inside it (Nested). An empty text has none.
+	Statements []Statement
+	Parsed     bool   // false: it could not be understood, and Statements is empty
+	Why        string // why Parsed is false; holds nothing of the text
+}
+
+// Statement is one statement of the text, or one inside another.
+type Statement struct {
+	operation.SQLStatement
+
+	// Nested says that it is part of the statement before it: a data-modifying
+	// WITH query, what EXPLAIN ANALYZE or PREPARE runs, an action of a rule.
+	// The names of a nested statement are among the outer one's too.
+	Nested bool
+	// ReadOnly is proof that running it has no effect that outlasts the
+	// transaction. It rests on the package comment's limits.
+	ReadOnly bool
+	// Opaque says that it may run SQL, or read or write relations, that the
+	// text does not show.
+	Opaque bool
+	// Writes are the relations that it changes, defines or drops.
+	Writes []string
+	// Effects are what it does to the session, in order.
+	Effects []Effect
+}
+
+// Analyzer analyses texts and remembers what it found. It is safe for
+// concurrent use.
+type Analyzer struct {
+	parser  *parser
+	names   *builtins
+	cache   *cache
+	scratch sync.Pool // of *scratch
+}
+
+// New returns an Analyzer that has read nothing yet.
+func New() *Analyzer {
+	return &Analyzer{
+		parser: newParser(),
+		names:  newBuiltins(),
+		cache:  newCache(maxCacheEntries, maxCacheBytes),
+	}
+}
+
+// Warm loads the parser, which takes one or two seconds; otherwise the first
+// Analyze of a new shape does. A parser holds some 50 MB.
+func (a *Analyzer) Warm() { a.parser.warm() }
+
+// Analyze returns what text says. It allocates nothing when the shape of text
+// is known, and does not keep text.
+func (a *Analyzer) Analyze(text []byte, opt Options) *Analysis {
+	if why := checkBytes(text, opt.UTF8); why != "" {
+		return refuse(why)
+	}
+	s, _ := a.scratch.Get().(*scratch)
+	if s == nil {
+		s = new(scratch)
+	}
+	defer a.release(s)
+	if why := s.read(text, opt.StandardConformingStrings); why != "" {
+		return refuse(why)
+	}
+	if known := a.recall(s, text, opt); known != nil {
+		return known
+	}
+	return a.analyzeNew(s, text, opt)
+}
+
+// recall returns what is remembered of text, by shape or else by itself.
+func (a *Analyzer) recall(s *scratch, text []byte, opt Options) *Analysis {
+	if !s.exact {
+		known, ok := a.cache.find(opt.space(), s.shape)
+		if !ok || known != nil {
+			return known
+		}
+	}
+	known, _ := a.cache.find(opt.space()|ofText, text)
+	return known
+}
+
+// analyzeNew parses a text that is not remembered.
+func (a *Analyzer) analyzeNew(s *scratch, text []byte, opt Options) *Analysis {
+	parsed := text
+	if s.compacted {
+		parsed = s.compact
+	}
+	tree, why := a.parser.parse(string(parsed))
+	if why != "" {
+		return refuse(why)
+	}
+	found := describe(tree, a.names, opt.BuiltinNames)
+	switch {
+	case found.shareable && !s.exact:
+		a.cache.add(opt.space(), s.shape, found.analysis)
+	case s.shortened:
+		return refuse(refusedSize)
+	default:
+		a.cache.add(opt.space(), s.shape, nil)
+		a.cache.add(opt.space()|ofText, text, found.analysis)
+	}
+	return found.analysis
+}
+
+// release gives s back unless one large text has made it large.
+func (a *Analyzer) release(s *scratch) {
+	if cap(s.shape)+cap(s.compact) <= 32<<10 {
+		a.scratch.Put(s)
+	}
+}
+
+func refuse(why refusal) *Analysis { return &Analysis{Why: string(why)} }
