@@ -97,7 +97,7 @@ static __always_inline int connect(struct bpf_sock_addr *ctx, struct address *de
 	if (!netns || !(netns->state & wanted)) {
 		__u64 now = bpf_ktime_get_ns();
 
-		if (now - control->heartbeat_ns > HEARTBEAT_LIMIT_NS)
+		if (!is_alive(control, now))
 			return refuse_connect(CONNECT_REFUSED_NO_AGENT);
 		if (netns && netns->state & NETNS_ENROLLED)
 			return refuse_connect(CONNECT_REFUSED_NO_LISTENER);

@@ -86,7 +86,7 @@ static __always_inline void read_port(struct __sk_buff *skb, struct packet *p)
 	p->has_port = true;
 }
 
-/* Is this the SYN of a redirected socket whose listener is not there yet? */
+/* Is this the SYN of a redirected socket whose listener may still come? */
 static __always_inline bool is_held(struct __sk_buff *skb, struct packet *p)
 {
 	struct control *control = agent();
@@ -106,7 +106,7 @@ static __always_inline bool is_held(struct __sk_buff *skb, struct packet *p)
 	if (!sk)
 		return false;
 	origin = bpf_sk_storage_get(&asked, sk, NULL, 0);
-	return origin && !listener_is_there(origin);
+	return origin && awaits_agent(origin);
 }
 
 /*

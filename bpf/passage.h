@@ -129,21 +129,30 @@ static __always_inline void arrive(struct bpf_sock_ops *ops, struct bpf_sock *sk
 	count(RECORD_MOVED);
 }
 
-static __always_inline bool listener_is_there(struct origin *origin)
+/* Has the agent still to answer for this socket's namespace? Once it has said
+ * that there is no listener, or died, or left, the SYN may go: nobody listens
+ * where it goes, and the client is refused at once. */
+static __always_inline bool awaits_agent(struct origin *origin)
 {
 	__u64 cookie = origin->netns_cookie;
 	struct netns *netns = bpf_map_lookup_elem(&namespaces, &cookie);
+	struct control *control = agent();
 
-	return netns && netns->state & (origin->via_v6 ? NETNS_LISTENS_V6 : NETNS_LISTENS_V4);
+	return netns && netns->state == 0 && control && is_alive(control, bpf_ktime_get_ns());
 }
 
-/* A held SYN is sent again after one jiffy instead of a second. */
+/* A held SYN is sent again after one jiffy instead of a second, and then twice
+ * as late each time: about four seconds of tries at 250 Hz, one at 1000 Hz. */
 static __always_inline void hurry(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 {
 	struct origin *origin = bpf_sk_storage_get(&asked, sk, NULL, 0);
+	int tries = 9;
 
-	if (origin && !listener_is_there(origin))
-		ops->reply = 1;
+	if (!origin || !awaits_agent(origin))
+		return;
+	ops->reply = 1;
+	if (bpf_setsockopt(ops, IPPROTO_TCP, TCP_SYNCNT, &tries, sizeof(tries)))
+		count(HOLD_SHORT);
 }
 
 SEC("sockops")

@@ -34,6 +34,13 @@ static __always_inline struct control *agent(void)
 	return bpf_map_lookup_elem(&agent_control, &key);
 }
 
+static __always_inline bool is_alive(struct control *control, __u64 now)
+{
+	__u64 heartbeat = control->heartbeat_ns;
+
+	return heartbeat && (heartbeat > now || now - heartbeat <= HEARTBEAT_LIMIT_NS);
+}
+
 static __always_inline bool endpoint_is_protected(const struct address *a, __u16 port)
 {
 	struct endpoint key = {.prefix_bits = ENDPOINT_BITS, .port = port, .address = *a};

@@ -38,6 +38,7 @@ typedef _Bool bool;
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86DD
 #define TCP_CLOSE 7
+#define TCP_SYNCNT 7
 
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,

@@ -35,19 +35,20 @@ const (
 	redirectCounterSENDMSG_REFUSED             redirectCounter = 9
 	redirectCounterBIND_REFUSED                redirectCounter = 10
 	redirectCounterPEERNAME_RESTORED           redirectCounter = 11
-	redirectCounterRECORD_PUBLISHED            redirectCounter = 12
-	redirectCounterRECORD_NO_ROOM              redirectCounter = 13
-	redirectCounterRECORD_MOVED                redirectCounter = 14
-	redirectCounterRECORD_MISSING              redirectCounter = 15
-	redirectCounterRECORD_ABANDONED            redirectCounter = 16
-	redirectCounterEGRESS_AGENT                redirectCounter = 17
-	redirectCounterEGRESS_KERNEL_REPLY         redirectCounter = 18
-	redirectCounterEGRESS_HELD                 redirectCounter = 19
-	redirectCounterEGRESS_DROPPED              redirectCounter = 20
-	redirectCounterEGRESS_DROPPED_NO_PORT      redirectCounter = 21
-	redirectCounterEGRESS_DROPPED_UNREADABLE   redirectCounter = 22
-	redirectCounterALERT_LOST                  redirectCounter = 23
-	redirectCounterCOUNTERS                    redirectCounter = 24
+	redirectCounterHOLD_SHORT                  redirectCounter = 12
+	redirectCounterRECORD_PUBLISHED            redirectCounter = 13
+	redirectCounterRECORD_NO_ROOM              redirectCounter = 14
+	redirectCounterRECORD_MOVED                redirectCounter = 15
+	redirectCounterRECORD_MISSING              redirectCounter = 16
+	redirectCounterRECORD_ABANDONED            redirectCounter = 17
+	redirectCounterEGRESS_AGENT                redirectCounter = 18
+	redirectCounterEGRESS_KERNEL_REPLY         redirectCounter = 19
+	redirectCounterEGRESS_HELD                 redirectCounter = 20
+	redirectCounterEGRESS_DROPPED              redirectCounter = 21
+	redirectCounterEGRESS_DROPPED_NO_PORT      redirectCounter = 22
+	redirectCounterEGRESS_DROPPED_UNREADABLE   redirectCounter = 23
+	redirectCounterALERT_LOST                  redirectCounter = 24
+	redirectCounterCOUNTERS                    redirectCounter = 25
 )
 
 type redirectDrop struct {
