@@ -22,15 +22,27 @@ var revealing = [...]string{
 	"pg_stat_activity", "pg_stat_statements", "pg_largeobject",
 }
 
-// targets is what all sessions of one plug-in know of masked columns: where
-// they were found once, so that a mask follows its column when it is renamed,
-// and how often definitions changed.
+// targets is what all sessions of one plug-in know of the databases: where
+// masked columns were found once, so that a mask follows its column when it is
+// renamed, and how often definitions changed.
 type targets struct {
-	changes atomic.Uint64 // of definitions, through any session
-	key     []byte        // for mask.Hash when the masks bring none
+	changes  atomic.Uint64 // of relations, through any session
+	installs atomic.Uint64 // of functions and operators, through any session
+	key      []byte        // for mask.Hash
 
-	mu    sync.Mutex
-	found map[targetKey]place // guarded by mu
+	mu       sync.Mutex
+	found    map[targetKey]place // guarded by mu
+	builtins map[dbKey]builtins  // guarded by mu
+}
+
+// dbKey is one database of a resource.
+type dbKey struct{ resource, database string }
+
+// builtins is whether the names of the server's own functions and operators
+// mean these in a database, as it was after so many installs.
+type builtins struct {
+	installs uint64
+	trusted  bool
 }
 
 // targetKey is a masked column as configured, in one database.
@@ -46,13 +58,14 @@ type place struct {
 }
 
 func newTargets() *targets {
-	t := &targets{found: make(map[targetKey]place), key: make([]byte, 32)}
+	t := &targets{found: make(map[targetKey]place), builtins: make(map[dbKey]builtins), key: make([]byte, 32)}
 	_, _ = rand.Read(t.key) // never fails: crypto/rand ends the program instead
 	return t
 }
 
-// catalog is one session's view of what is masked. It is read from the server
-// before the client's first statement and again whenever it may be old.
+// catalog is one session's view of the definitions that statements depend on.
+// It is read from the server before the client's first statement and again
+// whenever it may be old.
 type catalog struct {
 	targets  *targets
 	masks    *mask.Set
@@ -60,10 +73,11 @@ type catalog struct {
 	database string
 	key      []byte
 
-	seen   uint64 // targets.changes when it was last read
-	read   bool   // it was read at all
-	failed bool   // the last reading failed: nothing may be assumed
-	rows   []catalogRow
+	changes  uint64 // targets.changes when it was last read
+	builtins builtins
+	read     bool // it was read at all
+	failed   bool // the last reading failed: nothing may be assumed
+	rows     []catalogRow
 
 	relations map[uint32]*relation
 	names     map[string]bool // of user relations: whether they are tainted
@@ -96,48 +110,78 @@ func newCatalog(t *targets, conn *protocol.Conn) catalog {
 // needed reports whether anything is masked in this session.
 func (c *catalog) needed() bool { return !c.masks.Empty() }
 
-// invalidate notes, for all sessions, that definitions may have changed.
-func (c *catalog) invalidate() { c.targets.changes.Add(1) }
-
-// stale reports whether the catalog must be read before a statement is judged:
-// definitions changed, or it names a relation that is not known.
-func (c *catalog) stale(analysis *sqltext.Analysis) bool {
-	if !c.read || c.failed || c.seen != c.targets.changes.Load() {
-		return true
+// stale reports whether definitions may have changed since the last reading.
+// Without masks only what the names of functions mean is of interest.
+func (c *catalog) stale() bool {
+	if c.needed() {
+		return !c.read || c.failed || c.changes != c.targets.changes.Load() || c.builtins.installs != c.targets.installs.Load()
 	}
-	if analysis == nil {
+	return !c.read || c.builtins.installs != c.targets.installs.Load()
+}
+
+// borrow takes over what another session learned of the same database. It
+// reports whether nothing is left to be read.
+func (c *catalog) borrow() bool {
+	if c.needed() {
 		return false
+	}
+	c.targets.mu.Lock()
+	defer c.targets.mu.Unlock()
+	known, ok := c.targets.builtins[dbKey{c.resource, c.database}]
+	if !ok || known.installs != c.targets.installs.Load() {
+		return false
+	}
+	c.builtins, c.read = known, true
+	return true
+}
+
+// knows reports whether every relation that a text names was there at the last
+// reading.
+func (c *catalog) knows(analysis *sqltext.Analysis) bool {
+	if analysis == nil {
+		return true
 	}
 	for i := range analysis.Statements {
 		for _, name := range analysis.Statements[i].Relations {
-			if _, known := c.names[lastPart(name)]; !known && !strings.HasPrefix(lastPart(name), "pg_") {
-				return true
+			last := lastPart(name)
+			if _, known := c.names[last]; !known && !strings.HasPrefix(last, "pg_") {
+				return false
 			}
 		}
 	}
-	return false
+	return true
 }
 
-// lastPart is a relation's name without its schema. A quoted name may hold
-// dots; its last part is then no relation's name, and named looks at all
-// parts.
+// lastPart is a relation's name without its schema. A name that holds a dot or
+// a quote stands in quotes, as sqltext writes it.
 func lastPart(name string) string {
+	if strings.HasSuffix(name, `"`) {
+		for i := len(name) - 2; i >= 0; i-- {
+			if name[i] != '"' {
+				continue
+			}
+			if i > 0 && name[i-1] == '"' {
+				i-- // a quote inside of the name
+				continue
+			}
+			return name[i:]
+		}
+		return name
+	}
 	return name[strings.LastIndexByte(name, '.')+1:]
 }
 
-// named reports whether a name as written may mean a tainted relation.
-func (c *catalog) named(name string) bool {
-	for {
-		if c.names[name] {
-			return true
-		}
-		dot := strings.IndexByte(name, '.')
-		if dot < 0 {
-			return false
-		}
-		name = name[dot+1:]
+// quoted writes a relation's name as sqltext does.
+func quoted(name string) string {
+	if strings.ContainsAny(name, `."`) {
+		return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 	}
+	return name
 }
+
+// named reports whether a name as written may mean a tainted relation,
+// whatever the search_path.
+func (c *catalog) named(name string) bool { return c.names[lastPart(name)] }
 
 // judge says what masks make of a result's column.
 func (c *catalog) judge(table uint32, column int16) field {

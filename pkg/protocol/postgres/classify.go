@@ -11,18 +11,38 @@ import (
 
 // analyse returns what a text says, or nil when it could not be understood.
 func (c *conversation) analyse(text []byte) *sqltext.Analysis {
-	if !c.settings.utf8 {
-		return nil
-	}
+	return c.analyseAs(text, c.settings.conforming, c.settings.utf8)
+}
+
+// analyseAs is analyse for a text that was read when
+// standard_conforming_strings had another value, and in
+// another client_encoding.
+func (c *conversation) analyseAs(text []byte, conforming, utf8 bool) *sqltext.Analysis {
 	analysis := c.plugin.analyzer.Analyze(text, sqltext.Options{
-		StandardConformingStrings: c.settings.conforming,
-		UTF8:                      c.settings.utf8,
+		StandardConformingStrings: conforming,
+		UTF8:                      utf8,
+		BuiltinNames:              c.catalog.builtins.trusted && !c.catalog.stale(),
 	})
 	if !analysis.Parsed {
 		return nil
 	}
 	return analysis
 }
+
+// refresh reads the definitions again before a statement is judged, if they
+// may be old. It reports whether the statement has to wait. A transaction that
+// has failed answers nothing, and runs nothing either.
+func (c *conversation) refresh(portal *portal) bool {
+	if c.front.reads >= maxReads || c.status == 'E' {
+		return false
+	}
+	c.front.reads++
+	c.readCatalog(portal == nil)
+	return true
+}
+
+// maxReads bounds how often one statement makes the catalog be read.
+const maxReads = 2
 
 // describe fills an operation from a statement and, in the extended protocol,
 // the portal that runs it. What it keeps it copies: buffers and portals are
@@ -100,12 +120,10 @@ func (c *conversation) clearance(analysis *sqltext.Analysis, portal *portal, tex
 // masked relation must be proven to give nothing but columns of known origin.
 func (c *conversation) maskClearance(analysis *sqltext.Analysis, portal *portal, text []byte) clearance {
 	f := &c.front
-	if !f.refreshed && c.catalog.stale(analysis) {
-		f.refreshed = true
-		c.readCatalog(portal == nil)
+	if (c.catalog.stale() || !c.catalog.knows(analysis)) && c.refresh(portal) {
 		return wait
 	}
-	if c.catalog.failed {
+	if c.catalog.stale() {
 		c.deny(stateUndecided, "sluice: what is masked could not be read, so this statement is refused", "")
 		return refused
 	}
@@ -206,15 +224,40 @@ func (c *conversation) describePortal(portal *portal, name []byte) {
 func (c *conversation) forwarded(o *op, analysis *sqltext.Analysis) {
 	c.dirty = c.dirty || o.touched
 	if analysis == nil {
-		c.unsettled, c.defines = true, true
+		c.unsettled, c.defines, c.installs = true, true, true
+		c.invalidate()
 		return
 	}
 	for i := range analysis.Statements {
-		statement := &analysis.Statements[i]
-		c.unsettled = c.unsettled || statement.Opaque || statement.Class == operation.SessionSet
-		c.defines = c.defines || statement.Opaque || statement.Class == operation.DDL
+		s := &analysis.Statements[i]
+		c.unsettled = c.unsettled || slices.ContainsFunc(s.Effects, unsettles)
+		c.defines = c.defines || s.Opaque || s.Class == operation.DDL
+		c.installs = c.installs || s.Class == operation.Procedural || slices.Contains(installs[:], s.Kind)
 	}
+	if c.defines || c.installs {
+		c.invalidate()
+	}
+}
+
+// unsettles reports whether an effect may change how the text behind it is
+// read. The server reports such a change only once it is idle.
+func unsettles(e sqltext.Effect) bool {
+	switch e.Kind {
+	case sqltext.SetAnything, sqltext.ResetAll, sqltext.Discard:
+		return true
+	case sqltext.SetParameter, sqltext.ResetName:
+		return e.Name == "client_encoding" || e.Name == "standard_conforming_strings"
+	}
+	return false
+}
+
+// invalidate notes, for all sessions, that definitions may have changed: when
+// the statement is forwarded, and again when its transaction has ended.
+func (c *conversation) invalidate() {
 	if c.defines {
-		c.catalog.invalidate()
+		c.plugin.targets.changes.Add(1)
+	}
+	if c.installs {
+		c.plugin.targets.installs.Add(1)
 	}
 }

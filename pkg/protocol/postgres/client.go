@@ -12,14 +12,14 @@ import (
 // front is the client's message that is first in line and not yet forwarded:
 // it stays in the buffer, and is fed again after every step of its decision.
 type front struct {
-	op        *op
-	answered  bool
-	answer    protocol.Decision
-	err       error
-	refreshed bool   // the catalog was read for it
-	probed    bool   // its columns were asked for
-	layout    layout // what a probe of a simple query told
-	failed    bool   // the probe failed, and the client was told
+	op       *op
+	answered bool
+	answer   protocol.Decision
+	err      error
+	reads    int    // how often the catalog was read for it
+	probed   bool   // its columns were asked for
+	layout   layout // what a probe of a simple query told
+	failed   bool   // the probe failed, and the client was told
 }
 
 var errTwoStrings = errors.New("a statement has a NUL inside")
@@ -141,7 +141,7 @@ func (c *conversation) flush() {
 
 // ask begins the decision of the message at the front.
 func (c *conversation) ask(o *op) {
-	c.front = front{op: o}
+	c.front.op = o
 	c.act(protocol.Action{Kind: protocol.Ask, Op: &o.Pending})
 }
 
@@ -157,6 +157,9 @@ func (c *conversation) clientQuery(s *stream, frame []byte) {
 		return
 	}
 	if c.front.op == nil {
+		if c.catalog.stale() && c.refresh(nil) {
+			return
+		}
 		o := c.newOp(operation.Statement)
 		c.describe(o, text, c.analyse(text), nil)
 		o.Operation.Bytes = frame
@@ -227,7 +230,7 @@ func (c *conversation) clientParse(s *stream, frame []byte) {
 		c.refuseMessage("53400", "sluice: this session keeps too many prepared statements")
 		return
 	}
-	stmt := &statement{text: bytes.Clone(text)}
+	stmt := &statement{text: bytes.Clone(text), conforming: c.settings.conforming, installs: c.catalog.builtins.installs}
 	if !c.unsettled {
 		stmt.analysis = c.analyse(stmt.text)
 	}
@@ -290,11 +293,10 @@ func (c *conversation) clientExecute(s *stream, frame []byte) {
 		return
 	}
 	portal := c.prepared.portals[string(name)]
-	var analysis *sqltext.Analysis
-	var text []byte
-	if portal != nil && portal.stmt != nil {
-		analysis, text = portal.stmt.analysis, portal.stmt.text
+	if c.front.op == nil && portal != nil && c.catalog.stale() && c.refresh(portal) {
+		return
 	}
+	analysis, text := c.portalText(portal)
 	if c.front.op == nil {
 		o := c.newOp(operation.Statement)
 		c.describe(o, text, analysis, portal)
@@ -320,6 +322,20 @@ func (c *conversation) clientExecute(s *stream, frame []byte) {
 		c.forwarded(o, analysis)
 	}
 	c.front = front{}
+}
+
+// portalText returns what a portal runs. What was prepared before definitions
+// changed is understood anew.
+func (c *conversation) portalText(portal *portal) (*sqltext.Analysis, []byte) {
+	if portal == nil || portal.stmt == nil {
+		return nil, nil
+	}
+	stmt := portal.stmt
+	if stmt.analysis != nil && (stmt.installs != c.catalog.builtins.installs || c.catalog.stale()) {
+		stmt.analysis = c.analyseAs(stmt.text, stmt.conforming, true)
+		stmt.installs = c.catalog.builtins.installs
+	}
+	return stmt.analysis, stmt.text
 }
 
 // abandonFront ends the operation of a message that the server would skip.

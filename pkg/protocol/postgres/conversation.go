@@ -49,7 +49,8 @@ type conversation struct {
 	opened    bool     // the client was told that it may speak
 	paused    bool     // the client waits for an answer of the server
 	unsettled bool     // what runs before the next Sync may change how text is read
-	defines   bool     // what runs may change what is masked
+	defines   bool     // what runs may change relations
+	installs  bool     // what runs may change functions and operators
 	dirty     bool     // the transaction touched a masked relation
 	voided    []undo   // memory of void
 	copyIn    bool     // the server reads COPY data

@@ -148,7 +148,8 @@ func (c *conversation) loggedIn(frame []byte) {
 	c.settle(o)
 	c.status = frame[headerSize]
 	c.phase = ready
-	if c.catalog.needed() {
+	c.catalog.database = c.start.database
+	if !c.catalog.borrow() {
 		c.readCatalog(true)
 		return
 	}

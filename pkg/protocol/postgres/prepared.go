@@ -5,10 +5,12 @@ import (
 	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
-// statement is a prepared statement as the client named it. It is immutable.
+// statement is a prepared statement as the client named it.
 type statement struct {
-	text     []byte
-	analysis *sqltext.Analysis // nil: it could not be understood
+	text       []byte
+	analysis   *sqltext.Analysis // nil: it could not be understood
+	conforming bool              // standard_conforming_strings when it was read
+	installs   uint64            // catalog.builtins.installs when it was understood
 }
 
 // portal is a statement with its parameters. It is used again once nothing

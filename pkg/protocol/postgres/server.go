@@ -175,10 +175,8 @@ func (c *conversation) settleSession() {
 	}
 	c.prepared.endTransaction()
 	c.dirty = false
-	if c.defines {
-		c.defines = false
-		c.catalog.invalidate()
-	}
+	c.invalidate()
+	c.defines, c.installs = false, false
 }
 
 // paid removes the oldest debt, which the server has answered.

@@ -7,16 +7,22 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/mask"
 	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
 // ownName is the name of our statement and portal. A client that takes it
 // finds its own statements refused.
 const ownName = "_sluice"
 
+// builtinQuery asks whether the names of the server's own functions are theirs
+// alone.
+const builtinQuery = `SELECT 's'::pg_catalog.text, '0'::pg_catalog.text, (` + sqltext.ShadowQuery + `)::pg_catalog.text, ''::pg_catalog.text`
+
 // catalogQuery reads the relations, who inherits from whom, which view reads
 // what, and the columns with names that are masked. Every name and operator is
 // qualified: a search_path of the client's must not change what it means.
-const catalogQuery = `
+const catalogQuery = builtinQuery + `
+UNION ALL
 SELECT 'r'::pg_catalog.text, c.oid::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,f,p}'::pg_catalog."char"[])
@@ -40,7 +46,7 @@ AND (a.attname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) OR a.attrelid 
 
 // catalogRow is one row of catalogQuery. Its columns are what the row's kind
 // says: r: oid, schema, name; i: child, parent; d: view, relation; f: view,
-// function; a: table, number, name.
+// function; a: table, number, name; s: nothing, whether a name is shadowed.
 type catalogRow struct {
 	kind    byte
 	oid     uint32
@@ -52,8 +58,8 @@ type catalogRow struct {
 // readCatalog asks the server. Between simple queries it ends with a Sync; in
 // a pipeline a Sync would commit, so it ends with a Flush.
 func (c *conversation) readCatalog(sync bool) {
-	c.catalog.database = c.start.database
-	c.catalog.seen = c.catalog.targets.changes.Load()
+	c.catalog.changes = c.catalog.targets.changes.Load()
+	c.catalog.builtins = builtins{installs: c.catalog.targets.installs.Load()}
 	c.catalog.rows = c.catalog.rows[:0]
 	c.catalog.failed = false
 	c.synthesise(protocol.ServerLeg, nil, func(dst []byte) []byte { return c.catalog.request(dst, sync) })
@@ -68,20 +74,17 @@ func (c *conversation) readCatalog(sync bool) {
 
 // request appends the messages that ask.
 func (c *catalog) request(dst []byte, sync bool) []byte {
-	var columns, tables []string
-	for _, m := range c.masks.Columns {
-		columns = append(columns, m.Column)
-	}
-	for _, p := range c.remembered() {
-		tables = append(tables, strconv.FormatUint(uint64(p.table), 10))
+	query, arguments := builtinQuery, [][]string(nil)
+	if c.needed() {
+		query, arguments = catalogQuery, c.arguments()
 	}
 	dst, mark := open(dst, msgParse)
-	dst = appendString(appendString(dst, ownName), catalogQuery)
+	dst = appendString(appendString(dst, ownName), query)
 	dst = shut(append(dst, 0, 0), mark)
 	dst, mark = open(dst, msgBind)
 	dst = appendString(appendString(dst, ownName), ownName)
-	dst = append(dst, 0, 0, 0, 3)
-	for _, list := range [][]string{columns, revealing[:], tables} {
+	dst = append(dst, 0, 0, 0, byte(len(arguments)))
+	for _, list := range arguments {
 		literal := arrayLiteral(list)
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(literal)))
 		dst = append(dst, literal...)
@@ -99,6 +102,19 @@ func (c *catalog) request(dst []byte, sync bool) []byte {
 	}
 	dst, mark = open(dst, last)
 	return shut(dst, mark)
+}
+
+// arguments are the parameters of catalogQuery: the names of masked columns
+// and tables, the revealing relations, and where masked columns once were.
+func (c *catalog) arguments() [][]string {
+	var columns, tables []string
+	for _, m := range c.masks.Columns {
+		columns = append(columns, m.Column)
+	}
+	for _, p := range c.remembered() {
+		tables = append(tables, strconv.FormatUint(uint64(p.table), 10))
+	}
+	return [][]string{columns, revealing[:], tables}
 }
 
 // arrayLiteral writes a one-dimensional array as text.
@@ -158,6 +174,10 @@ func (c *conversation) ownReady(purpose purpose) {
 	c.queue.pop()
 	switch {
 	case purpose == forCatalog && !c.opened:
+		if c.catalog.failed {
+			c.refuseLogin(stateUndecided, "the definitions that statements depend on could not be read")
+			return
+		}
 		c.openToClient()
 		return
 	case purpose == forProbe && c.front.failed:
@@ -175,13 +195,16 @@ func (c *conversation) catalogFailed() {
 			return
 		}
 	}
-	o := c.front.op
-	if o == nil {
+	const reason = "sluice: the definitions that this statement depends on could not be read, so it is refused"
+	if c.front.op == nil {
+		c.synthesise(protocol.ClientLeg, nil, func(dst []byte) []byte {
+			return appendError(dst, "ERROR", stateUndecided, reason)
+		})
 		return
 	}
 	c.front.failed = true
-	c.deny(stateUndecided, "sluice: what is masked could not be read, so this statement is refused", "")
-	c.write(protocol.ClientLeg, o.refusal, o)
+	c.deny(stateUndecided, reason, "")
+	c.write(protocol.ClientLeg, c.front.op.refusal, c.front.op)
 }
 
 // take keeps one row of the answer.

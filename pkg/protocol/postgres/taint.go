@@ -15,9 +15,16 @@ func (c *catalog) build() {
 		columns:   make(map[uint32]map[string]int16),
 		relatives: make(map[uint32][]uint32),
 		readers:   make(map[uint32][]uint32),
+		shadowed:  true, // until the server says that it is not
 	}
 	for i := range c.rows {
 		b.take(&c.rows[i])
+	}
+	c.builtins.trusted = !b.shadowed
+	c.read, c.rows = true, nil
+	if !c.needed() {
+		c.lend()
+		return
 	}
 	c.names = make(map[string]bool)
 	remembered := c.remembered()
@@ -25,7 +32,7 @@ func (c *catalog) build() {
 		m := &c.masks.Columns[i]
 		p, ok := b.find(m, remembered)
 		if !ok {
-			c.names[m.Table] = true // whatever has this name may be what was meant
+			c.names[quoted(m.Table)] = true // whatever has this name may be what was meant
 			continue
 		}
 		c.remember(*m, p)
@@ -33,12 +40,19 @@ func (c *catalog) build() {
 	}
 	b.taintViews()
 	for _, r := range b.relations {
-		c.names[r.name] = c.names[r.name] || r.opaque != "" || len(r.masked) > 0
+		c.names[quoted(r.name)] = c.names[quoted(r.name)] || r.opaque != "" || len(r.masked) > 0
 	}
 	for _, name := range revealing {
 		c.names[name] = true
 	}
-	c.relations, c.read, c.rows = b.relations, true, nil
+	c.relations = b.relations
+}
+
+// lend tells later sessions what was learned.
+func (c *catalog) lend() {
+	c.targets.mu.Lock()
+	defer c.targets.mu.Unlock()
+	c.targets.builtins[dbKey{c.resource, c.database}] = c.builtins
 }
 
 // builder closes the masks over inheritance and views.
@@ -48,10 +62,13 @@ type builder struct {
 	relatives map[uint32][]uint32         // parents and children
 	readers   map[uint32][]uint32         // the views that read a relation
 	calling   []uint32                    // the views that call a user's function
+	shadowed  bool                        // a name of the server's own is somebody's too
 }
 
 func (b *builder) take(row *catalogRow) {
 	switch row.kind {
+	case 's':
+		b.shadowed = row.second != "false"
 	case 'r':
 		b.relations[row.oid] = &relation{schema: row.second, name: row.third, masked: make(map[int16]*mask.Column)}
 	case 'i':
@@ -174,6 +191,7 @@ func (c *catalog) touch(analysis *sqltext.Analysis) touch {
 	var t touch
 	for i := range analysis.Statements {
 		s := &analysis.Statements[i]
+		fetches := s.Kind == "FETCH" // its columns tell where the cursor's come from
 		names := slices.ContainsFunc(s.Relations, c.named) || slices.ContainsFunc(s.Writes, c.named)
 		if !names && !s.Opaque && !slices.Contains(installs[:], s.Kind) {
 			continue
@@ -184,16 +202,27 @@ func (c *catalog) touch(analysis *sqltext.Analysis) touch {
 			t.refusal = "sluice: " + s.Kind + " could carry masked values where nobody sees them, so it is refused"
 		case s.Class == operation.Copy:
 			t.refusal = "sluice: COPY of a relation with masked columns is refused"
-		case s.Class == operation.Procedural || s.Opaque:
+		case s.Opaque && !fetches:
 			t.refusal = "sluice: this statement may read masked columns in a way that its text does not show, so it is refused"
 		case c.carries(s):
 			t.refusal = "sluice: this statement could copy masked values to where they are not masked, so it is refused"
 		}
 	}
-	if t.touched && t.refusal == "" && len(analysis.Statements) > 1 {
+	if t.touched && t.refusal == "" && several(analysis) {
 		t.refusal = "sluice: a statement about masked columns must be sent by itself"
 	}
 	return t
+}
+
+// several reports whether a text has more than one statement by itself.
+func several(analysis *sqltext.Analysis) bool {
+	n := 0
+	for i := range analysis.Statements {
+		if !analysis.Statements[i].Nested {
+			n++
+		}
+	}
+	return n > 1
 }
 
 // carries reports whether a statement that names a tainted relation could move
