@@ -79,27 +79,25 @@ func (r *Registry) Workload(ctx context.Context, o Origin) workload.Workload {
 		},
 		Verified: map[string]any{},
 	}
-	r.addProcess(ctx, &w, o)
+	// The process may end at any time, so it is opened first; but a job that
+	// makes the reading of its claims hang must not cost the other facts.
+	claims := r.addProcess(&w, o)
 	r.addContainer(ctx, &w, o.CgroupID)
+	w.Claimed = await(ctx, claims)
 	w.Agent = classify(w)
 	return w
 }
 
-// addProcess fills what /proc says, if the process is still the one that
-// connected.
-func (r *Registry) addProcess(ctx context.Context, w *workload.Workload, o Origin) {
+// addProcess fills what the kernel says of the process, if it is still the one
+// that connected, and returns where its claims will arrive.
+func (r *Registry) addProcess(w *workload.Workload, o Origin) <-chan workload.Claims {
 	p, err := openProcess(o.PID, o.Started)
 	if err != nil {
 		r.log.Debug("process facts are missing", zap.Uint32("pid", o.PID), zap.Error(err))
-		return
+		return noClaims()
 	}
 	w.Kernel.Exe = p.exe()
-	claims, err := r.readClaims(ctx, o.CgroupID, p)
-	if err != nil {
-		r.log.Debug("claims are missing", zap.Uint32("pid", o.PID), zap.Error(err))
-		return
-	}
-	w.Claimed = claims
+	return r.readClaims(o.CgroupID, p)
 }
 
 // addContainer fills the cgroup, the boundary it names and the orchestrator's

@@ -4,6 +4,10 @@ import (
 	"bufio"
 	"crypto/rand"
 	"encoding/hex"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -190,5 +194,54 @@ func TestMissingRuntimeLowersTheLevelOnly(t *testing.T) {
 	got := registry(t, attribution.Config{CgroupRoot: root, DockerSocket: socket}).Workload(t.Context(), origin)
 	if got.Assurance != workload.Kernel || got.Orch.Source != "" {
 		t.Errorf("level %v from source %q, want A1 from nobody", got.Assurance, got.Orch.Source)
+	}
+}
+
+func TestSilentRuntimeCostsHalfASecond(t *testing.T) {
+	root, id := cgroupRoot(t), freshID()
+	origin := job(t, filepath.Join(root, id), "CI=true")
+	socket := filepath.Join(t.TempDir(), "silent.sock")
+	listener, err := net.Listen("unix", socket) // the kernel accepts, nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	began := time.Now()
+	got := registry(t, attribution.Config{CgroupRoot: root, DockerSocket: socket}).Workload(t.Context(), origin)
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if got.Assurance != workload.Kernel || got.Kernel.Container != id || got.Claimed.Env["CI"] != "true" {
+		t.Errorf("what needs no runtime is missing: %+v", got)
+	}
+}
+
+func TestWrongAnswerOfRuntimeIsNotBelieved(t *testing.T) {
+	root, id := cgroupRoot(t), freshID()
+	origin := job(t, filepath.Join(root, id))
+	pid := strconv.Itoa(int(origin.PID))
+	for name, answer := range map[string]string{
+		"another container": `{"Id":"` + freshID() + `","Name":"/admin","State":{"Pid":` + pid + `}}`,
+		"another process":   `{"Id":"` + id + `","Name":"/admin","State":{"Pid":` + strconv.Itoa(os.Getpid()) + `}}`,
+		"not JSON":          `<html>`,
+		"without end":       `{"Name":"` + strings.Repeat("x", 8<<20),
+	} {
+		t.Run(name, func(t *testing.T) {
+			socket := filepath.Join(t.TempDir(), "docker.sock")
+			listener, err := net.Listen("unix", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = io.WriteString(w, answer)
+			}))
+			server.Listener = listener
+			server.Start()
+			t.Cleanup(server.Close)
+			got := registry(t, attribution.Config{CgroupRoot: root, DockerSocket: socket}).Workload(t.Context(), origin)
+			if got.Assurance != workload.Kernel || got.Orch.Name != "" || got.Orch.Source != "" {
+				t.Errorf("level %v with record %+v", got.Assurance, got.Orch)
+			}
+		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"github.com/sluicegate/sluice/pkg/workload"
@@ -102,10 +103,12 @@ func (p process) read(name string, limit int64) ([]byte, error) {
 }
 
 // readClaims reads environment and command line, and closes p when that is
-// done. Where the job makes the read hang, the caller goes on without.
-func (r *Registry) readClaims(ctx context.Context, cgroupID uint64, p process) (workload.Claims, error) {
+// done. The job may make the read hang, so nobody should wait for it without
+// end.
+func (r *Registry) readClaims(cgroupID uint64, p process) <-chan workload.Claims {
 	if !r.beginReading(cgroupID) {
-		return workload.Claims{}, errors.Join(errors.New("too many reads hang in this cgroup"), p.dir.Close())
+		r.log.Warn("too many reads of claims hang in one cgroup", zap.Uint64("cgroup_id", cgroupID), zap.Error(p.dir.Close()))
+		return noClaims()
 	}
 	done := make(chan workload.Claims, 1)
 	go func() {
@@ -115,12 +118,29 @@ func (r *Registry) readClaims(ctx context.Context, cgroupID uint64, p process) (
 		cmdline, _ := p.read("cmdline", maxCmdline)
 		done <- workload.Claims{Command: parseCommand(cmdline), Env: parseEnviron(environ)}
 	}()
+	return done
+}
+
+// await returns the claims that have come, or that come before ctx ends.
+func await(ctx context.Context, claims <-chan workload.Claims) workload.Claims {
 	select {
-	case claims := <-done:
-		return claims, nil
-	case <-ctx.Done():
-		return workload.Claims{}, fmt.Errorf("read claims: %w", ctx.Err())
+	case c := <-claims:
+		return c
+	default:
 	}
+	select {
+	case c := <-claims:
+		return c
+	case <-ctx.Done():
+		return workload.Claims{}
+	}
+}
+
+// noClaims is the answer for a process that cannot be read.
+func noClaims() <-chan workload.Claims {
+	none := make(chan workload.Claims)
+	close(none)
+	return none
 }
 
 func (r *Registry) beginReading(cgroupID uint64) bool {
