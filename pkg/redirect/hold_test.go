@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -150,7 +149,7 @@ func startClient(t testing.TB, ns *netlab.Namespace, cgroup *netlab.Cgroup, to n
 	t.Helper()
 	cmd := play(t, "client", to.String())
 	if cgroup != nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: cgroup.FD()}
+		cgroup.Enter(cmd)
 	}
 	stdin, err := cmd.StdinPipe()
 	must(t, err)

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
+	"os/exec"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,15 +40,14 @@ func NewCgroup(name string) (*Cgroup, error) {
 	return &Cgroup{Path: path, ID: st.Ino, dir: dir}, nil
 }
 
-// FD is for syscall.SysProcAttr's CgroupFD. It is valid until Close.
-func (c *Cgroup) FD() int { return int(c.dir.Fd()) }
-
-// Add moves a process into the cgroup.
-func (c *Cgroup) Add(pid int) error {
-	if err := os.WriteFile(filepath.Join(c.Path, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
-		return fmt.Errorf("move process to cgroup: %w", err)
+// Enter makes a command start in the cgroup. The cgroup must not be closed
+// before that.
+func (c *Cgroup) Enter(cmd *exec.Cmd) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	return nil
+	cmd.SysProcAttr.UseCgroupFD = true
+	cmd.SysProcAttr.CgroupFD = int(c.dir.Fd())
 }
 
 // Close removes the cgroup. It fails while a process is in it.
