@@ -313,6 +313,7 @@ func TestEnvelopeHasOneSpelling(t *testing.T) {
 		"vote":          p.vote(t, signed, "ann", approval.Approve),
 		"huge":          bytes.Repeat([]byte("["), 1<<20),
 		"empty":         nil,
+		"other key id":  bytes.Replace(signed, []byte(`"keyid":"SHA256:`), []byte(`"keyid":"SHA255:`), 1),
 	} {
 		if _, err := approval.OpenRequest(other, p.agentKey()); err == nil {
 			t.Errorf("%s: opened", name)

@@ -34,7 +34,8 @@ type Origin struct {
 	PID         uint32 // thread group id in the agent's pid namespace
 	UID         uint32
 	// Started is when the thread group began. With PID it names one process;
-	// zero means unknown, and then nothing is read from /proc.
+	// zero means unknown, and then nothing is read from /proc. It should keep
+	// its monotonic reading, so that setting the wall clock changes nothing.
 	Started time.Time
 }
 

@@ -59,7 +59,9 @@ func openProcess(pid uint32, started time.Time) (process, error) {
 	return p, nil
 }
 
-// started reads the start time and places it on the wall clock.
+// started reads the start time and places it on the clocks of this process. The
+// result has a monotonic reading: two of them compare well after the wall clock
+// was set.
 func (p process) started() (time.Time, error) {
 	stat, err := p.read("stat", 4<<10)
 	if err != nil {

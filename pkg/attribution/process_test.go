@@ -2,6 +2,7 @@ package attribution
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,9 @@ func TestStartTimeIsReadWhateverTheProgramIsCalled(t *testing.T) {
 	}
 	if apart := after.Sub(before).Abs(); apart > startTolerance/2 {
 		t.Errorf("the two readings are %s apart", apart)
+	}
+	if !strings.Contains(after.String(), " m=") {
+		t.Error("the start time has no monotonic reading")
 	}
 	if age := time.Since(after); age < 0 || age > time.Hour {
 		t.Errorf("the test began %s ago", age)
