@@ -57,20 +57,25 @@ func (seg *segment) litter() int64 {
 	return 0
 }
 
-// catchFault makes a fault of mapped memory (SIGBUS: the disk failed, or the
-// file was cut) an error of the caller, which defers what it returns.
+// catchFault makes a fault of mapped memory an error of the caller, which
+// defers what it returns.
 func catchFault(err *error) func() {
 	before := debug.SetPanicOnFault(true)
 	return func() {
 		debug.SetPanicOnFault(before)
-		caught := recover()
-		if caught == nil {
-			return
+		if caught := recover(); caught != nil {
+			*err = faultError(caught)
 		}
-		var fault interface{ Addr() uintptr }
-		if cause, ok := caught.(error); !ok || !errors.As(cause, &fault) {
-			panic(caught)
-		}
-		*err = fmt.Errorf("%w: fault at the mapped file", ErrFailed)
 	}
+}
+
+// faultError returns the error for what was recovered from a fault of mapped
+// memory (SIGBUS: the disk failed, or the file was cut), and panics again for
+// anything else.
+func faultError(caught any) error {
+	var fault interface{ Addr() uintptr }
+	if cause, ok := caught.(error); !ok || !errors.As(cause, &fault) {
+		panic(caught)
+	}
+	return fmt.Errorf("%w: fault at the mapped file", ErrFailed)
 }

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -167,7 +168,13 @@ func entrySize(n int) int64 { return (int64(n) + entryHead + 7) &^ 7 }
 // append copies an entry behind the last one. The bytes that make it an entry
 // are written last. A fault of the mapping is an error.
 func (seg *segment) append(kind Kind, head, rest []byte) (err error) {
-	defer catchFault(&err)()
+	before := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(before)
+		if caught := recover(); caught != nil {
+			err = faultError(caught)
+		}
+	}()
 	var fixed [entryHead]byte
 	binary.LittleEndian.PutUint32(fixed[0:], uint32(len(head)))
 	binary.LittleEndian.PutUint32(fixed[4:], uint32(len(rest)))
