@@ -1,0 +1,263 @@
+package collector_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap/zaptest"
+
+	"github.com/sluicegate/sluice/pkg/approval"
+	"github.com/sluicegate/sluice/pkg/audit"
+	"github.com/sluicegate/sluice/pkg/bus"
+	"github.com/sluicegate/sluice/pkg/collector"
+	"github.com/sluicegate/sluice/pkg/collector/api"
+	"github.com/sluicegate/sluice/pkg/config"
+	"github.com/sluicegate/sluice/pkg/record"
+	"github.com/sluicegate/sluice/pkg/spool"
+	"github.com/sluicegate/sluice/pkg/translog"
+	"github.com/sluicegate/sluice/testenv/issuer"
+)
+
+const node = "node-1"
+
+// site is one collector with an OIDC issuer and an approver, ada.
+type site struct {
+	t         *testing.T
+	dir       string
+	cfg       collector.Config
+	bootstrap string
+	issuer    *issuer.Issuer
+	ada       ed25519.PrivateKey
+
+	collector *collector.Collector
+	stop      func()
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{t: t, dir: t.TempDir()}
+	s.serveIssuer()
+	s.cfg.Defaults()
+	s.cfg.Cluster = "test"
+	s.cfg.DataDir = config.Path(filepath.Join(s.dir, "data"))
+	s.cfg.API.Listen, s.cfg.Bus.Listen = anyPort(t), anyPort(t)
+	s.cfg.Bus.StreamLimit = 64 << 20
+	s.cfg.People.Issuer, s.cfg.People.Audience = s.issuer.URL(), "sluice"
+	s.cfg.People.Roles = []collector.GroupRoles{
+		{Group: "dba", Roles: []api.Role{"approver"}},
+		{Group: "responders", Roles: []api.Role{"viewer", "responder"}},
+	}
+	s.signRoster()
+	made, err := collector.Init(s.cfg)
+	check(t, err)
+	s.bootstrap = made.BootstrapToken
+	check(t, collector.Enrol(s.cfg, node, s.path(node)))
+	s.start()
+	t.Cleanup(func() { s.stop() })
+	return s
+}
+
+func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
+
+// anyPort finds a free port, so that agents find the bus again after a
+// restart.
+func anyPort(t *testing.T) config.Address {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	var address config.Address
+	check(t, address.UnmarshalText([]byte(l.Addr().String())))
+	check(t, l.Close())
+	return address
+}
+
+func (s *site) serveIssuer() {
+	s.t.Helper()
+	server := httptest.NewUnstartedServer(nil)
+	var err error
+	s.issuer, err = issuer.New("http://"+server.Listener.Addr().String(), s.path("issuer"))
+	check(s.t, err)
+	server.Config.Handler = s.issuer.Handler()
+	server.Start()
+	s.t.Cleanup(server.Close)
+}
+
+func (s *site) signRoster() {
+	s.t.Helper()
+	rootPublic, root, err := ed25519.GenerateKey(nil)
+	check(s.t, err)
+	adaPublic, ada, err := ed25519.GenerateKey(nil)
+	check(s.t, err)
+	s.ada = ada
+	adaKey, err := approval.FormatPublicKey(adaPublic)
+	check(s.t, err)
+	signed, err := approval.SignRoster(approval.Roster{
+		Version: 1, NotAfter: time.Now().Add(time.Hour),
+		Approvers: []approval.Approver{{
+			Name: "ada", Groups: []string{"dba"}, Keys: []string{adaKey},
+			Accounts: []approval.Account{{Issuer: s.issuer.URL(), Subject: "ada"}},
+		}},
+	}, root)
+	check(s.t, err)
+	check(s.t, os.WriteFile(s.path("roster"), signed, 0o600))
+	s.cfg.Approvals.RosterFile = config.Path(s.path("roster"))
+	s.cfg.Approvals.RootKey, err = approval.FormatPublicKey(rootPublic)
+	check(s.t, err)
+}
+
+// start runs the collector until stop is called.
+func (s *site) start() {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	c, err := collector.Open(ctx, s.cfg, zaptest.NewLogger(s.t))
+	if err != nil {
+		cancel()
+		s.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	stopped := false
+	s.collector = c
+	s.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			s.t.Errorf("collector: %v", err)
+		}
+		if err := c.Close(); err != nil {
+			s.t.Errorf("close collector: %v", err)
+		}
+	}
+}
+
+// token mints a token for a person in groups.
+func (s *site) token(subject string, groups ...string) string {
+	s.t.Helper()
+	token, err := s.issuer.Mint(map[string]any{"sub": subject, "aud": "sluice", "groups": groups})
+	check(s.t, err)
+	return token
+}
+
+// call asks the API and returns status and body.
+func (s *site) call(token, method, path string, body string) (int, []byte) {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.collector.APIAddress().String()+path, strings.NewReader(body))
+	check(s.t, err)
+	request.Header.Set("Authorization", "Bearer "+token)
+	answer, err := http.DefaultClient.Do(request)
+	check(s.t, err)
+	defer func() { check(s.t, answer.Body.Close()) }()
+	data, err := io.ReadAll(answer.Body)
+	check(s.t, err)
+	return answer.StatusCode, data
+}
+
+// get reads a JSON answer as the bootstrap token's holder.
+func get[T any](s *site, path string) T {
+	s.t.Helper()
+	status, data := s.call(s.bootstrap, http.MethodGet, path, "")
+	var into T
+	if status != http.StatusOK {
+		s.t.Fatalf("GET %s: %d %s", path, status, data)
+	}
+	check(s.t, json.Unmarshal(data, &into))
+	return into
+}
+
+// agent is the evidence half of a node agent: a real audit log on a real bus.
+type agent struct {
+	*audit.Log
+	bus *bus.Agent
+	key ed25519.PrivateKey
+
+	updates chan approval.Update
+}
+
+func (s *site) agent() *agent {
+	s.t.Helper()
+	read := func(name string) string {
+		data, err := os.ReadFile(filepath.Join(s.path(node), name))
+		check(s.t, err)
+		return strings.TrimSpace(string(data))
+	}
+	signer, err := translog.NewSigner(read(collector.SigningKeyFile))
+	check(s.t, err)
+	logKey, err := translog.NewVerifier(read(collector.LogKeyFile))
+	check(s.t, err)
+	a := &agent{updates: make(chan approval.Update, 64)}
+	a.key, err = translog.PrivateKey(read(collector.SigningKeyFile))
+	check(s.t, err)
+	a.bus, err = bus.ConnectAgent(bus.AgentConfig{
+		URL: fmt.Sprintf("nats://%s", s.cfg.Bus.Listen), Cluster: "test", Agent: node,
+		Security: bus.Security{Seed: []byte(read(collector.SeedFile))}, Log: zaptest.NewLogger(s.t),
+		Connected: func() {
+			if a.Log != nil {
+				a.Connected()
+			}
+		},
+	})
+	check(s.t, err)
+	sp, err := spool.Open(spool.Config{Dir: s.path("spool"), Segment: 1 << 20, Limit: 32 << 20})
+	check(s.t, err)
+	a.Log, err = audit.Open(audit.Config{
+		Spool: sp, Signer: signer, Collector: logKey, Cluster: "test", Agent: node,
+		About: record.Agent{Version: "test", Host: "host", Policy: "00"}, Publish: a.bus.PublishBatch, Log: zaptest.NewLogger(s.t),
+		Sync: func(ctx context.Context, request []byte) ([]byte, error) {
+			reply, err := a.bus.Sync(ctx, request)
+			return reply.Receipt, err
+		},
+	})
+	check(s.t, err)
+	check(s.t, a.bus.OnReceipt(a.Deliver))
+	check(s.t, a.bus.OnApproval(func(_ string, message []byte) {
+		if u, err := approval.DecodeUpdate(message); err == nil {
+			a.updates <- u
+		}
+	}))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	s.t.Cleanup(func() {
+		cancel()
+		check(s.t, <-done)
+		a.bus.Close()
+		check(s.t, sp.Close())
+	})
+	return a
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("not within 30 s: %s", what)
+		}
+	}
+}
