@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,11 +14,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/sluicegate/sluice/pkg/attribution"
@@ -25,7 +28,7 @@ import (
 )
 
 // cgroupRoot finds where cgroup v2 is mounted on this machine.
-func cgroupRoot(t *testing.T) string {
+func cgroupRoot(t testing.TB) string {
 	t.Helper()
 	mounts, err := os.Open("/proc/self/mounts")
 	if err != nil {
@@ -42,7 +45,7 @@ func cgroupRoot(t *testing.T) string {
 }
 
 // job starts a waiting process in a fresh cgroup and returns its origin.
-func job(t *testing.T, cgroup string, env ...string) attribution.Origin {
+func job(t testing.TB, cgroup string, env ...string) attribution.Origin {
 	t.Helper()
 	if err := os.Mkdir(cgroup, 0o755); err != nil {
 		t.Fatalf("make a cgroup (the test needs root): %v", err)
@@ -76,7 +79,7 @@ func job(t *testing.T, cgroup string, env ...string) attribution.Origin {
 	return attribution.Origin{CgroupID: inode(t, cgroup), NetnsCookie: 7, PID: uint32(cmd.Process.Pid), UID: 1000, Started: started}
 }
 
-func inode(t *testing.T, path string) uint64 {
+func inode(t testing.TB, path string) uint64 {
 	t.Helper()
 	var stat syscall.Stat_t
 	if err := syscall.Stat(path, &stat); err != nil {
@@ -91,7 +94,7 @@ func freshID() string {
 	return hex.EncodeToString(raw)
 }
 
-func registry(t *testing.T, cfg attribution.Config) *attribution.Registry {
+func registry(t testing.TB, cfg attribution.Config) *attribution.Registry {
 	return attribution.New(cfg, zaptest.NewLogger(t))
 }
 
@@ -216,6 +219,69 @@ func TestSilentRuntimeCostsHalfASecond(t *testing.T) {
 	}
 }
 
+// serveEngine answers every request on a unix socket as handle does.
+func serveEngine(t testing.TB, handle http.HandlerFunc) (socket string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "docker.sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(handle)
+	server.Listener = listener
+	server.Start()
+	t.Cleanup(server.Close)
+	return socket
+}
+
+func TestRecordIsAskedForOnce(t *testing.T) {
+	root, id := cgroupRoot(t), freshID()
+	origin := job(t, filepath.Join(root, id))
+	var asked atomic.Int64
+	socket := serveEngine(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		_, _ = fmt.Fprintf(w, `{"Id":%q,"Name":"/job","State":{"Pid":%d}}`, id, origin.PID)
+	})
+	r := registry(t, attribution.Config{CgroupRoot: root, DockerSocket: socket})
+	for range 10 {
+		if got := r.Workload(t.Context(), origin); got.Assurance != workload.Orchestrated || got.Orch.Name != "job" {
+			t.Fatalf("level %v with record %+v", got.Assurance, got.Orch)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the engine was asked %d times, want once", n)
+	}
+}
+
+func TestStartingContainerIsWaitedFor(t *testing.T) {
+	root, id := cgroupRoot(t), freshID()
+	origin := job(t, filepath.Join(root, id))
+	var asked atomic.Int64
+	socket := serveEngine(t, func(w http.ResponseWriter, _ *http.Request) {
+		pid := 0
+		if asked.Add(1) > 3 {
+			pid = int(origin.PID)
+		}
+		_, _ = fmt.Fprintf(w, `{"Id":%q,"Name":"/job","State":{"Pid":%d}}`, id, pid)
+	})
+	got := registry(t, attribution.Config{CgroupRoot: root, DockerSocket: socket}).Workload(t.Context(), origin)
+	if got.Assurance != workload.Orchestrated {
+		t.Errorf("level %v after the engine was asked %d times", got.Assurance, asked.Load())
+	}
+}
+
+func BenchmarkWorkload(b *testing.B) {
+	root, id := cgroupRoot(b), freshID()
+	origin := job(b, filepath.Join(root, id), "CI=true")
+	socket := serveEngine(b, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"Id":%q,"Name":"/job","State":{"Pid":%d}}`, id, origin.PID)
+	})
+	r := attribution.New(attribution.Config{CgroupRoot: root, DockerSocket: socket}, zap.NewNop())
+	for b.Loop() {
+		r.Workload(b.Context(), origin)
+	}
+}
+
 func TestWrongAnswerOfRuntimeIsNotBelieved(t *testing.T) {
 	root, id := cgroupRoot(t), freshID()
 	origin := job(t, filepath.Join(root, id))
@@ -227,17 +293,7 @@ func TestWrongAnswerOfRuntimeIsNotBelieved(t *testing.T) {
 		"without end":       `{"Name":"` + strings.Repeat("x", 8<<20),
 	} {
 		t.Run(name, func(t *testing.T) {
-			socket := filepath.Join(t.TempDir(), "docker.sock")
-			listener, err := net.Listen("unix", socket)
-			if err != nil {
-				t.Fatal(err)
-			}
-			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				_, _ = io.WriteString(w, answer)
-			}))
-			server.Listener = listener
-			server.Start()
-			t.Cleanup(server.Close)
+			socket := serveEngine(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer) })
 			got := registry(t, attribution.Config{CgroupRoot: root, DockerSocket: socket}).Workload(t.Context(), origin)
 			if got.Assurance != workload.Kernel || got.Orch.Name != "" || got.Orch.Source != "" {
 				t.Errorf("level %v with record %+v", got.Assurance, got.Orch)
