@@ -4,7 +4,7 @@
 // replaced module, a log call that could print what a job wrote.
 //
 // It reads sources and compiles nothing, so it sees every file whatever its
-// build tags. It does not judge names or behaviour.
+// build tags. It judges neither names nor behaviour.
 package archtest
 
 import (
