@@ -89,6 +89,10 @@ static __always_inline int connect(struct bpf_sock_addr *ctx, struct address *de
 		return REFUSE;
 	}
 
+	/* It could not reach loopback, and would wait for minutes to find out. */
+	if (ctx->sk->bound_dev_if > LOOPBACK_IFINDEX)
+		return refuse_connect(CONNECT_REFUSED_DEVICE);
+
 	origin.destination = *destination;
 	origin.via_v6 = !address_is_v4(destination);
 	origin.netns_cookie = bpf_get_netns_cookie(ctx);

@@ -29,6 +29,7 @@ typedef _Bool bool;
 
 #define ECONNREFUSED 111
 
+#define LOOPBACK_IFINDEX 1
 #define SOCK_STREAM 1
 #define SOCK_RAW 3
 #define IPPROTO_ICMP 1

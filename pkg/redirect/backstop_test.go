@@ -122,11 +122,29 @@ func TestServerLearnsThatTheAgentsSocketIsGone(t *testing.T) {
 	must(t, err)
 	must(t, conn.CloseRead())
 	must(t, conn.Close()) // the echo meets a closed socket
-	isReset := func(p []byte) bool { return len(p) >= 40 && p[0]>>4 == 4 && p[9] == unix.IPPROTO_TCP && p[33]&4 != 0 }
 	wire.until(t, isReset, func([]byte) bool { return false })
 	if got := l.counter(t, "egress_dropped"); got != 0 {
 		t.Errorf("egress_dropped = %d, want 0: an alarm about the agent itself", got)
 	}
+}
+
+// So is the reset that answers a server whose connection nobody has any more,
+// as after the agent was killed.
+func TestServerLearnsThatNobodyHasItsConnection(t *testing.T) {
+	l := newLab(t)
+	wire := tapHost(t, l)
+	fd := socketIn(t, l.server, unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW)
+	host := netip.AddrPortFrom(l.slice.Host4(10), 40000)
+	segment := acknowledgement(l.server4, host)
+	must(t, unix.Sendto(fd, ipv4(l.server4.Addr(), host.Addr(), unix.IPPROTO_TCP, 0, segment), 0, sockaddr(unix.AF_INET, host)))
+	wire.until(t, isReset, func([]byte) bool { return false })
+	if got := l.counter(t, "egress_kernel_reply"); got != 1 {
+		t.Errorf("egress_kernel_reply = %d, want 1", got)
+	}
+}
+
+func isReset(p []byte) bool {
+	return len(p) >= 40 && p[0]>>4 == 4 && p[9] == unix.IPPROTO_TCP && p[33]&4 != 0
 }
 
 // wantAlert waits for an alert of a kind.

@@ -163,6 +163,27 @@ func syn(port uint16) []byte {
 	return append(segment, "smuggled"[:]...)
 }
 
+// acknowledgement is a segment of an open connection, with its checksum
+// (RFC 9293, section 3.1).
+func acknowledgement(src, dst netip.AddrPort) []byte {
+	segment := make([]byte, 20)
+	binary.BigEndian.PutUint16(segment, src.Port())
+	binary.BigEndian.PutUint16(segment[2:], dst.Port())
+	segment[12], segment[13] = 5<<4, 0x10
+	pseudo := append(src.Addr().AsSlice(), dst.Addr().AsSlice()...)
+	pseudo = append(pseudo, 0, unix.IPPROTO_TCP, 0, byte(len(segment)))
+	var sum uint32
+	for _, part := range [][]byte{pseudo, segment} {
+		for i := 0; i < len(part); i += 2 {
+			sum += uint32(binary.BigEndian.Uint16(part[i:]))
+		}
+	}
+	sum = sum&0xffff + sum>>16
+	sum += sum >> 16
+	binary.BigEndian.PutUint16(segment[16:], ^uint16(sum))
+	return segment
+}
+
 // ipv4 puts a header before a payload.
 func ipv4(src, dst netip.Addr, protocol byte, fragment uint16, payload []byte) []byte {
 	header := make([]byte, 20, 20+len(payload))

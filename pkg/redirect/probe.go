@@ -25,6 +25,7 @@ func Probe(cgroup string) []Feature {
 	probed := []Feature{
 		feature("root of cgroup v2", probeRoot(cgroup)),
 		feature("kernel BTF", probeBTF()),
+		feature("initial pid namespace", probePIDs()),
 	}
 	for _, need := range programNeeds {
 		probed = append(probed, feature(need.name, errors.Join(
@@ -89,6 +90,21 @@ func probeRoot(cgroup string) error {
 func probeBTF() error {
 	_, err := os.Stat("/sys/kernel/btf/vmlinux")
 	return err
+}
+
+// initialPIDNamespace is PROC_PID_INIT_INO of include/linux/proc_ns.h.
+const initialPIDNamespace = "pid:[4026531836]"
+
+// probePIDs fails where the pids that the kernel records mean nothing in /proc.
+func probePIDs() error {
+	ns, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return err
+	}
+	if ns != initialPIDNamespace {
+		return errors.New("the agent must share the host's pid namespace")
+	}
+	return nil
 }
 
 // probeLoad runs the kernel's verifier over every program.

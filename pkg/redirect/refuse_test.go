@@ -47,6 +47,18 @@ func TestMarkedSocketIsRedirectedLikeAnyOther(t *testing.T) {
 	}
 }
 
+func TestSocketBoundToDeviceIsRefusedAtOnce(t *testing.T) {
+	l := newLab(t)
+	fd := socketIn(t, l.job, unix.AF_INET, unix.SOCK_STREAM, 0)
+	must(t, unix.BindToDevice(fd, "eth0"))
+	if err := unix.Connect(fd, sockaddr(unix.AF_INET, l.server4)); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("connect = %v, want %v", err, unix.ECONNREFUSED)
+	}
+	must(t, unix.BindToDevice(fd, ""))
+	must(t, unix.Connect(fd, sockaddr(unix.AF_INET, l.server4)))
+	l.accept(t)
+}
+
 func TestListenerCannotBeReachedDirectly(t *testing.T) {
 	l := newLab(t)
 	_, err := dialFrom(t, l.job, "tcp4", l.server4) // the listeners are there now
