@@ -8,6 +8,9 @@ import (
 	"github.com/sluicegate/sluice/pkg/record"
 )
 
+// maxLines is more lines than any batch has records.
+const maxLines = 2 * record.MaxPayload / record.Overhead
+
 // readLine is a line of a records file as it was found.
 type readLine struct {
 	line
@@ -25,7 +28,12 @@ func (v *verification) checkRecords(b *checkedBatch) {
 		v.find(b.finding(RecordDeleted, "its records are not in the bundle: "+err.Error()))
 		return
 	}
-	lines := splitLines(data, b.First)
+	if n := bytes.Count(data, []byte("\n")); n > maxLines {
+		v.find(b.finding(BundleMalformed, fmt.Sprintf("%d lines of records", n)))
+		return
+	}
+	lines := splitLines(data, v.report.Scope.Kind == OneSession)
+	number(lines, b.First, b.First+b.Count)
 	intact := v.checkLines(b, lines)
 	intact = v.checkNumbers(b, lines) && intact
 	leaves := make([]record.Hash, len(lines))
@@ -47,25 +55,45 @@ func (v *verification) checkRecords(b *checkedBatch) {
 	}
 }
 
-// splitLines reads the lines of a records file. first is the number that the
-// first line should have.
-func splitLines(data []byte, first uint64) []readLine {
+// splitLines reads the lines of a records file. hiding says that lines may hold
+// a leaf hash only.
+func splitLines(data []byte, hiding bool) []readLine {
 	var lines []readLine
 	for text := range bytes.Lines(data) {
-		l := readLine{no: first + uint64(len(lines))}
+		var l readLine
 		var form bytes.Buffer
 		switch {
 		case json.Unmarshal(text, &l.line) != nil:
 			l.err = "the line cannot be read"
 		case encodeLine(&form, &l.line) != nil || !bytes.Equal(form.Bytes(), text):
-			l.no = l.No
 			l.err = "the line is not in the one form that an export has"
 		default:
-			l.no = l.No
+			l.err = l.checkLeaf(hiding)
 		}
 		lines = append(lines, l)
 	}
 	return lines
+}
+
+// number gives each line its number. An altered line may lie about it, so it is
+// believed only when it fits between its neighbours.
+func number(lines []readLine, first, end uint64) {
+	limits := make([]uint64, len(lines)) // the number of the next line that can be believed
+	for i := len(lines) - 1; i >= 0; i-- {
+		limits[i] = end
+		if lines[i].err == "" {
+			end = lines[i].No
+		}
+	}
+	next := first // what the line's number should be
+	for i := range lines {
+		l := &lines[i]
+		l.no = l.No
+		if l.err != "" && (l.No < next || l.No >= limits[i]) {
+			l.no = next
+		}
+		next = l.no + 1
+	}
 }
 
 // checkLines reports each line whose content does not fit its own leaf hash.
@@ -73,9 +101,6 @@ func (v *verification) checkLines(b *checkedBatch, lines []readLine) bool {
 	intact := true
 	for i := range lines {
 		l := &lines[i]
-		if l.err == "" {
-			l.err = l.checkLeaf(v.report.Scope.Kind == OneSession)
-		}
 		if l.err == "" {
 			continue
 		}
