@@ -8,23 +8,25 @@ import (
 // ShadowQuery asks a server whether BuiltinNames may be vouched for: it
 // returns one row with one boolean, true when something outside pg_catalog
 // shares a name with a function or operator of pg_catalog's that this package
-// takes for harmless, or is a function that can be written as a column. The
-// answer holds until somebody creates such a thing.
+// takes for harmless, or is a function that can be written as a column. What
+// came with the server (below FirstNormalObjectId, 16384) does not count. No
+// name or operator in it depends on the search_path. The answer holds until
+// somebody creates such a thing.
 const ShadowQuery = `SELECT EXISTS (
 	SELECT FROM pg_catalog.pg_proc u
-	WHERE u.pronamespace OPERATOR(pg_catalog.<>) 11 AND (
+	WHERE u.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid AND (
 		EXISTS (SELECT FROM pg_catalog.pg_proc b
-			WHERE b.pronamespace OPERATOR(pg_catalog.=) 11 AND b.proname OPERATOR(pg_catalog.=) u.proname)
+			WHERE b.pronamespace OPERATOR(pg_catalog.=) '11'::pg_catalog.oid AND b.proname OPERATOR(pg_catalog.=) u.proname)
 		OR (u.pronargs OPERATOR(pg_catalog.-) u.pronargdefaults) OPERATOR(pg_catalog.<=) 1
 			AND u.pronargs OPERATOR(pg_catalog.>=) 1
 			AND EXISTS (SELECT FROM pg_catalog.pg_type t
 				WHERE t.oid OPERATOR(pg_catalog.=) u.proargtypes[0]
-				AND t.typtype IN ('c', 'd', 'p'))
-			AND u.prorettype OPERATOR(pg_catalog.<>) 2279
+				AND t.typtype OPERATOR(pg_catalog.=) ANY ('{c,d,p}'::pg_catalog."char"[]))
+			AND u.prorettype OPERATOR(pg_catalog.<>) '2279'::pg_catalog.oid
 	)
 ) OR EXISTS (
-	SELECT FROM pg_catalog.pg_operator u JOIN pg_catalog.pg_operator b USING (oprname)
-	WHERE u.oprnamespace OPERATOR(pg_catalog.<>) 11 AND b.oprnamespace OPERATOR(pg_catalog.=) 11
+	SELECT FROM pg_catalog.pg_operator u JOIN pg_catalog.pg_operator b ON u.oprname OPERATOR(pg_catalog.=) b.oprname
+	WHERE u.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid AND b.oprnamespace OPERATOR(pg_catalog.=) '11'::pg_catalog.oid
 )`
 
 //go:embed builtin_functions.txt

@@ -7,7 +7,7 @@ type Token struct {
 }
 
 var tokenNames = [...]string{
-	tokWord: "word", tokNational: "word", tokQuoted: "word", tokUQuoted: "uword",
+	tokWord: "word", tokNational: "word", tokQuoted: "quoted", tokUQuoted: "uword",
 	tokString: "string", tokUString: "ustring", tokBits: "bits", tokHex: "hex",
 	tokInteger: "integer", tokNumber: "number", tokParam: "param",
 	tokOperator: "operator",

@@ -22,13 +22,26 @@ func (l *lexer) quotesOnly(t token) token {
 			return tokInvalid
 		}
 		l.pos += i + 1
-		switch {
-		case l.at(l.pos) == '\'':
-			l.pos++
-		case !l.continued():
-			return t
+		if end := l.closing(t); end != tokEnd {
+			return end
 		}
 	}
+}
+
+// closing is called behind a quote. It returns t when that quote ends the
+// string, and tokEnd when the string goes on.
+func (l *lexer) closing(t token) token {
+	if l.at(l.pos) == '\'' {
+		l.pos++
+		return tokEnd
+	}
+	switch l.continued() {
+	case stringGoesOn:
+		return tokEnd
+	case stringUnclear:
+		return tokInvalid
+	}
+	return t
 }
 
 // escapeString reads up to the closing quote; a backslash takes the next byte
@@ -37,27 +50,34 @@ func (l *lexer) escapeString(t token) token {
 	for l.pos < len(l.text) {
 		c := l.text[l.pos]
 		l.pos++
-		switch {
-		case c == '\\':
-			if l.pos == len(l.text) {
-				return tokInvalid
+		switch c {
+		case '\\':
+			l.pos++
+		case '\'':
+			if end := l.closing(t); end != tokEnd {
+				return end
 			}
-			l.pos++
-		case c != '\'':
-		case l.at(l.pos) == '\'':
-			l.pos++
-		case !l.continued():
-			return t
 		}
 	}
+	l.pos = len(l.text)
 	return tokInvalid
 }
 
+// behindQuote says what follows a closing quote.
+type behindQuote uint8
+
+const (
+	stringEnds behindQuote = iota
+	stringGoesOn
+	stringUnclear // PostgreSQL goes on, the parser that we ask does not
+)
+
 // continued looks behind a closing quote: a string goes on where white space
 // with at least one line end, and then a quote, follow (SQL standard; scan.l
-// quotecontinue). It moves behind that quote.
-func (l *lexer) continued() bool {
-	newline := false
+// quotecontinue). It moves behind that quote. The white space may hold a
+// comment, but libpg_query's scanner keeps comments and then sees two strings.
+func (l *lexer) continued() behindQuote {
+	newline, comment := false, false
 	for i := l.pos; i < len(l.text); {
 		c := l.text[i]
 		switch {
@@ -67,18 +87,18 @@ func (l *lexer) continued() bool {
 		case classOf[c]&spaceByte != 0:
 			i++
 		case c == '-' && l.at(i+1) == '-':
+			comment = true
 			i = lineEnd(l.text, i)
-			if i == len(l.text) {
-				return false
-			}
+		case c == '\'' && newline && comment:
+			return stringUnclear
 		case c == '\'' && newline:
 			l.pos = i + 1
-			return true
+			return stringGoesOn
 		default:
-			return false
+			return stringEnds
 		}
 	}
-	return false
+	return stringEnds
 }
 
 // quotedIdentifier reads "…" after its first quote. An empty one is refused.

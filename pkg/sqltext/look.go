@@ -13,10 +13,15 @@ func (w *walker) look(node any) {
 	case *pg_query.FuncCall:
 		w.call(nameList(n.GetFuncname()))
 	case *pg_query.ColumnRef:
-		w.column(withoutDatabase(nameList(n.GetFields()), 3)...)
+		parts := withoutDatabase(nameList(n.GetFields()), 3)
+		w.column(parts...)
+		w.ref(parts...)
+	case *pg_query.Alias:
+		w.alias(n)
 	case *pg_query.A_Indirection:
 		for _, name := range nameList(n.GetIndirection()) {
 			w.column(name)
+			w.ref(name)
 		}
 	case *pg_query.A_Expr:
 		w.operator(nameList(n.GetName()))
@@ -126,4 +131,17 @@ func (w *walker) targetColumns(nodes []*pg_query.Node) {
 func (w *walker) column(parts ...string) {
 	name := join(parts...)
 	w.eachOpen(func(st *statement) { st.Columns = addName(st.Columns, name) })
+}
+
+// ref notes a column, or a whole row, that an expression reads.
+func (w *walker) ref(parts ...string) {
+	name := join(parts...)
+	w.eachOpen(func(st *statement) { st.Refs = addName(st.Refs, name) })
+}
+
+func (w *walker) alias(n *pg_query.Alias) {
+	w.eachOpen(func(st *statement) {
+		st.Aliases = addName(st.Aliases, join(n.GetAliasname()))
+		st.Renames = st.Renames || len(n.GetColnames()) > 0
+	})
 }

@@ -64,6 +64,15 @@ type Statement struct {
 	Opaque bool
 	// Writes are the relations that it changes, defines or drops.
 	Writes []string
+	// Refs are the columns that its expressions read, as written, "*" and whole
+	// rows by their alias among them. Columns also has those that it only
+	// writes or defines.
+	Refs []string
+	// Aliases are the names that FROM and the like give to what they list.
+	Aliases []string
+	// Renames says that an alias also gives the columns other names, so that
+	// Refs may not be the columns' own.
+	Renames bool
 	// Effects are what it does to the session, in order.
 	Effects []Effect
 }
