@@ -1,0 +1,79 @@
+// Command sluice-agent runs on a runner node. It gives what jobs do to
+// protected servers an owner, a record, a mask and, where policy wants one, a
+// person's yes.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluicegate/sluice/pkg/config"
+	"github.com/sluicegate/sluice/pkg/redirect"
+)
+
+// redirect asks for this: a thread that cannot leave a foreign network
+// namespace has to die, and it must not be the main thread.
+func init() { runtime.LockOSThread() }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := root().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "sluice-agent:", err)
+		os.Exit(1)
+	}
+}
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "sluice-agent",
+		Short:         "Guards what CI jobs on this node do to protected servers",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	cmd.AddCommand(runCommand(), checkCommand(), doctorCommand(), unloadCommand())
+	return cmd
+}
+
+// configured is a command that needs the agent's configuration file.
+func configured(use, short string, do func(cmd *cobra.Command, cfg config.Agent) error) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
+	file := cmd.Flags().String("config", "/etc/sluice/agent.yaml", "the agent's configuration file")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := config.Load[config.Agent](*file)
+		if err != nil {
+			return err
+		}
+		return do(cmd, cfg)
+	}
+	return cmd
+}
+
+func runCommand() *cobra.Command {
+	return configured("run", "Guard this node until told to stop", func(cmd *cobra.Command, cfg config.Agent) error {
+		return run(cmd.Context(), cfg)
+	})
+}
+
+func checkCommand() *cobra.Command {
+	return configured("check", "Check configuration and policy, report every error, start nothing", func(_ *cobra.Command, cfg config.Agent) error {
+		_, err := loadPolicy(cfg)
+		return err
+	})
+}
+
+func unloadCommand() *cobra.Command {
+	return configured("unload", "Detach the eBPF programs: protected servers are then unguarded", func(_ *cobra.Command, cfg config.Agent) error {
+		return redirect.Unload(string(cfg.Redirect.Pins))
+	})
+}
+
+// errDegraded makes doctor's exit status say what its report says.
+var errDegraded = errors.New("this kernel lacks something that the agent needs")

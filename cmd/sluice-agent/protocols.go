@@ -1,0 +1,20 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/protocol/postgres"
+)
+
+// protocols returns the wire protocols that this agent speaks, by the name
+// that policies use.
+func protocols() (map[string]protocol.Protocol, error) {
+	pg, err := postgres.New(postgres.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	return map[string]protocol.Protocol{
+		pg.Info().Name: pg,
+	}, nil
+}

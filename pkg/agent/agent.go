@@ -1,0 +1,171 @@
+// Package agent is the program that runs on each runner node: it accepts what
+// redirect hands over, finds out who opened it, and serves it with the wire
+// protocol of its resource, under the guard.
+//
+// It promises that a connection is served only when its resource, its
+// credential and its trail are there, and closed otherwise; that one workload
+// cannot use up the places of another; and that Run returns only when every
+// session has ended. It knows no wire protocol: they are handed in by name.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sluicegate/sluice/pkg/approval"
+	"github.com/sluicegate/sluice/pkg/attribution"
+	"github.com/sluicegate/sluice/pkg/audit"
+	"github.com/sluicegate/sluice/pkg/identity"
+	"github.com/sluicegate/sluice/pkg/policy"
+	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/record"
+	"github.com/sluicegate/sluice/pkg/redirect"
+)
+
+// Parts are what an agent is made of. Whoever makes them closes them, after
+// Run.
+type Parts struct {
+	Name, Cluster string
+	Link          string // where people decide approvals; "" for none
+	Strict        bool   // every intent waits for the disk
+	Policy        *policy.Policy
+	Redirect      *redirect.Redirect
+	Registry      *attribution.Registry
+	Identities    *identity.Workloads
+	Trail         *audit.Log
+	Desk          *approval.Desk // nil: nobody can approve
+	Protocols     map[string]protocol.Protocol
+	Log           *zap.Logger
+}
+
+// Agent serves redirected connections.
+type Agent struct {
+	Parts
+	servers  map[string]protocol.ServerTLS // by resource
+	where    *destinations
+	table    atomic.Pointer[table]
+	sessions *quota
+	holds    *quota
+	serving  sync.WaitGroup
+}
+
+// New checks that the policy fits the parts, and reports everything that does
+// not.
+func New(parts Parts) (*Agent, error) {
+	a := &Agent{
+		Parts:    parts,
+		servers:  make(map[string]protocol.ServerTLS),
+		where:    newDestinations(parts.Policy.Resources()),
+		sessions: newQuota(maxSessions),
+		holds:    newQuota(maxHolds),
+	}
+	var errs []error
+	for _, resource := range a.where.resources {
+		if a.Protocols[resource.Protocol] == nil {
+			errs = append(errs, fmt.Errorf("resource %s: this agent does not speak %q", resource.Name, resource.Protocol))
+		}
+		server, err := serverTLS(resource)
+		errs = append(errs, err)
+		a.servers[resource.Name] = server
+	}
+	return a, errors.Join(errs...)
+}
+
+// Run protects the policy's destinations and serves until ctx ends or
+// interception fails. It does not return before the last session has ended.
+func (a *Agent) Run(ctx context.Context) error {
+	if err := a.protect(ctx, time.Now()); err != nil {
+		return fmt.Errorf("protect destinations: %w", err)
+	}
+	a.Log.Info("This node is guarded", zap.Int("pid", os.Getpid()), zap.Int("destinations", len(*a.table.Load())))
+	defer a.serving.Wait()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.Redirect.Run(ctx) })
+	group.Go(func() error { return a.keepProtecting(ctx) })
+	group.Go(func() error { return a.reportAlerts(ctx) })
+	group.Go(func() error { return a.accept(ctx) })
+	err := group.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// protect resolves names and hands the addresses to the kernel. The look-up
+// table changes after the kernel's when addresses come: a connection in
+// between is closed for want of a resource, never served as another's.
+func (a *Agent) protect(ctx context.Context, now time.Time) error {
+	if err := a.where.refresh(ctx, now); err != nil {
+		return err
+	}
+	return a.apply()
+}
+
+func (a *Agent) apply() error {
+	wanted, resources := a.where.protected()
+	if err := a.Redirect.Protect(wanted); err != nil {
+		return err
+	}
+	a.table.Store(&resources)
+	return nil
+}
+
+// keepProtecting follows the names. One that cannot be resolved keeps its
+// addresses.
+func (a *Agent) keepProtecting(ctx context.Context) error {
+	tick := time.NewTicker(resolveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			if err := a.where.refresh(ctx, now); err != nil {
+				a.Log.Warn("Some destinations could not be resolved", zap.Error(err))
+			}
+			if err := a.apply(); err != nil {
+				return fmt.Errorf("protect destinations: %w", err)
+			}
+		}
+	}
+}
+
+// reportAlerts writes what interception stopped into the trail.
+func (a *Agent) reportAlerts(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case alert := <-a.Redirect.Alerts():
+			a.Log.Warn("Interception stopped something", zap.String("kind", string(alert.Kind)))
+			err := a.Trail.Alert(record.Alert{
+				Kind:        string(alert.Kind),
+				Destination: alert.Destination.String(),
+				Count:       alert.Count,
+				Detail:      alert.Detail,
+			})
+			if err != nil {
+				a.Log.Error("An alert could not be recorded", zap.Error(err))
+			}
+		}
+	}
+}
+
+// accept serves connections until ctx ends.
+func (a *Agent) accept(ctx context.Context) error {
+	for {
+		accepted, err := a.Redirect.Accept(ctx)
+		if err != nil {
+			return fmt.Errorf("accept: %w", err)
+		}
+		a.serving.Go(func() { a.serve(ctx, accepted) })
+	}
+}

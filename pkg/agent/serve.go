@@ -1,0 +1,199 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/pkg/attribution"
+	"github.com/sluicegate/sluice/pkg/credential"
+	"github.com/sluicegate/sluice/pkg/guard"
+	"github.com/sluicegate/sluice/pkg/policy"
+	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/record"
+	"github.com/sluicegate/sluice/pkg/redirect"
+	"github.com/sluicegate/sluice/pkg/session"
+	"github.com/sluicegate/sluice/pkg/workload"
+)
+
+// serve runs one session. Whatever goes wrong closes this connection and no
+// other.
+func (a *Agent) serve(ctx context.Context, accepted *redirect.Accepted) {
+	log := a.Log.With(zap.Stringer("destination", accepted.Origin.Destination))
+	defer func() {
+		_ = accepted.Conn.Close() // a second close of a served connection is no news
+		if recover() != nil {
+			// The panic's value may quote the wire; the stack does not.
+			log.Error("A session panicked", zap.ByteString("stack", debug.Stack()))
+		}
+	}()
+	release, ok := a.sessions.take(accepted.Origin.NetnsCookie)
+	if !ok {
+		a.alert(log, "session-quota", accepted.Origin)
+		return
+	}
+	defer release()
+	resource := a.table.Load().resource(accepted.Origin.Destination)
+	if resource == nil {
+		a.alert(log, "no-resource", accepted.Origin)
+		return
+	}
+	if err := a.session(ctx, log, accepted, resource); err != nil {
+		log.Error("A session failed", zap.Error(err))
+	}
+}
+
+// alert records a connection that was closed unserved.
+func (a *Agent) alert(log *zap.Logger, kind string, origin redirect.Origin) {
+	log.Warn("A connection was closed unserved", zap.String("kind", kind))
+	err := a.Trail.Alert(record.Alert{
+		Kind:        kind,
+		Destination: origin.Destination.String(),
+		Count:       1,
+		Detail:      fmt.Sprintf("cgroup %d, pid %d", origin.CgroupID, origin.PID),
+	})
+	if err != nil {
+		log.Error("An alert could not be recorded", zap.Error(err))
+	}
+}
+
+// session opens the trail of one connection, serves it and closes the trail.
+func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *redirect.Accepted, resource *policy.Resource) (err error) {
+	s := &session.Session{
+		ID:          session.NewID(),
+		Resource:    resource.Name,
+		Protocol:    resource.Protocol,
+		Destination: accepted.Origin.Destination,
+		Workload:    a.workload(ctx, log, accepted.Origin),
+		Started:     time.Now().UTC(),
+	}
+	log = log.With(zap.String("session", s.ID), zap.String("resource", s.Resource))
+	trail, err := a.Trail.Session(s)
+	if err != nil {
+		return fmt.Errorf("open the trail: %w", err)
+	}
+	g := guard.New(guard.Config{
+		Session: s, Policy: a.Policy, Trail: trail, Desk: a.Desk,
+		Agent: a.Name, Cluster: a.Cluster, Link: a.Link, Strict: a.Strict,
+		Hold: func() (func(), bool) { return a.holds.take(s.Workload.Kernel.NetnsCookie) },
+	})
+	reason := "panic"
+	defer func() { err = errors.Join(err, g.Close(reason)) }()
+
+	login, err := a.login(s)
+	if err != nil {
+		reason = "no credential"
+		return fmt.Errorf("credential: %w", err)
+	}
+	conn := &protocol.Conn{
+		Session:    s,
+		Client:     accepted.Conn,
+		Dial:       a.dialler(accepted.Origin),
+		TLS:        a.servers[resource.Name],
+		Credential: login,
+		Guard:      g,
+		Masks:      a.Policy.Masks(resource.Name),
+		SQLRules:   a.Policy.ReadsSQL(resource.Name),
+		Log:        log,
+	}
+	err = a.Protocols[resource.Protocol].Serve(ctx, conn)
+	reason, err = ending(ctx, err)
+	return err
+}
+
+// ending says in the trail's words how Serve ended, and keeps only what is a
+// fault of ours.
+func ending(ctx context.Context, err error) (string, error) {
+	var violation *protocol.Violation
+	switch {
+	case errors.As(err, &violation):
+		return "violation: " + violation.Error(), nil
+	case err != nil:
+		return "fault", err
+	case ctx.Err() != nil:
+		return "agent", nil
+	}
+	return "peer", nil
+}
+
+// workload says who opened a connection, with a verified token where one is
+// bound to it.
+func (a *Agent) workload(ctx context.Context, log *zap.Logger, origin redirect.Origin) workload.Workload {
+	w := a.Registry.Workload(ctx, attribution.Origin{
+		CgroupID:    origin.CgroupID,
+		NetnsCookie: origin.NetnsCookie,
+		PID:         origin.PID,
+		UID:         origin.UID,
+		Started:     origin.Started,
+	})
+	claims, bound, err := a.Identities.Verify(ctx, w)
+	if err != nil {
+		log.Warn("A workload's token was not accepted", zap.Error(err))
+	}
+	if err == nil && bound {
+		w.Verified, w.Assurance = claims, workload.Verified
+	}
+	return w
+}
+
+// login reads what the agent logs in to the server with.
+func (a *Agent) login(s *session.Session) (protocol.Credential, error) {
+	source, err := a.Policy.Credential(s)
+	if err != nil {
+		return protocol.Credential{}, err
+	}
+	password, err := credential.File(source.PasswordFile).Read()
+	if err != nil {
+		return protocol.Credential{}, err
+	}
+	return protocol.Credential{User: source.User, Password: password}, nil
+}
+
+// dialler opens the server leg to where the workload wanted to go.
+func (a *Agent) dialler(origin redirect.Origin) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		conn, err := a.Redirect.Dial(ctx, origin.Destination)
+		if err != nil {
+			return nil, err
+		}
+		return conn, nil
+	}
+}
+
+// serverTLS reads how the agent checks a resource's server.
+func serverTLS(resource policy.Resource) (protocol.ServerTLS, error) {
+	if resource.ServerTLS.Mode == policy.Off {
+		return protocol.ServerTLS{Mode: protocol.TLSOff}, nil
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: serverName(resource)}
+	if resource.ServerTLS.CAFile == "" {
+		return protocol.ServerTLS{Config: cfg}, nil
+	}
+	pem, err := os.ReadFile(resource.ServerTLS.CAFile)
+	if err != nil {
+		return protocol.ServerTLS{}, fmt.Errorf("resource %s: server_tls.ca_file: %w", resource.Name, err)
+	}
+	cfg.RootCAs = x509.NewCertPool()
+	if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+		return protocol.ServerTLS{}, fmt.Errorf("resource %s: server_tls.ca_file: %s holds no certificate in PEM", resource.Name, resource.ServerTLS.CAFile)
+	}
+	return protocol.ServerTLS{Config: cfg}, nil
+}
+
+// serverName is what the server's certificate must be for: the resource's
+// first host.
+func serverName(resource policy.Resource) string {
+	host := resource.Hosts[0]
+	if host.Name != "" {
+		return host.Name
+	}
+	return host.Prefix.Addr().String()
+}

@@ -1,0 +1,101 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/policy"
+	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/record"
+)
+
+// exchange is one operation's conversation with the guard. One goroutine at a
+// time uses it, as protocol.Exchange says.
+type exchange struct {
+	guard   *Guard
+	op      *operation.Operation
+	began   time.Time
+	decided bool
+	done    bool
+}
+
+// Decide asks policy, then a person where policy wants one, and makes the
+// intent durable. Only then does it say allow.
+func (x *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (protocol.Decision, error) {
+	if x.decided {
+		return protocol.Decision{}, errOrder
+	}
+	x.decided = true
+
+	ruling := x.guard.Policy.Evaluate(x.guard.Session, x.op)
+	decision := protocol.Decision{Rule: ruling.Rule, Reason: ruling.Reason}
+	switch ruling.Effect {
+	case policy.Allow:
+		decision.Effect = protocol.Allow
+	case policy.Hold:
+		held, err := x.hold(ctx, ruling, waiting)
+		if err != nil {
+			return protocol.Decision{}, fmt.Errorf("hold operation: %w", err)
+		}
+		decision = held
+	}
+	durable := x.guard.Strict || !x.op.ReadOnly || ruling.Effect == policy.Hold
+	if err := x.guard.Trail.Intent(x.op, x.intent(decision), durable); err != nil {
+		return protocol.Decision{}, fmt.Errorf("record intent: %w", err)
+	}
+	return decision, nil
+}
+
+func (x *exchange) intent(decision protocol.Decision) record.Intent {
+	in := record.Intent{
+		Kind:     string(x.op.Kind),
+		Parsed:   x.op.Parsed,
+		ReadOnly: x.op.ReadOnly,
+		Database: x.op.Context.Database,
+		Role:     x.op.Context.Role,
+		Effect:   "deny",
+		Rule:     decision.Rule,
+		Reason:   decision.Reason,
+		Policy:   x.guard.Policy.Hash(),
+		Approval: decision.Approval,
+		Decider:  decision.Decider,
+	}
+	if decision.Effect == protocol.Allow {
+		in.Effect = "allow"
+	}
+	if x.op.SQL == nil {
+		return in
+	}
+	in.Statements = make([]record.Statement, len(x.op.SQL.Statements))
+	for i, s := range x.op.SQL.Statements {
+		in.Statements[i] = record.Statement{Kind: s.Kind, Class: string(s.Class), Relations: s.Relations}
+	}
+	return in
+}
+
+// Record keeps a chunk before it is forwarded.
+func (x *exchange) Record(stream protocol.Stream, at time.Duration, chunk []byte) error {
+	if !x.decided || x.done {
+		return errOrder
+	}
+	return x.guard.Trail.Chunk(x.op.ID, string(stream), at, chunk)
+}
+
+// Done ends the exchange.
+func (x *exchange) Done(outcome protocol.Outcome) error {
+	if !x.decided || x.done {
+		return errOrder
+	}
+	x.done = true
+	return x.guard.Trail.Outcome(x.op.ID, record.Outcome{
+		Status:   string(outcome.Status),
+		Code:     outcome.Code,
+		Tag:      outcome.Tag,
+		Rows:     outcome.Rows,
+		Masked:   outcome.Masked,
+		Rule:     outcome.Rule,
+		Duration: time.Since(x.began).Nanoseconds(),
+	})
+}

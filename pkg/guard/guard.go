@@ -1,0 +1,64 @@
+// Package guard holds the order of policy, approval and audit, in one
+// function that reads top to bottom: exchange.Decide.
+//
+// It promises that nothing is allowed before its intent is in the trail, that
+// every error on the way to a decision is a deny, and that each operation has
+// one intent and one outcome there. It knows no wire protocol, evaluates no
+// rule itself and counts no vote.
+package guard
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/approval"
+	"github.com/sluicegate/sluice/pkg/audit"
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/policy"
+	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/record"
+	"github.com/sluicegate/sluice/pkg/session"
+)
+
+// Config is what the guard of one session works with.
+type Config struct {
+	Session *session.Session
+	Policy  *policy.Policy // the one that the session began with
+	Trail   *audit.Session
+	Desk    *approval.Desk // nil: what a rule holds is denied
+	Agent   string         // this agent's name
+	Cluster string
+	Link    string // where a person can decide; "" for none
+	Strict  bool   // every intent waits for the disk, reads too
+	// Hold takes one of the workload's places for held operations; release
+	// gives it back. It reports false when none is left.
+	Hold func() (release func(), ok bool)
+}
+
+// Guard answers for the operations of one session. It is safe for concurrent
+// use.
+type Guard struct {
+	Config
+
+	last atomic.Uint64 // id of the newest operation
+}
+
+// New returns the guard of a session. The caller ends it with Close.
+func New(cfg Config) *Guard { return &Guard{Config: cfg} }
+
+// Begin opens the exchange of one operation and numbers it.
+func (g *Guard) Begin(_ context.Context, op *operation.Operation) (protocol.Exchange, error) {
+	op.ID = g.last.Add(1)
+	return &exchange{guard: g, op: op, began: time.Now()}, nil
+}
+
+// Close ends the session's trail. Reason says who ended the session and why;
+// it never holds bytes from the wire.
+func (g *Guard) Close(reason string) error {
+	return g.Trail.Close(record.Closed{Reason: reason})
+}
+
+// errOrder reports a plug-in that breaks the contract of protocol.Exchange.
+var errOrder = errors.New("exchange: called out of order")

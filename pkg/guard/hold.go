@@ -1,0 +1,137 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/approval"
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/policy"
+	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/record"
+)
+
+// hold asks people and waits. Every step is in the trail before it has an
+// effect: the request before anybody is asked, a vote before it counts, the
+// settlement before the decision.
+func (x *exchange) hold(ctx context.Context, ruling policy.Ruling, waiting func(protocol.Waiting)) (protocol.Decision, error) {
+	refused := protocol.Decision{Rule: ruling.Rule}
+	if x.guard.Desk == nil {
+		refused.Reason = "it needs an approval, and this agent has no roster of approvers"
+		return refused, nil
+	}
+	release, ok := x.guard.Hold()
+	if !ok {
+		refused.Reason = "it needs an approval, and this workload has too many operations waiting for one"
+		return refused, nil
+	}
+	defer release()
+
+	request := x.request(ruling)
+	if request.Trigger == nil && request.FourEyes == approval.Enforced {
+		refused.Reason = "it needs an approval by somebody else than who started the job, and no verified claim says who did"
+		return refused, nil
+	}
+	step := record.Approval{ID: request.ID, Rule: ruling.Rule, State: string(approval.Pending)}
+	settlement, err := x.guard.Desk.Ask(ctx, request, approval.Witness{
+		Requested: func(signed []byte) error { return x.guard.Trail.Approval(x.op.ID, step, signed, true) },
+		Waiting: func(p approval.Progress) {
+			waiting(protocol.Waiting{
+				Approval: p.Number, Rule: ruling.Rule, Reason: ruling.Reason,
+				Link: x.guard.Link, Elapsed: p.Elapsed, Deadline: p.Deadline,
+			})
+		},
+		Voted: func(vote approval.Vote, signed []byte) error {
+			voted := step
+			voted.Approver, voted.Reason = vote.Approver, vote.Reason
+			return x.guard.Trail.Approval(x.op.ID, voted, signed, true)
+		},
+	})
+	if err != nil {
+		return protocol.Decision{}, err
+	}
+	step.State, step.Number, step.Reason = string(settlement.State), settlement.Number, settlement.Reason
+	step.Approver = strings.Join(settlement.Deciders, ", ")
+	if err := x.guard.Trail.Approval(x.op.ID, step, nil, true); err != nil {
+		return protocol.Decision{}, err
+	}
+	return settled(ruling, settlement), nil
+}
+
+// request is the question about this operation.
+func (x *exchange) request(ruling policy.Ruling) approval.Request {
+	s := x.guard.Session
+	now := time.Now()
+	request := approval.Request{
+		ID:        approval.NewID(),
+		Agent:     x.guard.Agent,
+		Cluster:   x.guard.Cluster,
+		Session:   s.ID,
+		Operation: x.op.ID,
+		Resource:  s.Resource,
+		Requester: approval.RequesterOf(s.Workload),
+		Trigger:   approval.TriggerOf(s.Workload),
+		FourEyes:  approval.Enforced,
+		Text:      rendering(x.op),
+		Rule:      ruling.Rule,
+		Reason:    ruling.Reason,
+		Required:  approval.Required{Groups: ruling.Approve.Groups, Votes: ruling.Approve.Votes},
+		Policy:    x.guard.Policy.Hash(),
+		Created:   now,
+		NotAfter:  now.Add(ruling.Approve.Timeout),
+	}
+	if request.Trigger == nil && ruling.Approve.TriggerUnknownOK {
+		request.FourEyes = approval.Waived
+	}
+	request.Action = approval.ActionHash(x.op, s.Resource, principal(request.Requester), request.Policy)
+	return request
+}
+
+// rendering is the operation as an approver reads it: the text, then each
+// bound value.
+func rendering(op *operation.Operation) string {
+	var text strings.Builder
+	text.Write(op.Text.Reveal())
+	for i, param := range op.Params {
+		switch {
+		case param.Null:
+			fmt.Fprintf(&text, "\n$%d = NULL", i+1)
+		case param.Sealed:
+			fmt.Fprintf(&text, "\n$%d = [masked, %d bytes]", i+1, len(param.Text))
+		case param.Binary:
+			fmt.Fprintf(&text, "\n$%d = \\x%x", i+1, param.Text.Reveal())
+		default:
+			fmt.Fprintf(&text, "\n$%d = %q", i+1, param.Text.Reveal())
+		}
+	}
+	return text.String()
+}
+
+// principal names who asks, as firmly as it is known.
+func principal(r approval.Requester) string {
+	if r.Account.Subject != "" {
+		return r.Account.Issuer + " " + r.Account.Subject
+	}
+	return r.Container
+}
+
+// settled turns the end of an approval into a decision.
+func settled(ruling policy.Ruling, s approval.Settlement) protocol.Decision {
+	decision := protocol.Decision{
+		Rule:     ruling.Rule,
+		Reason:   s.Reason,
+		Approval: s.Number,
+		Decider:  strings.Join(s.Deciders, ", "),
+	}
+	switch s.State {
+	case approval.Approved:
+		decision.Effect = protocol.Allow
+	case approval.Expired:
+		decision.Reason = "nobody decided within " + ruling.Approve.Timeout.String()
+	case approval.Withdrawn:
+		decision.Reason = "the client withdrew it"
+	}
+	return decision
+}
