@@ -31,12 +31,12 @@ func (l *lab) docker(args ...string) []string {
 // the node's network namespace, and makes the image that jobs run from.
 func (l *lab) startDocker() error {
 	logFile := l.path("docker.log")
-	p, err := spawn(logFile, l.inNetns(l.Node, "dockerd",
+	p, err := spawn(logFile, nil, l.inNetns(l.Node, "dockerd",
 		"--data-root", l.path("docker"),
 		"--exec-root", filepath.Join("/run", l.Node),
 		"--pidfile", filepath.Join("/run", l.Node+".pid"),
 		"--host", "unix://"+l.dockerSocket(),
-		"--bip", l.bridge())...)
+		"--bip", bridge)...)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (l *lab) job(args []string) error {
 	if err != nil {
 		return err
 	}
-	run := []string{"run", "--rm", "--interactive", "--tmpfs", "/sys/fs/cgroup", "--tmpfs", l.dir}
+	run := []string{"create", "--rm", "--interactive", "--tmpfs", "/sys/fs/cgroup", "--tmpfs", l.dir}
 	if isTerminal(os.Stdin) && isTerminal(os.Stdout) {
 		run = append(run, "--tty")
 	}
@@ -131,8 +131,15 @@ func (l *lab) job(args []string) error {
 		run = append(run, "--volume", dir+":"+dir)
 	}
 	run = append(run, "--workdir", visibleDirectory(l.dir), jobImage)
-	argv := l.docker(append(run, cmd...)...)
-	return attached(nil, "", argv...)
+	id, err := command(l.docker(append(run, cmd...)...)...)
+	if err != nil {
+		return err
+	}
+	id = strings.TrimSpace(id)
+	if err := l.projectToken(id); err != nil {
+		return err
+	}
+	return attached(nil, "", l.docker("start", "--attach", "--interactive", id)...)
 }
 
 func sharedDirectories() ([]string, error) {

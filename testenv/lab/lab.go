@@ -5,24 +5,31 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/sluicegate/sluice/testenv/netlab"
 )
 
 // lab is the state of one lab, kept in a file between commands.
 type lab struct {
 	dir string // the state directory; everything that outlives a command is below it
 
-	Slot      int                `json:"slot"` // which slice of the documentation addresses is ours
-	Node      string             `json:"node"` // name of the netns of the runner node, and of the link to it
+	Slice     netip.Prefix       `json:"slice"` // the addresses that are ours
+	Port      uint16             `json:"port"`  // of the agent's listeners
+	Node      string             `json:"node"`  // name of the netns of the runner node
 	Processes map[string]process `json:"processes"`
 	Policy    string             `json:"policy"` // the file given to up; empty for the lab's own
+
+	slice     *netlab.Slice // while up runs
+	authority *authority    // while up runs
 }
 
 func open(dir string) (*lab, error) {
-	l := &lab{dir: dir, Slot: -1, Processes: map[string]process{}}
+	l := &lab{dir: dir, Processes: map[string]process{}}
 	state, err := os.ReadFile(l.stateFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
@@ -57,7 +64,7 @@ func (l *lab) started(name string, p process) error {
 	return l.save()
 }
 
-func (l *lab) isUp() bool { return l.Slot >= 0 && l.Processes["postgres"].alive() }
+func (l *lab) isUp() bool { return l.Processes["postgres"].alive() }
 
 // up builds the lab step by step. When a step fails, what stands already is
 // taken down again, but for the logs.
@@ -68,11 +75,15 @@ func (l *lab) up(args []string) error {
 	case len(args) != 0:
 		return errors.New("up takes only --policy FILE")
 	}
-	if l.Slot >= 0 {
+	if l.Node != "" {
 		return errors.New("a lab is here already: scripts/lab status, or scripts/lab down")
 	}
 	began := time.Now()
 	if err := os.MkdirAll(l.path("secrets"), 0o700); err != nil {
+		return err
+	}
+	var err error
+	if l.authority, err = l.newAuthority(); err != nil {
 		return err
 	}
 	steps := []struct {
@@ -82,7 +93,7 @@ func (l *lab) up(args []string) error {
 		{"network", l.makeNetwork},
 		{"postgres", l.startPostgres},
 		{"docker", l.startDocker},
-		{"people and keys", l.makePeople},
+		{"issuer and approver", l.makePeople},
 		{"collector", l.startCollector},
 		{"agent", l.startAgent},
 	}
@@ -175,6 +186,11 @@ func (l *lab) power(verb, name string) error {
 		return fmt.Errorf("%q is not agent or collector", name)
 	}
 	switch verb {
+	case "unload":
+		if name != "agent" {
+			return errors.New("only the agent can be unloaded")
+		}
+		return l.unloadAgent()
 	case "kill":
 		return l.Processes[name].end(syscall.SIGKILL, 10*time.Second)
 	case "stop":

@@ -69,6 +69,8 @@ func run(args []string) error {
 		return lab.admin(args)
 	case "ctl":
 		return lab.ctl(args)
+	case "issuer": // started by up, inside the node's netns
+		return lab.serveIssuer()
 	case "stop", "start", "kill", "unload":
 		if len(args) != 1 {
 			return fmt.Errorf("%s takes one of: agent, collector", command)

@@ -3,34 +3,29 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
+	"net/netip"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
+
+	"github.com/sluicegate/sluice/testenv/netlab"
 )
 
-// The lab's addresses are documentation addresses (RFC 5737), cut into slots
-// so that labs side by side never protect each other's servers: programs at
-// the cgroup root see the whole machine. netlab's tests take theirs elsewhere
-// in the same ranges.
-const (
-	slots    = 16
-	slotsDir = "/run/sluice-lab"
-)
+// bridge is the node's address on the network of the job containers, in the
+// range for benchmarks (RFC 2544). It exists only inside the node's netns.
+const bridge = "198.18.0.1/24"
 
-func (l *lab) server(n int) string { return fmt.Sprintf("198.51.100.%d", 16*l.Slot+n) }
+// address returns an address of the lab's slice of the documentation ranges:
+// 1 to 7 are the servers' network, 9 and 10 the link to this machine.
+func (l *lab) address(n byte) string {
+	a := l.Slice.Addr().As4()
+	a[3] += n
+	return netip.AddrFrom4(a).String()
+}
 
 // servers maps the names that jobs use to addresses.
-func (l *lab) servers() map[string]string { return map[string]string{"pg.lab": l.server(2)} }
+func (l *lab) servers() map[string]string { return map[string]string{"pg.lab": l.address(2)} }
 
-// bridge is the node's address on the network of the job containers. It needs
-// no slot: it exists only inside the node's netns.
-func (l *lab) bridge() string { return "203.0.113.1/25" }
-
-func (l *lab) nodeAddress() string { return fmt.Sprintf("192.0.2.%d", 4*l.Slot+2) }
-
-func (l *lab) hostAddress() string { return fmt.Sprintf("192.0.2.%d", 4*l.Slot+1) }
+func (l *lab) nodeAddress() string { return l.address(10) }
 
 func (l *lab) netnsOf(server string) string { return l.Node + "-" + server }
 
@@ -40,39 +35,27 @@ func (l *lab) inNetns(netns string, argv ...string) []string {
 	return append([]string{"nsenter", "--net=/run/netns/" + netns, "--"}, argv...)
 }
 
-// takeSlot reserves addresses until removeNetwork. A slot whose node netns is
-// gone was left by a lab that did not come down, for example by a reboot.
-func (l *lab) takeSlot() error {
-	if err := os.MkdirAll(slotsDir, 0o755); err != nil {
+// takeSlice reserves addresses: programs at the cgroup root see the whole
+// machine, so labs side by side must not protect each other's servers. The
+// database server inherits the lock and so keeps them.
+func (l *lab) takeSlice() error {
+	slice, err := netlab.Take()
+	if err != nil {
 		return err
 	}
-	for slot := range slots {
-		file := filepath.Join(slotsDir, strconv.Itoa(slot))
-		node := fmt.Sprintf("slab%d", slot)
-		if _, err := os.Stat("/run/netns/" + node); errors.Is(err, fs.ErrNotExist) {
-			_ = os.Remove(file)
-		}
-		f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-		if errors.Is(err, fs.ErrExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		_, err = f.WriteString(l.dir)
-		l.Slot, l.Node = slot, node
-		return errors.Join(err, f.Close())
-	}
-	return fmt.Errorf("all %d slots in %s are taken", slots, slotsDir)
+	l.slice, l.Slice, l.Port = slice, slice.V4, slice.Port
+	octets := slice.V4.Addr().As4()
+	l.Node = fmt.Sprintf("slab%d-%d", octets[2], octets[3])
+	return nil
 }
 
 // makeNetwork makes the runner node with a bridge to its servers and a link to
 // this machine:
 //
-//	this machine ── 192.0.2.0/30 ── node ── 198.51.100.0/28 (bridge) ── pg
-//	                                 └── 203.0.113.0/25 (Docker's) ── jobs
+//	this machine ── .8/30 ── node ── .0/29 (bridge) ── pg
+//	                          └── 198.18.0.0/24 (Docker's) ── jobs
 func (l *lab) makeNetwork() error {
-	if err := l.takeSlot(); err != nil {
+	if err := l.takeSlice(); err != nil {
 		return err
 	}
 	if err := l.save(); err != nil {
@@ -83,15 +66,15 @@ func (l *lab) makeNetwork() error {
 		"netns add " + n,
 		"-n " + n + " link set lo up",
 		"link add " + host + " type veth peer name up netns " + n,
-		"addr add " + l.hostAddress() + "/30 dev " + host,
+		"addr add " + l.address(9) + "/30 dev " + host,
 		"link set " + host + " up",
 		"-n " + n + " addr add " + l.nodeAddress() + "/30 dev up",
 		"-n " + n + " link set up up",
 		"-n " + n + " link add servers type bridge",
-		"-n " + n + " addr add " + l.server(1) + "/28 dev servers",
+		"-n " + n + " addr add " + l.address(1) + "/29 dev servers",
 		"-n " + n + " link set servers up",
 	}
-	script = append(script, l.attachServer("pg", l.server(2))...)
+	script = append(script, l.attachServer("pg", l.address(2))...)
 	for _, line := range script {
 		if _, err := command(append([]string{"ip"}, strings.Fields(line)...)...); err != nil {
 			return err
@@ -110,15 +93,15 @@ func (l *lab) attachServer(name, address string) []string {
 		"-n " + ns + " link set lo up",
 		"-n " + l.Node + " link add " + name + " type veth peer name eth0 netns " + ns,
 		"-n " + l.Node + " link set " + name + " master servers up",
-		"-n " + ns + " addr add " + address + "/28 dev eth0",
+		"-n " + ns + " addr add " + address + "/29 dev eth0",
 		"-n " + ns + " link set eth0 up",
-		"-n " + ns + " route add default via " + l.server(1),
+		"-n " + ns + " route add default via " + l.address(1),
 	}
 }
 
 // removeNetwork deletes the namespaces; the links inside them go with them.
 func (l *lab) removeNetwork() error {
-	if l.Slot < 0 {
+	if l.Node == "" {
 		return nil
 	}
 	var errs []error
@@ -128,6 +111,5 @@ func (l *lab) removeNetwork() error {
 			errs = append(errs, err)
 		}
 	}
-	errs = append(errs, os.Remove(filepath.Join(slotsDir, strconv.Itoa(l.Slot))))
 	return errors.Join(errs...)
 }

@@ -55,15 +55,19 @@ func (l *lab) startPostgres() error {
 		"--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions")...); err != nil {
 		return err
 	}
-	if err := l.issueServerCertificate(data, "pg.lab", l.server(2)); err != nil {
+	keyFile, certFile := filepath.Join(data, "server.key"), filepath.Join(data, "server.crt")
+	if err := l.authority.issue(keyFile, certFile, "pg.lab", l.address(2)); err != nil {
+		return err
+	}
+	if _, err := command("chown", "postgres:postgres", keyFile, certFile); err != nil {
 		return err
 	}
 	hba := "local all postgres trust\nhostssl all all all scram-sha-256\n"
 	if err := os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte(hba), 0o644); err != nil {
 		return err
 	}
-	p, err := spawn(l.path("postgres.log"), l.inNetns(l.netnsOf("pg"), asPostgres(bin+"/postgres", "-D", data,
-		"-c", "listen_addresses="+l.server(2), "-c", "unix_socket_directories="+socket,
+	p, err := spawn(l.path("postgres.log"), []*os.File{l.slice.Lock()}, l.inNetns(l.netnsOf("pg"), asPostgres(bin+"/postgres", "-D", data,
+		"-c", "listen_addresses=*", "-c", "unix_socket_directories="+socket,
 		"-c", "ssl=on", "-c", "log_line_prefix=%m [%p] %a ", "-c", "log_connections=on")...)...)
 	if err != nil {
 		return err

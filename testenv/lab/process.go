@@ -20,8 +20,8 @@ type process struct {
 }
 
 // spawn starts argv in a session of its own with its output in logFile, so
-// that it outlives the lab command.
-func spawn(logFile string, argv ...string) (process, error) {
+// that it outlives the lab command. It inherits the files.
+func spawn(logFile string, inherit []*os.File, argv ...string) (process, error) {
 	out, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return process{}, err
@@ -30,6 +30,7 @@ func spawn(logFile string, argv ...string) (process, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Dir = "/"
+	cmd.ExtraFiles = inherit
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return process{}, err

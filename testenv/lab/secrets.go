@@ -6,14 +6,12 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"io/fs"
 	"math/big"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 )
@@ -35,20 +33,30 @@ func (l *lab) secret(name string) (string, error) {
 // caFile is the authority that signed the certificates of the lab's servers.
 func (l *lab) caFile() string { return l.path("ca.pem") }
 
-// issueServerCertificate makes an authority and one server certificate, which
-// PostgreSQL finds in its data directory under its usual names. The
-// authority's key is not kept.
-func (l *lab) issueServerCertificate(data, name, address string) error {
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// authority signs the certificates of the lab's servers.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// newAuthority makes an authority and writes its certificate. Its key is kept
+// nowhere.
+func (l *lab) newAuthority() (*authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ca := certificate("Sluice lab authority")
-	ca.IsCA, ca.BasicConstraintsValid, ca.KeyUsage = true, true, x509.KeyUsageCertSign
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
+	cert := certificate("Sluice lab authority")
+	cert.IsCA, cert.BasicConstraintsValid, cert.KeyUsage = true, true, x509.KeyUsageCertSign
+	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	return &authority{cert: cert, key: key}, writePEM(l.caFile(), "CERTIFICATE", der)
+}
+
+// issue writes a server's key and certificate.
+func (a *authority) issue(keyFile, certFile, name, address string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -56,7 +64,7 @@ func (l *lab) issueServerCertificate(data, name, address string) error {
 	leaf := certificate(name)
 	leaf.DNSNames, leaf.IPAddresses = []string{name}, []net.IP{net.ParseIP(address)}
 	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), caKey)
+	der, err := x509.CreateCertificate(rand.Reader, leaf, a.cert, key.Public(), a.key)
 	if err != nil {
 		return err
 	}
@@ -64,17 +72,7 @@ func (l *lab) issueServerCertificate(data, name, address string) error {
 	if err != nil {
 		return err
 	}
-	keyFile, certFile := filepath.Join(data, "server.key"), filepath.Join(data, "server.crt")
-	err = errors.Join(
-		writePEM(l.caFile(), "CERTIFICATE", caDER),
-		writePEM(certFile, "CERTIFICATE", leafDER),
-		writePEM(keyFile, "PRIVATE KEY", keyDER),
-	)
-	if err != nil {
-		return err
-	}
-	_, err = command("chown", "postgres:postgres", keyFile, certFile)
-	return err
+	return errors.Join(writePEM(certFile, "CERTIFICATE", der), writePEM(keyFile, "PRIVATE KEY", keyDER))
 }
 
 func certificate(name string) *x509.Certificate {

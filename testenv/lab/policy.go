@@ -1,0 +1,42 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+
+	"go.yaml.in/yaml/v3"
+)
+
+//go:embed policy.yaml
+var ownPolicy []byte
+
+// resources are the lab's, whatever policy it was given.
+func (l *lab) resources() []any {
+	return []any{
+		map[string]any{
+			"name": "shop-db", "protocol": "postgres", "hosts": []string{"pg.lab"}, "port": 5432,
+			"credentials": []any{map[string]any{"user": "app", "password_file": l.path("secrets", "shop-db")}},
+			"server_tls":  map[string]any{"mode": "verify-full", "ca_file": l.caFile()},
+		},
+	}
+}
+
+// composePolicy puts the lab's resources into a policy file, or into the
+// lab's own when none is given. Everything else in the file stays as it is.
+func composePolicy(file string, resources []any) ([]byte, error) {
+	text := ownPolicy
+	if file != "" {
+		given, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		text = given
+	}
+	policy := map[string]any{}
+	if err := yaml.Unmarshal(text, &policy); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	policy["version"], policy["resources"] = 1, resources
+	return yaml.Marshal(policy)
+}
