@@ -13,10 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/sluicegate/sluice/pkg/collector"
 	"github.com/sluicegate/sluice/pkg/config"
+	"github.com/sluicegate/sluice/pkg/telemetry"
 )
 
 func main() {
@@ -39,7 +39,7 @@ func newRoot(out io.Writer) *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&file, "config", "/etc/sluice/collector.yaml", "configuration file")
-	root.AddCommand(newRun(load), newInit(load, out), newEnrol(load, out))
+	root.AddCommand(newRun(load), newInit(load, out), newEnrol(load, out), newReindex(load))
 	return root
 }
 
@@ -56,7 +56,7 @@ func newRun(load loader) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			log, err := newLogger(cfg.LogLevel)
+			log, err := telemetry.NewLogger(telemetry.JSON, cfg.LogLevel, "stderr")
 			if err != nil {
 				return err
 			}
@@ -72,6 +72,21 @@ func run(ctx context.Context, cfg collector.Config, log *zap.Logger) (err error)
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	return c.Run(ctx)
+}
+
+func newReindex(load loader) *cobra.Command {
+	return &cobra.Command{
+		Use:   "reindex",
+		Short: "Make sessions and search anew from the evidence, while no collector runs",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := load()
+			if err != nil {
+				return err
+			}
+			return collector.Reindex(cmd.Context(), cfg)
+		},
+	}
 }
 
 func newInit(load loader, out io.Writer) *cobra.Command {
@@ -123,17 +138,4 @@ func newEnrol(load loader, out io.Writer) *cobra.Command {
 	cmd.MarkFlagsRequiredTogether("name", "out")
 	cmd.MarkFlagsOneRequired("name")
 	return cmd
-}
-
-// newLogger writes JSON lines to stderr.
-func newLogger(level string) (*zap.Logger, error) {
-	parsed, err := zapcore.ParseLevel(level)
-	if err != nil {
-		return nil, err
-	}
-	cfg := zap.NewProductionConfig()
-	cfg.Level = zap.NewAtomicLevelAt(parsed)
-	cfg.Sampling = nil
-	cfg.EncoderConfig.EncodeTime = zapcore.ISO8601TimeEncoder
-	return cfg.Build()
 }

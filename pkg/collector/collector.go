@@ -61,6 +61,19 @@ func Open(ctx context.Context, cfg Config, log *zap.Logger) (*Collector, error) 
 	return c, nil
 }
 
+// Reindex makes the derived tables anew. It needs the database to itself.
+func Reindex(ctx context.Context, cfg Config) error {
+	signer, key, err := cfg.dir().logKeys(cfg.origin())
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, cfg.dir().database(), key, signer)
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.Reindex(ctx), db.Close())
+}
+
 // APIAddress is where the API listens.
 func (c *Collector) APIAddress() net.Addr { return c.api.Addr() }
 
