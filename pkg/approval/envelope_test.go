@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"testing"
+	"time"
 )
 
 func TestSignatureCountsForItsTypeOnly(t *testing.T) {
@@ -24,6 +25,27 @@ func TestSignatureCountsForItsTypeOnly(t *testing.T) {
 	renamed := bytes.Replace(sealed, []byte(voteType), []byte(rosterType), 1)
 	if err := open(renamed, rosterType, public, new(Update)); !errors.Is(err, ErrSignature) {
 		t.Errorf("with the type changed: %v, want %v", err, ErrSignature)
+	}
+}
+
+func TestWiderScopeDoesNotCountThoughItsOwnerSignedIt(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	text, err := FormatPublicKey(key.Public().(ed25519.PublicKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roster := &Roster{Approvers: []Approver{{Name: "ann", Keys: []string{text}}}}
+	now := time.Now().UTC().Round(0)
+	vote := Vote{
+		RequestHash: RequestHash(nil), Decision: Approve, Scope: "session", Approver: "ann",
+		At: now, Expires: now.Add(time.Minute),
+	}
+	sealed, err := seal(voteType, vote, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := openVote(sealed, roster); !errors.Is(err, ErrScope) {
+		t.Errorf("openVote: %v, want %v", err, ErrScope)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,6 +85,7 @@ func TestTokenThatIsNotForUsIsNobody(t *testing.T) {
 }
 
 func TestIssuerThatRedirectsOrDowngradesIsRefused(t *testing.T) {
+	var endless atomic.Int64 // bytes written
 	for name, answer := range map[string]func(self string) http.HandlerFunc{
 		"redirect": func(string) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
@@ -97,7 +99,7 @@ func TestIssuerThatRedirectsOrDowngradesIsRefused(t *testing.T) {
 		},
 		"endless answer": func(string) http.HandlerFunc {
 			return func(w http.ResponseWriter, _ *http.Request) {
-				for err := error(nil); err == nil; {
+				for err := error(nil); err == nil; endless.Add(1 << 16) {
 					_, err = w.Write(make([]byte, 1<<16))
 				}
 			}
@@ -119,6 +121,9 @@ func TestIssuerThatRedirectsOrDowngradesIsRefused(t *testing.T) {
 				t.Errorf("%+v, %v", got, err)
 			}
 		})
+	}
+	if n := endless.Load(); n > 64<<20 { // what the socket's buffers hold is less
+		t.Errorf("%d bytes of an endless answer were read", n)
 	}
 }
 

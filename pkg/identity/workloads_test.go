@@ -161,6 +161,16 @@ func TestWorkloadWithoutPodOrTokenHasNone(t *testing.T) {
 	}
 }
 
+func TestFactThatIsAPathIsNotFollowed(t *testing.T) {
+	a := newAuthority(t)
+	a.project(t, claimsFor(podUID))
+	w := pod()
+	w.Orch.Pod = "elsewhere/../" + podUID
+	if _, bound, err := a.workloads(t).Verify(t.Context(), w); bound || !errors.Is(err, identity.ErrNoToken) {
+		t.Errorf("bound %v, %v", bound, err)
+	}
+}
+
 func TestTokenFileIsReadWithCare(t *testing.T) {
 	a := newAuthority(t)
 	token, err := a.Mint(claimsFor(podUID))
