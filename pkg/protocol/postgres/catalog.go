@@ -80,7 +80,8 @@ type catalog struct {
 	rows     []catalogRow
 
 	relations map[uint32]*relation
-	names     map[string]bool // of user relations: whether they are tainted
+	names     map[string]taint // of user relations
+	columns   map[string]bool  // names that masked columns have
 }
 
 // relation is what masks make of one relation.
@@ -90,6 +91,15 @@ type relation struct {
 	masked map[int16]*mask.Column // of a table: its masked columns
 	opaque string                 // the mask that may show in any column; empty for none
 }
+
+// taint is what a relation's name may mean.
+type taint uint8
+
+const (
+	clean   taint = iota // nothing masked
+	columns              // a table with masked columns
+	opaque               // a relation whose every column may carry masked values
+)
 
 // origin is where a result's column comes from.
 type origin uint8
@@ -117,6 +127,11 @@ func (c *catalog) stale() bool {
 		return !c.read || c.failed || c.changes != c.targets.changes.Load() || c.builtins.installs != c.targets.installs.Load()
 	}
 	return !c.read || c.builtins.installs != c.targets.installs.Load()
+}
+
+// vouches reports whether the names of the server's own functions mean these.
+func (c *catalog) vouches() bool {
+	return c.read && c.builtins.trusted && c.builtins.installs == c.targets.installs.Load()
 }
 
 // borrow takes over what another session learned of the same database. It
@@ -181,7 +196,7 @@ func quoted(name string) string {
 
 // named reports whether a name as written may mean a tainted relation,
 // whatever the search_path.
-func (c *catalog) named(name string) bool { return c.names[lastPart(name)] }
+func (c *catalog) named(name string) bool { return c.names[lastPart(name)] != clean }
 
 // judge says what masks make of a result's column.
 func (c *catalog) judge(table uint32, column int16) field {

@@ -21,7 +21,7 @@ func (c *conversation) analyseAs(text []byte, conforming, utf8 bool) *sqltext.An
 	analysis := c.plugin.analyzer.Analyze(text, sqltext.Options{
 		StandardConformingStrings: conforming,
 		UTF8:                      utf8,
-		BuiltinNames:              c.catalog.builtins.trusted && !c.catalog.stale(),
+		BuiltinNames:              c.catalog.vouches(),
 	})
 	if !analysis.Parsed {
 		return nil

@@ -230,7 +230,7 @@ func (c *conversation) clientParse(s *stream, frame []byte) {
 		c.refuseMessage("53400", "sluice: this session keeps too many prepared statements")
 		return
 	}
-	stmt := &statement{text: bytes.Clone(text), conforming: c.settings.conforming, installs: c.catalog.builtins.installs}
+	stmt := &statement{text: bytes.Clone(text), conforming: c.settings.conforming, vouched: c.catalog.vouches()}
 	if !c.unsettled {
 		stmt.analysis = c.analyse(stmt.text)
 	}
@@ -331,9 +331,9 @@ func (c *conversation) portalText(portal *portal) (*sqltext.Analysis, []byte) {
 		return nil, nil
 	}
 	stmt := portal.stmt
-	if stmt.analysis != nil && (stmt.installs != c.catalog.builtins.installs || c.catalog.stale()) {
+	if stmt.analysis != nil && stmt.vouched != c.catalog.vouches() {
+		stmt.vouched = c.catalog.vouches()
 		stmt.analysis = c.analyseAs(stmt.text, stmt.conforming, true)
-		stmt.installs = c.catalog.builtins.installs
 	}
 	return stmt.analysis, stmt.text
 }

@@ -10,7 +10,7 @@ type statement struct {
 	text       []byte
 	analysis   *sqltext.Analysis // nil: it could not be understood
 	conforming bool              // standard_conforming_strings when it was read
-	installs   uint64            // catalog.builtins.installs when it was understood
+	vouched    bool              // catalog.vouches when it was understood
 }
 
 // portal is a statement with its parameters. It is used again once nothing

@@ -189,17 +189,46 @@ func (e *exchange) Done(outcome protocol.Outcome) error {
 	return nil
 }
 
+// tap keeps every byte that goes to the client.
+type tap struct {
+	net.Conn
+	mu   *sync.Mutex
+	seen *bytes.Buffer // guarded by mu
+}
+
+func (c tap) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	c.seen.Write(b)
+	c.mu.Unlock()
+	return c.Conn.Write(b)
+}
+
+func (c tap) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
+
 // proxy is the plug-in between a listener and the real server.
 type proxy struct {
 	port  int
 	guard *guard
 	errs  chan error
+
+	mu   sync.Mutex
+	seen bytes.Buffer // guarded by mu; what clients received, if tapped
+}
+
+// received returns what clients received since the last call.
+func (p *proxy) received() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := bytes.Clone(p.seen.Bytes())
+	p.seen.Reset()
+	return b
 }
 
 type proxyOptions struct {
 	decide   func(context.Context, *operation.Operation, func(protocol.Waiting)) (protocol.Decision, error)
 	masks    []mask.Column
 	sqlRules bool
+	tapped   bool
 	user     string
 	password string
 }
@@ -250,6 +279,9 @@ func startProxy(t testing.TB, s *server, o proxyOptions) *proxy {
 
 func (p *proxy) conn(client net.Conn, s *server, o proxyOptions) *protocol.Conn {
 	destination := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(s.port))
+	if o.tapped {
+		client = tap{client, &p.mu, &p.seen}
+	}
 	return &protocol.Conn{
 		Session: &session.Session{ID: session.NewID(), Resource: "shop-db", Protocol: "postgres", Destination: destination, Started: time.Now()},
 		Client:  client,

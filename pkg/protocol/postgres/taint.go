@@ -26,13 +26,13 @@ func (c *catalog) build() {
 		c.lend()
 		return
 	}
-	c.names = make(map[string]bool)
+	c.names = make(map[string]taint)
 	remembered := c.remembered()
 	for i := range c.masks.Columns {
 		m := &c.masks.Columns[i]
 		p, ok := b.find(m, remembered)
 		if !ok {
-			c.names[quoted(m.Table)] = true // whatever has this name may be what was meant
+			c.names[quoted(m.Table)] = opaque // whatever has this name may be what was meant
 			continue
 		}
 		c.remember(*m, p)
@@ -40,12 +40,15 @@ func (c *catalog) build() {
 	}
 	b.taintViews()
 	for _, r := range b.relations {
-		c.names[quoted(r.name)] = c.names[quoted(r.name)] || r.opaque != "" || len(r.masked) > 0
+		c.names[quoted(r.name)] = max(c.names[quoted(r.name)], r.taint())
 	}
 	for _, name := range revealing {
-		c.names[name] = true
+		c.names[name] = opaque
 	}
-	c.relations = b.relations
+	c.relations, c.columns = b.relations, b.maskedNames()
+	for i := range c.masks.Columns {
+		c.columns[quoted(c.masks.Columns[i].Column)] = true
+	}
 }
 
 // lend tells later sessions what was learned.
@@ -53,6 +56,17 @@ func (c *catalog) lend() {
 	c.targets.mu.Lock()
 	defer c.targets.mu.Unlock()
 	c.targets.builtins[dbKey{c.resource, c.database}] = c.builtins
+}
+
+// taint is what the relation's name stands for.
+func (r *relation) taint() taint {
+	switch {
+	case r.opaque != "":
+		return opaque
+	case len(r.masked) > 0:
+		return columns
+	}
+	return clean
 }
 
 // builder closes the masks over inheritance and views.
@@ -133,6 +147,19 @@ func (b *builder) mask(p place, m *mask.Column) {
 		}
 	}
 	visit(p.table)
+}
+
+// maskedNames are the present names of all masked columns.
+func (b *builder) maskedNames() map[string]bool {
+	names := make(map[string]bool)
+	for oid, r := range b.relations {
+		for name, column := range b.columns[oid] {
+			if r.masked[column] != nil {
+				names[quoted(name)] = true
+			}
+		}
+	}
+	return names
 }
 
 // taintViews makes opaque what reads a tainted relation, however far away, and
@@ -226,11 +253,19 @@ func several(analysis *sqltext.Analysis) bool {
 }
 
 // carries reports whether a statement that names a tainted relation could move
-// values out of it into something else: it writes or defines, and names any
-// column that is not certainly another's.
+// masked values into something else. It writes or defines, and it names a view
+// of them, or an expression reads a column of a masked name, all columns, or a
+// whole row, or may do so under another name. A DELETE alone moves nothing.
 func (c *catalog) carries(s *sqltext.Statement) bool {
-	if len(s.Writes) == 0 {
+	if len(s.Writes) == 0 || s.Kind == "DELETE" && len(s.Writes) == 1 {
 		return false
 	}
-	return len(s.Columns) > 0 || len(s.Relations) > 1 && s.Kind != "DELETE"
+	if s.Renames || slices.ContainsFunc(s.Relations, func(name string) bool { return c.names[lastPart(name)] == opaque }) {
+		return true
+	}
+	return slices.ContainsFunc(s.Refs, func(ref string) bool {
+		last := lastPart(ref)
+		return last == "*" || c.columns[last] || slices.Contains(s.Aliases, ref) ||
+			slices.ContainsFunc(s.Relations, func(name string) bool { return lastPart(name) == last })
+	})
 }
