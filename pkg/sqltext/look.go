@@ -53,6 +53,10 @@ func (w *walker) look(node any) {
 		w.column(n.GetColname())
 	case *pg_query.AlterTableCmd:
 		w.column(n.GetName())
+	case *pg_query.RenameStmt:
+		w.renamed(n)
+	case *pg_query.DefElem:
+		w.owned(n)
 	case *pg_query.CreateTrigStmt:
 		w.columns(n.GetColumns())
 		w.call(nameList(n.GetFuncname()))
@@ -76,7 +80,9 @@ func (w *walker) call(parts []string) {
 	w.shareable = w.shareable && known
 	w.eachOpen(func(st *statement) {
 		st.Functions = addName(st.Functions, join(parts...))
-		st.Opaque = st.Opaque || !known
+		if !known {
+			st.Opaque, st.runsUnseen = true, true
+		}
 	})
 }
 
@@ -84,7 +90,7 @@ func (w *walker) operator(parts []string) {
 	if len(parts) == 0 || isBuiltin(w.names.operators, parts, w.builtinNames) {
 		return
 	}
-	w.eachOpen(func(st *statement) { st.Opaque = true })
+	w.eachOpen(func(st *statement) { st.Opaque, st.runsUnseen = true, true })
 }
 
 // sample notes TABLESAMPLE's method, which is a function.
@@ -111,6 +117,24 @@ func (w *walker) selects(n *pg_query.SelectStmt) {
 			st.Class = operation.DDL
 		}
 	})
+}
+
+// renamed notes a column's old and new names.
+func (w *walker) renamed(n *pg_query.RenameStmt) {
+	switch n.GetRenameType() {
+	case pg_query.ObjectType_OBJECT_COLUMN, pg_query.ObjectType_OBJECT_ATTRIBUTE:
+		w.column(n.GetSubname())
+		w.column(n.GetNewname())
+	}
+}
+
+// owned notes the table of a sequence's OWNED BY.
+func (w *walker) owned(n *pg_query.DefElem) {
+	if n.GetDefname() != "owned_by" {
+		return
+	}
+	name := relationOf(pg_query.ObjectType_OBJECT_COLUMN, n.GetArg())
+	w.eachOpen(func(st *statement) { st.Relations = addName(st.Relations, name) })
 }
 
 func (w *walker) columns(nodes []*pg_query.Node) {
