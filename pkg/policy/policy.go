@@ -20,6 +20,8 @@ import (
 	"github.com/sluicegate/sluice/pkg/mask"
 )
 
+//go:generate go test -run TestGuideListsEveryWord -update .
+
 // Policy is one parsed file. It is immutable and safe for concurrent use; a
 // session keeps the one that it began with.
 type Policy struct {
