@@ -40,9 +40,11 @@ func (e *env) table(head []string, rows [][]string) error {
 // maxCell is the widest that a cell of a list may be, in characters.
 const maxCell = 100
 
-const timeLayout = "2006-01-02 15:04:05Z"
+// clock prints a time as lists do, to the second.
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
-func clock(t time.Time) string { return t.UTC().Format(timeLayout) }
+// instant prints a time to the millisecond.
+func instant(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000Z") }
 
 // facts prints a group of facts on one line, keys sorted: a.b=c d=e.
 func facts(group json.RawMessage) string {
@@ -78,7 +80,7 @@ func flatten(words []string, path string, node any) []string {
 			words = append(words, fmt.Sprintf("%s=%.0f", path, node))
 		}
 	case string:
-		if node != "" {
+		if node != "" && node != noTime {
 			words = append(words, path+"="+quote(node))
 		}
 	default:
@@ -86,6 +88,9 @@ func flatten(words []string, path string, node any) []string {
 	}
 	return words
 }
+
+// noTime is how JSON writes a time that is not known.
+const noTime = "0001-01-01T00:00:00Z"
 
 // quote puts text with spaces in quotes.
 func quote(text string) string {

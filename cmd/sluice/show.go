@@ -59,11 +59,11 @@ func (e *env) told(cmd *cobra.Command, id string) (told, error) {
 func (e *env) showSession(s *view.Session) {
 	ended := "still open"
 	if s.Ended != nil {
-		ended = fmt.Sprintf("closed %s (%s)", clock(*s.Ended), view.Printable(s.Reason))
+		ended = fmt.Sprintf("closed %s (%s)", instant(*s.Ended), view.Printable(s.Reason))
 	}
 	e.printf("session   %s\n", s.ID)
 	e.printf("resource  %s, %s at %s\n", view.Printable(s.Resource), view.Printable(s.Protocol), view.Printable(s.Destination))
-	e.printf("time      opened %s, %s\n", clock(s.Started), ended)
+	e.printf("time      opened %s, %s\n", instant(s.Started), ended)
 	e.printf("assurance %s\n", view.Printable(s.Assurance))
 	e.printf("kernel    %s\n", facts(s.Kernel))
 	e.printf("orch      %s\n", facts(s.Orch))
@@ -76,7 +76,7 @@ func (e *env) showSession(s *view.Session) {
 }
 
 func (e *env) showOperation(op *view.Operation) {
-	e.printf("\n#%d  %s  %s\n", op.ID, clock(op.At), decided(op))
+	e.printf("\n#%d  %s  %s\n", op.ID, instant(op.At), decided(op))
 	if op.Text != "" {
 		e.printf("    %s\n", indent(view.Printable(op.Text)))
 	} else {
@@ -89,7 +89,7 @@ func (e *env) showOperation(op *view.Operation) {
 		e.printf("    %s [%s] %s\n", view.Printable(s.Kind), view.Printable(s.Class), view.Printable(strings.Join(s.Relations, ", ")))
 	}
 	for _, step := range op.Approvals {
-		e.printf("    approval %d %s\n", step.Number, stepLine(&step))
+		e.printf("    approval %s\n", stepLine(&step))
 	}
 	e.printf("    → %s\n", ended(op))
 }
@@ -109,8 +109,12 @@ func decided(op *view.Operation) string {
 	return view.Printable(out)
 }
 
+// stepLine says what became of an approval.
 func stepLine(s *view.ApprovalStep) string {
-	out := s.State + " " + clock(s.At)
+	out := s.State + " " + instant(s.At)
+	if s.Number > 0 {
+		out = fmt.Sprintf("%d %s", s.Number, out)
+	}
 	if s.Approver != "" {
 		out += " by " + s.Approver
 	}

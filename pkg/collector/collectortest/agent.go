@@ -40,6 +40,12 @@ func NewAgent(t testing.TB, name string) *Agent {
 	t.Helper()
 	skey, vkey, err := translog.GenerateKey(translog.AgentKeyName(Cluster, name))
 	must(t, err)
+	return WithKey(t, name, skey, vkey)
+}
+
+// WithKey returns an agent that has its key already, such as an enrolled one.
+func WithKey(t testing.TB, name, skey, vkey string) *Agent {
+	t.Helper()
 	signer, err := translog.NewSigner(skey)
 	must(t, err)
 	packer, err := record.NewPacker()

@@ -25,7 +25,7 @@ type Session struct {
 	records    uint64
 	operations uint64
 	denied     uint64
-	masked     uint64
+	held       uint64
 }
 
 // NewSession returns a session with a fresh id that began at a time.
@@ -88,12 +88,15 @@ func (s *Session) Denied(text, rule string) []Record {
 // Closed is the session's last record, with its counts.
 func (s *Session) Closed() Record {
 	return s.record(record.SessionClosed, record.Header{Closed: &record.Closed{
-		Records: s.records + 1, Operations: s.operations, Denied: s.denied, Masked: s.masked, Reason: "client",
+		Records: s.records + 1, Operations: s.operations, Denied: s.denied, Held: s.held, Reason: "client",
 	}}, nil)
 }
 
 // Approval is a step in the life of an approval of the next statement.
 func (s *Session) Approval(kind record.Type, a record.Approval) Record {
+	if kind == record.ApprovalRequested {
+		s.held++
+	}
 	return s.record(kind, record.Header{Operation: s.operation + 1, Approval: &a}, nil)
 }
 

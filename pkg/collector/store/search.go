@@ -75,10 +75,9 @@ func (s *Store) hits(ctx context.Context, found []place) ([]view.Hit, error) {
 		if err != nil {
 			continue
 		}
-		text, _ := document(&header, &body, p.protocol)
 		hits = append(hits, view.Hit{
 			Session: p.session, Resource: p.resource, Operation: header.Operation, Type: string(header.Type),
-			Time: header.Time, No: p.no, Index: p.index, Excerpt: view.OneLine(text, excerptRunes),
+			Time: header.Time, No: p.no, Index: p.index, Excerpt: excerpt(&header, &body, p.protocol),
 		})
 	}
 	return hits, nil

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
@@ -139,6 +141,16 @@ func document(h *record.Header, body *record.Body, protocol string) (string, boo
 	return "", false
 }
 
+// excerpt returns what is shown of a record that was found: of a statement
+// its text, of all others their words.
+func excerpt(h *record.Header, body *record.Body, protocol string) string {
+	if h.Intent != nil {
+		return view.OneLine(string(view.Data(body)), excerptRunes)
+	}
+	text, _ := document(h, body, protocol)
+	return view.OneLine(text, excerptRunes)
+}
+
 func intentWords(in *record.Intent, body *record.Body) string {
 	var b strings.Builder
 	b.Write(view.Data(body))
@@ -180,8 +192,8 @@ func leaves(words []string, node any) []string {
 			words = leaves(words, child)
 		}
 	case map[string]any:
-		for _, child := range node {
-			words = leaves(words, child)
+		for _, key := range slices.Sorted(maps.Keys(node)) {
+			words = leaves(words, node[key])
 		}
 	}
 	return words
