@@ -1,9 +1,9 @@
 package mask
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -40,7 +40,8 @@ func (m Method) Valid() bool {
 //	         below twelve characters it tells the length to within three.
 //
 // Without a key Hash redacts, since anyone could try values, and an unknown
-// method is null. key must not be changed meanwhile; value is not kept.
+// method is null. dst must not overlap value. The result needs no memory but
+// dst's; Hash needs room there for value and 64 bytes more.
 func (m Method) Apply(dst, key, value []byte) (out []byte, null bool) {
 	switch m {
 	case Redact:
@@ -57,11 +58,36 @@ func (m Method) Apply(dst, key, value []byte) (out []byte, null bool) {
 	return dst, true
 }
 
+// appendHash is HMAC (RFC 2104) without crypto/hmac's allocations: dst's spare
+// room holds the inner message, and is cleared of it.
 func appendHash(dst, key, value []byte) []byte {
-	mac := hmac.New(sha256.New, key)
-	mac.Write(value)
-	var sum [sha256.Size]byte
-	return hex.AppendEncode(dst, mac.Sum(sum[:0])[:hashBytes])
+	var short [sha256.Size]byte
+	if len(key) > sha256.BlockSize {
+		short = sha256.Sum256(key)
+		key = short[:]
+	}
+	start := len(dst)
+	dst = slices.Grow(dst, sha256.BlockSize+max(len(value), sha256.Size))
+	dst = append(appendPad(dst, key, 0x36), value...)
+	inner := sha256.Sum256(dst[start:])
+	clear(dst[start:])
+	dst = append(appendPad(dst[:start], key, 0x5c), inner[:]...)
+	sum := sha256.Sum256(dst[start:])
+	clear(dst[start:])
+	return hex.AppendEncode(dst[:start], sum[:hashBytes])
+}
+
+// appendPad appends the key, padded with zeros to a block, each byte combined
+// with mix.
+func appendPad(dst, key []byte, mix byte) []byte {
+	for i := range sha256.BlockSize {
+		b := mix
+		if i < len(key) {
+			b ^= key[i]
+		}
+		dst = append(dst, b)
+	}
+	return dst
 }
 
 // ending returns the characters that partial shows: whole ones, and none of a

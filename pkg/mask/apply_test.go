@@ -2,6 +2,9 @@ package mask_test
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -101,10 +104,27 @@ func TestOnlyKnownMethodsAreValid(t *testing.T) {
 	}
 }
 
-func TestRedactAndPartialDoNotAllocate(t *testing.T) {
-	dst := make([]byte, 0, 64)
+func TestHashIsHMACAndLeavesNothingBehind(t *testing.T) {
+	for _, size := range []int{1, 32, 64, 65, 200} {
+		key := bytes.Repeat([]byte{'k'}, size)
+		value := []byte("123-45-6789 and something longer than a hash's block, so that it would show")
+		dst := make([]byte, 0, 512)
+		out, _ := mask.Hash.Apply(dst, key, value)
+		mac := hmac.New(sha256.New, key)
+		mac.Write(value)
+		if want := hex.EncodeToString(mac.Sum(nil)[:16]); string(out) != want {
+			t.Errorf("key of %d bytes: got %s, want %s", size, out, want)
+		}
+		if rest := bytes.Trim(dst[len(out):cap(dst)], "\x00"); len(rest) > 0 {
+			t.Errorf("key of %d bytes: %q stays behind the result", size, rest)
+		}
+	}
+}
+
+func TestApplyDoesNotAllocate(t *testing.T) {
+	dst := make([]byte, 0, 128)
 	value := []byte("alice@example.com")
-	for _, m := range []mask.Method{mask.Redact, mask.Null, mask.Partial} {
+	for _, m := range []mask.Method{mask.Redact, mask.Null, mask.Hash, mask.Partial} {
 		if n := testing.AllocsPerRun(100, func() { m.Apply(dst, key, value) }); n != 0 {
 			t.Errorf("%s: %v allocations", m, n)
 		}
@@ -135,7 +155,7 @@ func BenchmarkApply(b *testing.B) {
 	for _, m := range []mask.Method{mask.Redact, mask.Hash, mask.Partial} {
 		b.Run(string(m), func(b *testing.B) {
 			b.ReportAllocs()
-			dst := make([]byte, 0, 64)
+			dst := make([]byte, 0, 128)
 			for b.Loop() {
 				m.Apply(dst, key, value)
 			}

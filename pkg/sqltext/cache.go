@@ -88,11 +88,11 @@ func (c *cache) find(space keySpace, key []byte) (analysis *Analysis, known bool
 
 // add remembers analysis under key, which it copies.
 func (c *cache) add(space keySpace, key []byte, analysis *Analysis) {
-	e := &entry{space: space, key: string(key), analysis: analysis}
-	e.size = entryOverhead + len(key) + analysis.size()
-	if e.size > c.maxBytes/16 {
+	size := entryOverhead + len(key) + analysis.size()
+	if size > c.maxBytes/16 {
 		return
 	}
+	e := &entry{space: space, key: string(key), analysis: analysis, size: size}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.entries[space][e.key] != nil {

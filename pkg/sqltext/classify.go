@@ -21,6 +21,7 @@ const (
 	shares   trait = 1 << iota // no literal in it has a part in its analysis
 	harmless                   // by itself without effect beyond the transaction
 	hides                      // it runs or reads what the text does not show
+	defines                    // it defines code that the text does not show, for later
 	dry                        // what is inside it is not run
 )
 
@@ -32,7 +33,8 @@ func classify(st *statement, node *pg_query.Node) {
 		k = kind{"", operation.UnknownSQL, hides}
 	}
 	st.Kind, st.Class = k.name, k.class
-	st.Opaque = k.traits&hides != 0
+	st.Opaque = k.traits&(hides|defines) != 0
+	st.runsUnseen = k.traits&hides != 0
 	st.traits = k.traits
 	switch n := node.GetNode().(type) {
 	case *pg_query.Node_UpdateStmt:
@@ -55,11 +57,11 @@ func kindOf(node *pg_query.Node) (kind, bool) {
 }
 
 // isStatement says whether a node inside a statement is a statement of its
-// own. A SELECT is not: its names are the outer statement's. Nor is SET in a
-// function's definition.
+// own. A SELECT is not: its names are the outer statement's. Nor is a clause
+// that the parser writes as a statement.
 func isStatement(node *pg_query.Node) bool {
 	switch node.GetNode().(type) {
-	case *pg_query.Node_SelectStmt, *pg_query.Node_VariableSetStmt:
+	case *pg_query.Node_SelectStmt, *pg_query.Node_VariableSetStmt, *pg_query.Node_ReplicaIdentityStmt:
 		return false
 	}
 	_, ok := kindOf(node)

@@ -10,9 +10,12 @@ import (
 
 func ddl(name string) (kind, bool) { return kind{name, operation.DDL, 0}, true }
 
-// opaqueDDL defines or runs code that the text does not show, or that runs
-// later.
+// opaqueDDL runs code that the text does not show, or reads what it does not
+// name.
 func opaqueDDL(name string) (kind, bool) { return kind{name, operation.DDL, hides}, true }
+
+// codeDDL defines code, or makes a name stand for some, that runs later.
+func codeDDL(name string) (kind, bool) { return kind{name, operation.DDL, defines}, true }
 
 func createKind(node *pg_query.Node) (kind, bool) {
 	switch n := node.GetNode().(type) {
@@ -34,19 +37,21 @@ func createKind(node *pg_query.Node) (kind, bool) {
 		return ddl("CREATE TABLESPACE")
 	case *pg_query.Node_CreateDomainStmt:
 		return ddl("CREATE DOMAIN")
-	case *pg_query.Node_CompositeTypeStmt, *pg_query.Node_CreateEnumStmt, *pg_query.Node_CreateRangeStmt:
+	case *pg_query.Node_CompositeTypeStmt, *pg_query.Node_CreateEnumStmt:
 		return ddl("CREATE TYPE")
+	case *pg_query.Node_CreateRangeStmt:
+		return codeDDL("CREATE TYPE")
 	case *pg_query.Node_DefineStmt:
-		return ddl("CREATE " + objectWords(n.DefineStmt.GetKind()))
+		return codeDDL("CREATE " + objectWords(n.DefineStmt.GetKind()))
 	case *pg_query.Node_CreateFunctionStmt:
 		if n.CreateFunctionStmt.GetIsProcedure() {
-			return opaqueDDL("CREATE PROCEDURE")
+			return codeDDL("CREATE PROCEDURE")
 		}
-		return opaqueDDL("CREATE FUNCTION")
+		return codeDDL("CREATE FUNCTION")
 	case *pg_query.Node_CreateTrigStmt:
-		return opaqueDDL("CREATE TRIGGER")
+		return codeDDL("CREATE TRIGGER")
 	case *pg_query.Node_CreateEventTrigStmt:
-		return opaqueDDL("CREATE EVENT TRIGGER")
+		return codeDDL("CREATE EVENT TRIGGER")
 	case *pg_query.Node_RuleStmt:
 		return ddl("CREATE RULE")
 	case *pg_query.Node_CreatePolicyStmt:
@@ -54,27 +59,27 @@ func createKind(node *pg_query.Node) (kind, bool) {
 	case *pg_query.Node_CreateExtensionStmt:
 		return opaqueDDL("CREATE EXTENSION")
 	case *pg_query.Node_CreatePlangStmt:
-		return opaqueDDL("CREATE LANGUAGE")
+		return codeDDL("CREATE LANGUAGE")
 	case *pg_query.Node_CreateCastStmt:
-		return opaqueDDL("CREATE CAST")
+		return codeDDL("CREATE CAST")
 	case *pg_query.Node_CreateConversionStmt:
-		return opaqueDDL("CREATE CONVERSION")
+		return codeDDL("CREATE CONVERSION")
 	case *pg_query.Node_CreateTransformStmt:
-		return opaqueDDL("CREATE TRANSFORM")
+		return codeDDL("CREATE TRANSFORM")
 	case *pg_query.Node_CreateAmStmt:
-		return opaqueDDL("CREATE ACCESS METHOD")
+		return codeDDL("CREATE ACCESS METHOD")
 	case *pg_query.Node_CreateOpClassStmt:
-		return opaqueDDL("CREATE OPERATOR CLASS")
+		return codeDDL("CREATE OPERATOR CLASS")
 	case *pg_query.Node_CreateOpFamilyStmt:
 		return ddl("CREATE OPERATOR FAMILY")
 	case *pg_query.Node_CreateStatsStmt:
 		return ddl("CREATE STATISTICS")
 	case *pg_query.Node_CreateFdwStmt:
-		return opaqueDDL("CREATE FOREIGN DATA WRAPPER")
+		return codeDDL("CREATE FOREIGN DATA WRAPPER")
 	case *pg_query.Node_CreateForeignServerStmt:
 		return ddl("CREATE SERVER")
 	case *pg_query.Node_CreateForeignTableStmt:
-		return opaqueDDL("CREATE FOREIGN TABLE")
+		return codeDDL("CREATE FOREIGN TABLE")
 	case *pg_query.Node_ImportForeignSchemaStmt:
 		return opaqueDDL("IMPORT FOREIGN SCHEMA")
 	case *pg_query.Node_CreatePublicationStmt:
@@ -110,7 +115,7 @@ func alterKind(node *pg_query.Node) (kind, bool) {
 	case *pg_query.Node_AlterObjectDependsStmt:
 		return ddl("ALTER " + objectWords(n.AlterObjectDependsStmt.GetObjectType()))
 	case *pg_query.Node_AlterFunctionStmt:
-		return opaqueDDL("ALTER " + objectWords(n.AlterFunctionStmt.GetObjtype()))
+		return codeDDL("ALTER " + objectWords(n.AlterFunctionStmt.GetObjtype()))
 	case *pg_query.Node_AlterDatabaseStmt, *pg_query.Node_AlterDatabaseRefreshCollStmt:
 		return ddl("ALTER DATABASE")
 	case *pg_query.Node_AlterDomainStmt:
@@ -132,13 +137,13 @@ func alterKind(node *pg_query.Node) (kind, bool) {
 	case *pg_query.Node_AlterExtensionContentsStmt:
 		return ddl("ALTER EXTENSION")
 	case *pg_query.Node_AlterFdwStmt:
-		return opaqueDDL("ALTER FOREIGN DATA WRAPPER")
+		return codeDDL("ALTER FOREIGN DATA WRAPPER")
 	case *pg_query.Node_AlterForeignServerStmt:
 		return ddl("ALTER SERVER")
 	case *pg_query.Node_AlterOpFamilyStmt:
-		return opaqueDDL("ALTER OPERATOR FAMILY")
+		return codeDDL("ALTER OPERATOR FAMILY")
 	case *pg_query.Node_AlterOperatorStmt:
-		return opaqueDDL("ALTER OPERATOR")
+		return codeDDL("ALTER OPERATOR")
 	case *pg_query.Node_AlterPublicationStmt:
 		return ddl("ALTER PUBLICATION")
 	case *pg_query.Node_AlterSubscriptionStmt:

@@ -32,7 +32,7 @@ type scratch struct {
 
 	compact   []byte // the tokens, one space between them
 	compacted bool   // parse compact in place of the text
-	shortened bool   // compact has short literals for long ones: believe the parser only where no literal matters
+	shortened bool   // compact has short literals in place of long ones: believe the parser only where no literal matters
 }
 
 // refusal says why a text was not understood. It is shown to people and holds
@@ -57,8 +57,8 @@ func (s *scratch) read(text []byte, scs bool) refusal {
 	s.shape, s.compact = s.shape[:0], s.compact[:0]
 	s.nesting.reset()
 	s.exact = false
-	s.shortened = len(text) > maxParsed
-	s.compacted = s.shortened || !scs
+	s.shortened = false
+	s.compacted = len(text) > maxParsed || !scs
 	lex := lexer{text: text, scs: scs}
 	for {
 		t := lex.next()
@@ -75,7 +75,7 @@ func (s *scratch) read(text []byte, scs bool) refusal {
 		s.shape = appendShape(s.shape, t, written)
 		s.exact = s.exact || t == tokUQuoted || t == tokUString
 		if s.compacted {
-			s.compact = s.appendCompact(t, written, lex.backslash)
+			s.appendCompact(t, written, len(text) > maxParsed, lex.backslash)
 		}
 		if len(s.shape) > maxParsed || len(s.compact) > maxParsed {
 			return refusedSize
@@ -104,27 +104,37 @@ func appendShape(dst []byte, t token, written []byte) []byte {
 }
 
 // appendCompact appends a token as the parser, which always has
-// standard_conforming_strings on, must see it. Where the text is too large,
+// standard_conforming_strings on, must see it. In a text that is too large,
 // long literals become short ones.
-func (s *scratch) appendCompact(t token, written []byte, backslash bool) []byte {
-	dst := s.compact
-	long := s.shortened && len(written) > longLiteral
-	switch {
-	case t == tokString && long:
-		dst = append(dst, "''"...)
-	case t == tokString && backslash:
-		dst = append(dst, 'E')
-		dst = append(dst, written...)
-	case t == tokBits && long:
-		dst = append(dst, "b'0'"...)
-	case t == tokHex && long:
-		dst = append(dst, "x'0'"...)
-	case t == tokNumber && long:
-		dst = append(dst, "0.5"...)
-	case t == tokNational:
-		dst = append(dst, "NCHAR"...)
-	default:
-		dst = append(dst, written...)
+func (s *scratch) appendCompact(t token, written []byte, large, backslash bool) {
+	if short := shortLiteral(t); large && short != "" && len(written) > longLiteral {
+		s.shortened = true
+		s.compact = append(s.compact, short...)
+		return
 	}
-	return append(dst, ' ')
+	switch {
+	case t == tokNational:
+		s.compact = append(s.compact, "NCHAR"...)
+	case backslash:
+		s.compact = append(s.compact, 'E')
+		s.compact = append(s.compact, written...)
+	default:
+		s.compact = append(s.compact, written...)
+	}
+	s.compact = append(s.compact, ' ')
+}
+
+// shortLiteral returns a literal for any of its kind, "" for other tokens.
+func shortLiteral(t token) string {
+	switch t {
+	case tokString:
+		return "'' "
+	case tokBits:
+		return "b'0' "
+	case tokHex:
+		return "x'0' "
+	case tokNumber:
+		return "0.5 "
+	}
+	return ""
 }

@@ -35,7 +35,8 @@ func describe(tree *pg_query.ParseResult, names *builtins, builtinNames bool) de
 // statement in the making.
 type statement struct {
 	Statement
-	traits trait
+	traits     trait
+	runsUnseen bool // SQL that the text does not show
 }
 
 // walker collects names on a walk down the tree. What is found belongs to the
@@ -72,6 +73,7 @@ func (w *walker) statement(node *pg_query.Node, nested bool) {
 func (w *walker) absorb(outer, st *statement) {
 	outer.traits &= st.traits | ^harmless
 	outer.Opaque = outer.Opaque || st.Opaque
+	outer.runsUnseen = outer.runsUnseen || st.runsUnseen
 	if outer.Class == operation.Read {
 		outer.Class = st.Class
 	}
@@ -83,7 +85,7 @@ func (w *walker) absorb(outer, st *statement) {
 // finish draws the conclusions that need the whole statement.
 func finish(st *statement) {
 	st.ReadOnly = st.traits&harmless != 0 && !st.Opaque
-	if st.Opaque {
+	if st.runsUnseen {
 		st.Effects = append(st.Effects, Effect{Kind: SetAnything})
 	}
 }

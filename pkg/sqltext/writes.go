@@ -35,6 +35,8 @@ func writes(m protoreflect.Message) []string {
 				names = append(names, relationName(rv))
 			}
 		}
+	case *pg_query.CreateForeignTableStmt:
+		names = append(names, relationName(n.GetBaseStmt().GetRelation()))
 	case *pg_query.CreateTableAsStmt:
 		names = append(names, relationName(n.GetInto().GetRel()))
 	}
