@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicegate/sluice/pkg/identity"
+	"github.com/sluicegate/sluice/testenv/issuer"
 )
 
 func (a *authority) people(t testing.TB, groupsClaim string) *identity.People {
@@ -86,34 +87,41 @@ func TestTokenThatIsNotForUsIsNobody(t *testing.T) {
 
 func TestIssuerThatRedirectsOrDowngradesIsRefused(t *testing.T) {
 	var endless atomic.Int64 // bytes written
-	for name, answer := range map[string]func(self string) http.HandlerFunc{
-		"redirect": func(string) http.HandlerFunc {
-			return func(w http.ResponseWriter, r *http.Request) {
-				http.Redirect(w, r, "/elsewhere", http.StatusFound)
-			}
+	for name, answer := range map[string]func(*issuer.Issuer) http.Handler{
+		"redirect to what would be right": func(i *issuer.Issuer) http.Handler {
+			mux := http.NewServeMux()
+			mux.Handle("/elsewhere/", http.StripPrefix("/elsewhere", i.Handler()))
+			mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "/elsewhere"+r.URL.Path, http.StatusFound)
+			})
+			return mux
 		},
-		"keys over plain HTTP": func(self string) http.HandlerFunc {
-			return func(w http.ResponseWriter, _ *http.Request) {
-				_, _ = w.Write([]byte(`{"issuer":"` + self + `","jwks_uri":"http://keys.example/jwks"}`))
-			}
+		"keys over plain HTTP": func(i *issuer.Issuer) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = w.Write([]byte(`{"issuer":"` + i.URL() + `","jwks_uri":"http://keys.example/jwks"}`))
+			})
 		},
-		"endless answer": func(string) http.HandlerFunc {
-			return func(w http.ResponseWriter, _ *http.Request) {
+		"endless answer": func(*issuer.Issuer) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				for err := error(nil); err == nil; endless.Add(1 << 16) {
 					_, err = w.Write(make([]byte, 1<<16))
 				}
-			}
+			})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(nil) // on loopback, where plain HTTP is allowed
 			t.Cleanup(server.Close)
-			server.Config.Handler = answer(server.URL)
+			i, err := issuer.New(server.URL, t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			server.Config.Handler = answer(i)
 			p, err := identity.NewPeople(t.Context(), identity.PeopleConfig{Issuer: server.URL, Audience: audience})
 			if err != nil {
 				t.Fatal(err)
 			}
-			token, err := newAuthority(t).Mint(map[string]any{"iss": server.URL, "sub": "ann", "aud": audience})
+			token, err := i.Mint(map[string]any{"sub": "ann", "aud": audience})
 			if err != nil {
 				t.Fatal(err)
 			}
