@@ -19,7 +19,8 @@ type Agent struct {
 	StateDir Path `yaml:"state_dir"`
 
 	// SigningKeyFile holds the private key that signs records and approval
-	// requests, as `sluice-agent keygen` writes it. Only its owner may read it.
+	// requests: the signing.key that `sluice-collector enrol` writes. Only its
+	// owner may read it.
 	SigningKeyFile Path `yaml:"signing_key_file"`
 
 	// ConsoleURL is where people decide approvals. A held client is shown a
@@ -68,8 +69,8 @@ type Bus struct {
 	// where everybody may read the records.
 	URL string `yaml:"url"`
 
-	// NkeySeedFile holds the seed of this agent's NATS user. Only its owner may
-	// read it.
+	// NkeySeedFile holds the seed of this agent's NATS user: the nkey.seed that
+	// `sluice-collector enrol` writes. Only its owner may read it.
 	NkeySeedFile Path `yaml:"nkey_seed_file"`
 
 	// CAFile holds the certificates that the server's is checked against. Empty:
@@ -79,8 +80,8 @@ type Bus struct {
 
 // Collector says what the agent believes of the collector.
 type Collector struct {
-	// LogKey verifies the collector's receipts: the line that
-	// `sluice-collector keygen` prints, name+hash+key. Records leave the spool
+	// LogKey verifies the collector's receipts: the line in the log.pub that
+	// `sluice-collector enrol` writes, name+hash+key. Records leave the spool
 	// only against a receipt that it verifies.
 	LogKey string `yaml:"log_key"`
 }

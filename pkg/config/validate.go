@@ -37,7 +37,7 @@ func (a *Agent) Validate(report Problems) {
 	}
 	required(report, "bus.nkey_seed_file", string(a.Bus.NkeySeedFile), "the path of the seed of this agent's NATS user")
 	if strings.Count(a.Collector.LogKey, "+") < 2 {
-		report("collector.log_key", "is not a log key: write the line that the collector printed, name+hash+key")
+		report("collector.log_key", "is not a log key: write the line in log.pub, name+hash+key")
 	}
 	required(report, "redirect.pins", string(a.Redirect.Pins), "a directory on bpffs")
 	if a.Redirect.Port < 1024 {
