@@ -134,7 +134,9 @@ func (a *Analysis) size() int {
 	for i := range a.Statements {
 		st := &a.Statements[i]
 		n += entryOverhead
-		for _, names := range [][]string{st.Relations, st.Columns, st.Functions, st.Writes} {
+		for _, names := range [...][]string{
+			st.Relations, st.Columns, st.Functions, st.Writes, st.Refs, st.Aliases,
+		} {
 			for _, name := range names {
 				n += 16 + len(name)
 			}

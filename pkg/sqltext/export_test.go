@@ -1,5 +1,7 @@
 package sqltext
 
+import "github.com/pganalyze/pg_query_go/v6"
+
 // Token is a token as the tests see it.
 type Token struct {
 	Kind       string
@@ -26,4 +28,39 @@ func Tokens(text []byte, scs bool) (tokens []Token, ok bool) {
 			tokens = append(tokens, Token{tokenNames[t], lex.start, lex.pos})
 		}
 	}
+}
+
+// Classify describes a tree of one node.
+func Classify(node *pg_query.Node) Statement {
+	tree := &pg_query.ParseResult{Stmts: []*pg_query.RawStmt{{Stmt: node}}}
+	return describe(tree, newBuiltins(), true).analysis.Statements[0]
+}
+
+// Cached says how many analyses are remembered, and how many bytes they take.
+func (a *Analyzer) Cached() (entries, bytes int) {
+	a.cache.mu.RLock()
+	defer a.cache.mu.RUnlock()
+	return len(a.cache.ring), a.cache.bytes
+}
+
+// The limits that the tests go to.
+const (
+	MaxCacheEntries = maxCacheEntries
+	MaxCacheBytes   = maxCacheBytes
+	MaxNesting      = maxNesting
+)
+
+// AnalyzeAlone analyses text with a's parser and an empty memory.
+func AnalyzeAlone(a *Analyzer, text string) *Analysis {
+	alone := &Analyzer{parser: a.parser, names: a.names, cache: newCache(1, 1)}
+	return alone.Analyze([]byte(text), Options{StandardConformingStrings: true, UTF8: true, BuiltinNames: true})
+}
+
+// Remember adds an empty analysis for a shape.
+func (a *Analyzer) Remember(shape string) { a.cache.add(0, []byte(shape), &Analysis{Parsed: true}) }
+
+// Recalls says whether the shape is still known.
+func (a *Analyzer) Recalls(shape string) bool {
+	_, known := a.cache.find(0, []byte(shape))
+	return known
 }

@@ -168,10 +168,10 @@ func (l *lexer) word(c byte) token {
 			return l.escapeString(tokString)
 		case 'b':
 			l.pos += 2
-			return l.quotesOnly(tokBits)
+			return l.bits(tokBits)
 		case 'x':
 			l.pos += 2
-			return l.quotesOnly(tokHex)
+			return l.bits(tokHex)
 		case 'n':
 			l.pos++
 			return tokNational

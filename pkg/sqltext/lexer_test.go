@@ -37,6 +37,7 @@ var tricky = []string{
 	"select U & 'x', u&x, u&1",
 	"select N'a', n'b''c', N 'x', nN'a'",
 	"select b'01', B'1'\n'0', x'1F', X'', bb'1', xx'1'",
+	"select b'''', x'1''2', b'1' '2', b'1'\n'''2'",
 	"select $$a$$, $x$ $$ $y$ $x$, $x$a$x$",
 	"select $a$ $b$a$ $a$",
 	"select $a$$aa$$a$",

@@ -12,6 +12,25 @@ func (l *lexer) plainString(t token) token {
 	return l.escapeString(t)
 }
 
+// bits reads the body of b'…' or x'…': no quote can stand in it, so two quotes
+// end it and begin a string.
+func (l *lexer) bits(t token) token {
+	for {
+		i := bytes.IndexByte(l.text[l.pos:], '\'')
+		if i < 0 {
+			l.pos = len(l.text)
+			return tokInvalid
+		}
+		l.pos += i + 1
+		switch l.continued() {
+		case stringEnds:
+			return t
+		case stringUnclear:
+			return tokInvalid
+		}
+	}
+}
+
 // quotesOnly reads up to the closing quote; only a doubled quote stands for
 // itself.
 func (l *lexer) quotesOnly(t token) token {
