@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"time"
@@ -18,8 +19,8 @@ import (
 
 const (
 	// startTolerance is how far two readings of one start time may lie apart:
-	// /proc counts in ticks of 10 ms, and either reading may be delayed between
-	// its two clocks. Within it the pid space cannot be gone through once.
+	// /proc counts in ticks of 10 ms, and the other reading may have been delayed
+	// between its two clocks. Within it the pid space cannot be gone through once.
 	startTolerance = 100 * time.Millisecond
 	// clockTick is the unit of starttime in /proc/PID/stat, USER_HZ; it is 100
 	// on every architecture that Go runs on (proc(5)).
@@ -77,11 +78,29 @@ func (p process) started() (time.Time, error) {
 	if err != nil {
 		return time.Time{}, errors.New("read start time: not a number")
 	}
-	var boot unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot); err != nil {
-		return time.Time{}, os.NewSyscallError("clock_gettime", err)
+	booted, err := bootTime()
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read start time: %w", err)
 	}
-	return time.Now().Add(time.Duration(ticks)*clockTick - time.Duration(boot.Nano())), nil
+	return booted.Add(time.Duration(ticks) * clockTick), nil
+}
+
+// bootTime returns when CLOCK_BOOTTIME was zero. A thread can lose its turn
+// between reading two clocks, so the closest of a few readings counts.
+func bootTime() (time.Time, error) {
+	var booted time.Time
+	closest := time.Duration(math.MaxInt64)
+	for range 3 {
+		before := time.Now()
+		var up unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
+			return time.Time{}, os.NewSyscallError("clock_gettime", err)
+		}
+		if apart := time.Since(before); apart < closest {
+			closest, booted = apart, before.Add(-time.Duration(up.Nano()))
+		}
+	}
+	return booted, nil
 }
 
 // exe returns the path of the program as its mount namespace names it, or
