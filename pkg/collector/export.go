@@ -13,7 +13,7 @@ import (
 
 // export writes a bundle as a tar stream.
 func export(ctx context.Context, db *store.Store, to io.Writer, what api.Selection) (err error) {
-	bundle := translog.Export{}
+	var bundle translog.Export
 	if what.Session != "" {
 		bundle, err = db.SessionBundle(ctx, what.Session)
 	} else {

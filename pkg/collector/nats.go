@@ -113,13 +113,23 @@ func natsOptions(cfg Config, agents *registry, collector string) (*server.Option
 	return options, nil
 }
 
-// natsLog writes the server's messages to ours. Tracing stays off: it would
-// show what is sent.
+// natsLog writes the server's messages to ours.
 type natsLog struct{ log *zap.SugaredLogger }
 
+// Noticef says what the server does; of no interest while all is well.
 func (l natsLog) Noticef(format string, args ...any) { l.log.Debugf(format, args...) }
-func (l natsLog) Warnf(format string, args ...any)   { l.log.Warnf(format, args...) }
-func (l natsLog) Fatalf(format string, args ...any)  { l.log.Errorf(format, args...) }
-func (l natsLog) Errorf(format string, args ...any)  { l.log.Errorf(format, args...) }
-func (l natsLog) Debugf(string, ...any)              {}
-func (l natsLog) Tracef(string, ...any)              {}
+
+// Warnf says what needs attention later.
+func (l natsLog) Warnf(format string, args ...any) { l.log.Warnf(format, args...) }
+
+// Fatalf says why the server stops; it does not end this program.
+func (l natsLog) Fatalf(format string, args ...any) { l.log.Errorf(format, args...) }
+
+// Errorf says what needs attention now.
+func (l natsLog) Errorf(format string, args ...any) { l.log.Errorf(format, args...) }
+
+// Debugf is off.
+func (l natsLog) Debugf(string, ...any) {}
+
+// Tracef is off: it would show what is sent.
+func (l natsLog) Tracef(string, ...any) {}

@@ -64,14 +64,14 @@ func (in *Ingest) Close() { in.unpacker.Close() }
 func (in *Ingest) Handle(ctx context.Context, messages []bus.BatchMessage) error {
 	var batches []store.Batch
 	seen := map[string]int64{}
-	for i := range messages {
-		batch, err := in.verify(&messages[i])
-		if err != nil {
-			if err := in.quarantine(ctx, &messages[i], err); err != nil {
+	for i, v := range in.verifyAll(messages) {
+		if v.err != nil {
+			if err := in.quarantine(ctx, &messages[i], v.err); err != nil {
 				return err
 			}
 			continue
 		}
+		batch := v.batch
 		if err := in.checkSeen(ctx, &batch); err != nil {
 			return err
 		}

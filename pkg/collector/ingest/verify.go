@@ -5,6 +5,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/bus"
@@ -17,6 +20,30 @@ import (
 // maxNumber bounds the numbers of a batch: SQL integers have 63 bits, and no
 // agent gets near.
 const maxNumber = 1 << 60
+
+// verified is the batch of a message, or why it is not believed.
+type verified struct {
+	batch store.Batch
+	err   error
+}
+
+// verifyAll verifies a group on all processors, so that the store has nothing
+// left to compute while nobody else can write.
+func (in *Ingest) verifyAll(messages []bus.BatchMessage) []verified {
+	all := make([]verified, len(messages))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(len(messages), runtime.GOMAXPROCS(0)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(messages)); i = next.Add(1) - 1 {
+				all[i].batch, all[i].err = in.verify(&messages[i])
+				all[i].batch.Read()
+			}
+		})
+	}
+	workers.Wait()
+	return all
+}
 
 // verify returns the batch of a message, or why it is not believed.
 func (in *Ingest) verify(m *bus.BatchMessage) (store.Batch, error) {

@@ -20,6 +20,26 @@ type Batch struct {
 	Note    []byte // signed; the leaf
 	Payload []byte // as it was sent
 	Entries []record.Entry
+
+	headers []readHeader // of Entries; see Read
+}
+
+// readHeader is a record's header, or why the record cannot be read.
+type readHeader struct {
+	header record.Header
+	err    error
+}
+
+// Read decodes the records. Append does it when nobody did, but then no other
+// batch can be appended meanwhile.
+func (b *Batch) Read() {
+	if b.headers != nil {
+		return
+	}
+	b.headers = make([]readHeader, len(b.Entries))
+	for i := range b.Entries {
+		b.headers[i].header, _, b.headers[i].err = decode(&b.Entries[i])
+	}
 }
 
 // Placed says where a batch stands in the log.
@@ -174,16 +194,16 @@ func (a *appending) place(b *Batch, link link) error {
 
 // derive updates the tables that follow from the records.
 func (a *appending) derive(b *Batch, index int64) error {
+	b.Read()
 	var sums deltas
-	for i := range b.Entries {
-		header, _, err := decode(&b.Entries[i])
-		if err != nil {
+	for i := range b.headers {
+		if err := b.headers[i].err; err != nil {
 			if err := a.finding(b, RecordUnreadable, fmt.Sprintf("record %d: %v", b.Entries[i].No, err)); err != nil {
 				return err
 			}
 			continue
 		}
-		sums.add(&header)
+		sums.add(&b.headers[i].header)
 	}
 	for _, d := range sums.order {
 		if err := a.session(b, d, index); err != nil {

@@ -54,6 +54,6 @@ CREATE TABLE documents (
     session   INTEGER NOT NULL
 );
 CREATE VIRTUAL TABLE words USING fts5 (
-    text, content = '', detail = full, prefix = '3',
+    text, content = '', detail = full,
     tokenize = "unicode61 tokenchars '_$'"
 );

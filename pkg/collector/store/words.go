@@ -52,7 +52,10 @@ func (s *Store) indexSome(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	err = s.change(ctx, func(tx *sql.Tx) error {
-		w := wording{tx: tx, sessions: map[string]known{}}
+		w, err := newWording(tx)
+		if err != nil {
+			return err
+		}
 		for _, batch := range batches {
 			if err := w.batch(batch); err != nil {
 				return fmt.Errorf("batch %d: %w", batch.index, err)
@@ -69,9 +72,26 @@ type known struct {
 	protocol string
 }
 
+// wording is one transaction of IndexWords. Its statements end with it.
 type wording struct {
 	tx       *sql.Tx
+	next     int64 // document id
+	document *sql.Stmt
+	words    *sql.Stmt
 	sessions map[string]known // by agent and id
+}
+
+func newWording(tx *sql.Tx) (*wording, error) {
+	w := &wording{tx: tx, sessions: map[string]known{}}
+	if err := tx.QueryRow("SELECT coalesce(max(id), 0) + 1 FROM documents").Scan(&w.next); err != nil {
+		return nil, err
+	}
+	var err error
+	if w.document, err = tx.Prepare("INSERT INTO documents (id, log_index, no, session) VALUES (?, ?, ?, ?)"); err != nil {
+		return nil, err
+	}
+	w.words, err = tx.Prepare("INSERT INTO words (rowid, text) VALUES (?, ?)")
+	return w, err
 }
 
 func (w *wording) batch(b *stored) error {
@@ -112,13 +132,12 @@ func (w *wording) session(agent, id string) (known, error) {
 }
 
 func (w *wording) add(index int64, no uint64, session int64, text string) error {
-	var id int64
-	err := w.tx.QueryRow("INSERT INTO documents (log_index, no, session) VALUES (?, ?, ?) RETURNING id",
-		index, int64(no), session).Scan(&id)
-	if err != nil {
+	id := w.next
+	w.next++
+	if _, err := w.document.Exec(id, index, int64(no), session); err != nil {
 		return err
 	}
-	_, err = w.tx.Exec("INSERT INTO words (rowid, text) VALUES (?, ?)", id, text)
+	_, err := w.words.Exec(id, text)
 	return err
 }
 
