@@ -1,0 +1,14 @@
+package postgres
+
+import "github.com/sluicegate/sluice/pkg/protocol"
+
+// BuiltinQuery is what a session without masks asks the server at login.
+const BuiltinQuery = builtinQuery
+
+// NewConversation gives benchmarks and fuzzing the state machine without its
+// pump.
+func NewConversation(p protocol.Protocol, conn *protocol.Conn) protocol.Conversation {
+	c := newConversation(p.(*Postgres), conn)
+	c.key.interrupt = func() bool { return false }
+	return c
+}
