@@ -20,7 +20,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/config/document"
 )
 
-//go:generate go test -run TestReferenceIsCurrent -update .
+//go:generate sh -c "go test -run TestReferenceIsCurrent -update . >/dev/null"
 
 // Problems collects what is wrong with a file. Path names the value, as in
 // spool.limit; the message says what to write instead.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
@@ -17,8 +18,9 @@ import (
 // takes for true. It also holds where evaluation fails, because in CEL false
 // && error is false. A nil need demands nothing.
 type need struct {
-	classes []string // empty: any
-	kinds   []string // empty: any
+	classes   []string // empty: any
+	kinds     []string // empty: any
+	relations []string // names without schema; empty: any, or none
 }
 
 // metBy reports whether the condition could be true.
@@ -31,12 +33,29 @@ func (n *need) metBy(op *operation.Operation) bool {
 	}
 	for i := range op.SQL.Statements {
 		s := &op.SQL.Statements[i]
-		if oneOf(n.classes, string(s.Class)) && oneOf(n.kinds, s.Kind) {
+		if oneOf(n.classes, string(s.Class)) && oneOf(n.kinds, s.Kind) && n.namedBy(s.Relations) {
 			return true
 		}
 	}
 	return false
 }
+
+// namedBy reports whether one of a statement's relations could be one of the
+// needed. Comparing without schema is wider than what a condition can ask.
+func (n *need) namedBy(relations []string) bool {
+	if len(n.relations) == 0 {
+		return true
+	}
+	for _, written := range relations {
+		if slices.Contains(n.relations, lastPart(written)) {
+			return true
+		}
+	}
+	return false
+}
+
+// lastPart is a relation's name without its schema.
+func lastPart(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
 
 // oneOf reports whether value is among these; an empty list is everything.
 func oneOf(these []string, value string) bool {
@@ -74,6 +93,9 @@ func narrowStatement(e ast.Expr, variable string) *need {
 	if left, right, ok := operands(e, operators.LogicalOr); ok {
 		return either(narrowStatement(left, variable), narrowStatement(right, variable))
 	}
+	if name, list, ok := operands(e, operators.In); ok && isField(list, variable, "relations") {
+		return needRelation(name)
+	}
 	left, right, ok := operands(e, operators.Equals)
 	if !ok {
 		left, right, ok = operands(e, operators.In)
@@ -84,24 +106,29 @@ func narrowStatement(e ast.Expr, variable string) *need {
 	if left.Kind() == ast.LiteralKind {
 		left, right = right, left
 	}
-	if left.Kind() != ast.SelectKind || !isVariable(left.AsSelect().Operand(), variable) {
-		return nil
-	}
 	values, complete := constants(right)
-	if !complete || len(values) == 0 {
+	switch {
+	case !complete || len(values) == 0:
 		return nil
-	}
-	switch left.AsSelect().FieldName() {
-	case "class":
+	case isField(left, variable, "class"):
 		return &need{classes: values}
-	case "kind":
+	case isField(left, variable, "kind"):
 		return &need{kinds: values}
 	}
 	return nil
 }
 
+// needRelation is what `name in s.relations` needs.
+func needRelation(name ast.Expr) *need {
+	values, complete := constants(name)
+	if !complete || name.Kind() != ast.LiteralKind {
+		return nil
+	}
+	return &need{relations: []string{lastPart(values[0])}}
+}
+
 // both is needed where two needs hold of the same statement. Where both name
-// classes, or kinds, the first list alone is the wider answer.
+// classes, kinds or relations, the first list alone is the wider answer.
 func both(a, b *need) *need {
 	if a == nil {
 		return b
@@ -115,6 +142,9 @@ func both(a, b *need) *need {
 	}
 	if len(joined.kinds) == 0 {
 		joined.kinds = b.kinds
+	}
+	if len(joined.relations) == 0 {
+		joined.relations = b.relations
 	}
 	return &joined
 }
@@ -131,7 +161,10 @@ func either(a, b *need) *need {
 	if len(a.kinds) > 0 && len(b.kinds) > 0 {
 		joined.kinds = slices.Concat(a.kinds, b.kinds)
 	}
-	if len(joined.classes) == 0 && len(joined.kinds) == 0 {
+	if len(a.relations) > 0 && len(b.relations) > 0 {
+		joined.relations = slices.Concat(a.relations, b.relations)
+	}
+	if len(joined.classes)+len(joined.kinds)+len(joined.relations) == 0 {
 		return nil
 	}
 	return &joined
@@ -163,6 +196,12 @@ func isStatements(e ast.Expr) bool {
 		e = e.AsSelect().Operand()
 	}
 	return isVariable(e, "op")
+}
+
+// isField reports whether an expression is one field of one variable.
+func isField(e ast.Expr, variable, name string) bool {
+	return e.Kind() == ast.SelectKind && !e.AsSelect().IsTestOnly() &&
+		e.AsSelect().FieldName() == name && isVariable(e.AsSelect().Operand(), variable)
 }
 
 // isVariable reports whether an expression is one name.

@@ -37,7 +37,16 @@ func TestNeedNeverChangesARuling(t *testing.T) {
 		{`op.sql.statements.exists(s, s.class == "ddl" && verified.missing == 1)`, true},
 		{`op.sql.statements.exists(s, s.class == "ddl") ? false : true`, false},
 		{`op.sql.statements.filter(s, s.class == "ddl").size() > 1`, false},
-		{`op.sql.statements.exists(s, "customers" in s.relations)`, false},
+		{`op.sql.statements.exists(s, "customers" in s.relations)`, true},
+		{`op.sql.statements.exists(s, "public.customers" in s.relations)`, true},
+		{`op.sql.statements.exists(s, "app.orders" in s.relations && s.class == "ddl")`, true},
+		{`op.sql.statements.exists(s, "public.customers" in s.relations && "orders" in s.relations)`, true},
+		{`op.sql.statements.exists(s, "customers" in s.relations || "audit.orders" in s.relations)`, true},
+		{`op.sql.statements.exists(s, "customers" in s.relations || s.class == "ddl")`, false},
+		{`op.sql.statements.exists(s, !("customers" in s.relations))`, false},
+		{`op.sql.statements.exists(s, orch.name in s.relations)`, false},
+		{`op.sql.statements.exists(s, s.relations == ["customers"])`, false},
+		{`op.sql.statements.exists(s, "" in s.relations)`, true},
 		{`["ddl"].exists(s, op.sql.statements.exists(x, x.class == s))`, false},
 	} {
 		line := "{name: r, effect: deny, when: '" + test.when + "'}"
@@ -60,10 +69,11 @@ func TestNeedNeverChangesARuling(t *testing.T) {
 func randomOperation(random *rand.Rand) *operation.Operation {
 	kinds := []string{"SELECT", "DROP TABLE", "COPY"}
 	classes := []operation.Class{operation.Read, operation.DDL, operation.Copy}
+	relations := []string{"customers", "public.customers", "audit.orders", "orders", "shop.app.orders", "", "a."}
 	op := sql()
 	for range random.IntN(4) {
 		op.SQL.Statements = append(op.SQL.Statements, operation.SQLStatement{
-			Kind: kinds[random.IntN(3)], Class: classes[random.IntN(3)], Relations: []string{"customers"},
+			Kind: kinds[random.IntN(3)], Class: classes[random.IntN(3)], Relations: []string{relations[random.IntN(7)], relations[random.IntN(7)]}[:random.IntN(3)],
 		})
 	}
 	if random.IntN(5) == 0 {
@@ -74,7 +84,7 @@ func randomOperation(random *rand.Rand) *operation.Operation {
 
 // BenchmarkEvaluateOneRuleInFull is what a rule costs that no need spares.
 func BenchmarkEvaluateOneRuleInFull(b *testing.B) {
-	p := rules(b, "allow", `{name: r, effect: deny, when: 'op.sql.statements.exists(s, "payroll" in s.relations)'}`)
+	p := rules(b, "allow", `{name: r, effect: deny, when: 'op.sql.statements.exists(s, s.functions.exists(f, f == "pg_sleep"))'}`)
 	s, op := inShop(workload.Workload{}), sql(selects("customers"))
 	b.ReportAllocs()
 	for b.Loop() {
