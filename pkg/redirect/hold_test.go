@@ -107,7 +107,8 @@ func TestNothingReachesProtectedDestinationAfterAgentWasKilled(t *testing.T) {
 // runs.
 func (l *lab) startAgentProcess(t testing.TB) *exec.Cmd {
 	t.Helper()
-	cmd := play(t, "agent", l.pins, strconv.Itoa(int(l.slice.Port)), l.server4.String())
+	cmd, err := play("agent", l.pins, strconv.Itoa(int(l.slice.Port)), l.server4.String())
+	must(t, err)
 	start(t, cmd, cmd.Start, "running")
 	return cmd
 }
@@ -147,7 +148,8 @@ func start(t testing.TB, cmd *exec.Cmd, run func() error, word string) {
 // a cgroup unless nil. What it returns ends the program.
 func startClient(t testing.TB, ns *netlab.Namespace, cgroup *netlab.Cgroup, to netip.AddrPort) (end func()) {
 	t.Helper()
-	cmd := play(t, "client", to.String())
+	cmd, err := play("client", to.String())
+	must(t, err)
 	if cgroup != nil {
 		cgroup.Enter(cmd)
 	}

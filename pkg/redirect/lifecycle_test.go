@@ -186,25 +186,3 @@ func TestListenersLeaveWithTheLastProcess(t *testing.T) {
 	must(t, err)
 	l.accept(t)
 }
-
-// A client that gives up before anybody accepted it leaves its place.
-func TestAbandonedConnectionsDoNotFillTheQuota(t *testing.T) {
-	l := newLab(t)
-	empty := newNamespace(t) // the SYN is held here, and nobody waits for it
-	for range 3 {
-		must(t, empty.Do(func() error {
-			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-			if err != nil {
-				return err
-			}
-			_ = unix.Connect(fd, sockaddr(unix.AF_INET, l.server4)) // in progress, or refused already
-			return unix.Close(fd)
-		}))
-	}
-	eventually(t, "no connection is under way", func() bool {
-		return l.counter(t, "record_published") == l.counter(t, "record_moved")+l.counter(t, "record_abandoned")
-	})
-	if l.counter(t, "record_abandoned") == 0 {
-		t.Error("nothing was abandoned: what was tested was something else")
-	}
-}

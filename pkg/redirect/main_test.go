@@ -2,6 +2,7 @@ package redirect_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"go.uber.org/zap"
@@ -20,18 +22,28 @@ import (
 // package comment.
 func init() { runtime.LockOSThread() }
 
-// roleVariable makes this test binary play a program instead of testing.
-const roleVariable = "REDIRECT_TEST_ROLE"
-
+// TestMain runs the tests in a mount namespace of their own: should they be
+// killed, bpffs goes with them, and with it every pinned program. The first
+// argument makes this binary play another program instead.
 func TestMain(m *testing.M) {
+	role := ""
+	if len(os.Args) > 1 {
+		role = os.Args[1]
+	}
 	var err error
-	switch os.Getenv(roleVariable) {
-	case "":
-		os.Exit(m.Run())
+	switch role {
 	case "agent":
 		err = playAgent()
 	case "client":
 		err = playClient()
+	case "tests":
+		os.Args = append(os.Args[:1], os.Args[2:]...)
+		os.Exit(m.Run())
+	default:
+		err = runTests()
+	}
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		os.Exit(1) // and the tests have said why
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -39,30 +51,40 @@ func TestMain(m *testing.M) {
 	}
 }
 
+func runTests() error {
+	cmd, err := play("tests", os.Args[1:]...)
+	if err != nil {
+		return err
+	}
+	cmd.Stdout = os.Stdout
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	return cmd.Run()
+}
+
 // play prepares a command that runs this binary in a role.
-func play(t testing.TB, role string, args ...string) *exec.Cmd {
-	t.Helper()
+func play(role string, args ...string) (*exec.Cmd, error) {
 	exe, err := os.Executable()
-	must(t, err)
-	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(exe, append([]string{role}, args...)...)
 	cmd.Stderr = os.Stderr
-	return cmd
+	return cmd, nil
 }
 
 // playAgent runs an agent until it is killed. Arguments: pins, port and the
 // protected destinations. It says "running" when it is.
 func playAgent() error {
-	port, err := strconv.ParseUint(os.Args[2], 10, 16)
+	port, err := strconv.ParseUint(os.Args[3], 10, 16)
 	if err != nil {
 		return err
 	}
-	agent, err := redirect.Open(redirect.Config{Pins: os.Args[1], Port: uint16(port)}, zap.NewNop())
+	agent, err := redirect.Open(redirect.Config{Pins: os.Args[2], Port: uint16(port)}, zap.NewNop())
 	if err != nil {
 		return err
 	}
 	var ds []redirect.Destination
-	for _, arg := range os.Args[3:] {
+	for _, arg := range os.Args[4:] {
 		at := netip.MustParseAddrPort(arg)
 		ds = append(ds, redirect.Destination{
 			Prefix: netip.PrefixFrom(at.Addr(), at.Addr().BitLen()), Port: at.Port(),
@@ -71,18 +93,18 @@ func playAgent() error {
 	if err := agent.Protect(ds); err != nil {
 		return err
 	}
-	fmt.Println("running")
+	fmt.Fprintln(os.Stdout, "running")
 	return agent.Run(context.Background())
 }
 
 // playClient connects to its argument, says "connected" and waits for its
 // standard input to end.
 func playClient() error {
-	conn, err := net.Dial("tcp", os.Args[1])
+	conn, err := net.Dial("tcp", os.Args[2])
 	if err != nil {
 		return err
 	}
-	fmt.Println("connected")
+	fmt.Fprintln(os.Stdout, "connected")
 	_, _ = os.Stdin.Read(make([]byte, 1)) // its end is all that matters
 	return conn.Close()
 }

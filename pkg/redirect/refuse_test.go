@@ -106,7 +106,11 @@ func TestStaleRecordIsNotBelieved(t *testing.T) {
 	must(t, disconnect(fd))
 
 	open := netip.AddrPortFrom(l.server4.Addr(), openPort)
+	published := l.counter(t, "record_published")
 	must(t, unix.Connect(fd, sockaddr(unix.AF_INET, open)))
+	if got := l.counter(t, "record_published"); got != published {
+		t.Error("the record of the first connect left with the SYN of the second")
+	}
 	peer, err := unix.Getpeername(fd)
 	must(t, err)
 	if got := addrPort(t, peer); got != open {
