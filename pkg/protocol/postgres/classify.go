@@ -1,11 +1,9 @@
 package postgres
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/sluicegate/sluice/pkg/operation"
-	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
@@ -59,12 +57,49 @@ func (c *conversation) describe(o *op, text []byte, analysis *sqltext.Analysis, 
 	}
 	o.Operation.Parsed = true
 	o.Operation.ReadOnly = true
+	o.Operation.SQL = &o.sql
 	for i := range analysis.Statements {
 		statement := &analysis.Statements[i]
 		o.sql.Statements = append(o.sql.Statements, statement.SQLStatement)
 		o.Operation.ReadOnly = o.Operation.ReadOnly && statement.ReadOnly && statement.Class != operation.Copy
+		if slices.Contains(runners[:], statement.Kind) {
+			c.describeBodies(o)
+		}
 	}
-	o.Operation.SQL = &o.sql
+}
+
+// runners are kinds that run or read what was prepared under a name. SQL and
+// the protocol share these names.
+var runners = [...]string{"EXECUTE", "FETCH", "MOVE"}
+
+// maxBodies bounds what a rule sees of prepared statements.
+const maxBodies = 256
+
+// describeBodies adds to an operation whatever it may run of what was prepared
+// by messages, which nobody was asked about: every statement and portal that
+// has a name. With one that could not be understood, or too many, the
+// operation is not understood either.
+func (c *conversation) describeBodies(o *op) {
+	for name, stmt := range c.prepared.statements {
+		if name != "" {
+			o.addBody(stmt)
+		}
+	}
+	for name, portal := range c.prepared.portals {
+		if name != "" {
+			o.addBody(portal.stmt)
+		}
+	}
+}
+
+func (o *op) addBody(stmt *statement) {
+	if stmt == nil || stmt.analysis == nil || len(o.sql.Statements) >= maxBodies {
+		o.Operation.Parsed = false
+		return
+	}
+	for i := range stmt.analysis.Statements {
+		o.sql.Statements = append(o.sql.Statements, stmt.analysis.Statements[i].SQLStatement)
+	}
 }
 
 // keepParams copies a portal's parameters.
@@ -79,145 +114,6 @@ func (o *op) keepParams(portal *portal) {
 		}
 		at += n
 	}
-}
-
-// guarded reports whether a rule or a mask depends on understanding what a
-// statement says.
-func (c *conversation) guarded() bool { return c.catalog.needed() || c.conn.SQLRules }
-
-// clearance is how far the decision of the message at the front has come.
-type clearance int
-
-const (
-	wait    clearance = iota // it will be fed again
-	refused                  // the operation holds what the client is told
-	over                     // the client was told already
-	cleared                  // forward it
-)
-
-// clearance takes the next step of the decision, after the guard has answered.
-func (c *conversation) clearance(analysis *sqltext.Analysis, portal *portal, text []byte) clearance {
-	f := &c.front
-	if f.failed {
-		c.settle(f.op)
-		return over
-	}
-	if f.err != nil || f.answer.Effect != protocol.Allow {
-		c.deny(refusalState(f.err), refusal(f.answer, f.err), "")
-		return refused
-	}
-	if analysis == nil && c.guarded() && f.answer.Approval == 0 {
-		c.deny(stateRefused, "sluice: this statement could not be understood, and rules or masks apply here", "")
-		return refused
-	}
-	if !c.catalog.needed() || (portal == nil && c.status == 'E') {
-		return cleared // a transaction that has failed runs nothing but its end
-	}
-	return c.maskClearance(analysis, portal, text)
-}
-
-// maskClearance decides whether masks let a statement run: one that may touch a
-// masked relation must be proven to give nothing but columns of known origin.
-func (c *conversation) maskClearance(analysis *sqltext.Analysis, portal *portal, text []byte) clearance {
-	f := &c.front
-	if (c.catalog.stale() || !c.catalog.knows(analysis)) && c.refresh(portal) {
-		return wait
-	}
-	if c.catalog.stale() {
-		c.deny(stateUndecided, "sluice: what is masked could not be read, so this statement is refused", "")
-		return refused
-	}
-	touch := c.catalog.touch(analysis)
-	if touch.refusal != "" {
-		c.deny(stateRefused, touch.refusal, touch.mask)
-		return refused
-	}
-	f.op.touched = touch.touched
-	if !touch.touched {
-		return cleared
-	}
-	if !f.probed {
-		c.probe(portal, text)
-		return wait
-	}
-	found := &f.layout
-	if portal != nil {
-		found = &portal.layout
-	}
-	if c.owesProbe() {
-		c.pause()
-		return wait
-	}
-	if refusal := found.refusal(true); refusal != "" {
-		c.deny(stateRefused, refusal, found.mask)
-		return refused
-	}
-	return cleared
-}
-
-// probe asks the server for the columns of a statement that has not run.
-func (c *conversation) probe(portal *portal, text []byte) {
-	c.front.probed = true
-	if portal == nil {
-		c.synthesise(protocol.ServerLeg, nil, func(dst []byte) []byte {
-			dst, mark := open(dst, msgParse)
-			dst = append(append(append(dst, 0), text...), 0, 0, 0) // the server forgets the unnamed statement at a query anyway
-			dst = shut(dst, mark)
-			dst, mark = open(dst, msgDescribe)
-			dst = shut(append(dst, 'S', 0), mark)
-			dst, mark = open(dst, msgSync)
-			return shut(dst, mark)
-		})
-		c.queue.push(debt{kind: oweParse, own: true, purpose: forProbe})
-		c.queue.push(debt{kind: oweDescribe, own: true, purpose: forProbe})
-		c.queue.push(debt{kind: oweSync, own: true, purpose: forProbe})
-		c.pause()
-		return
-	}
-	if portal.layout.known {
-		return
-	}
-	if !portal.described {
-		c.describePortal(portal, c.portalName(portal))
-	}
-	c.flush()
-	c.pause()
-}
-
-// owesProbe reports whether columns that the front depends on are still to
-// come.
-func (c *conversation) owesProbe() bool {
-	return slices.ContainsFunc(c.queue.debts[c.queue.first:], func(d debt) bool {
-		return d.own && d.purpose == forProbe || d.kind == oweDescribe && d.portal != nil
-	})
-}
-
-func (c *conversation) portalName(portal *portal) []byte {
-	for name, found := range c.prepared.portals {
-		if found == portal {
-			return []byte(name)
-		}
-	}
-	return nil
-}
-
-// describeFirst makes the server describe a portal's rows before it sends them,
-// unless the client did. Nothing waits for the answer: it comes before the
-// rows.
-func (c *conversation) describeFirst(portal *portal, name []byte) {
-	if c.catalog.needed() && portal != nil && !portal.described {
-		c.describePortal(portal, bytes.Clone(name))
-	}
-}
-
-func (c *conversation) describePortal(portal *portal, name []byte) {
-	c.synthesise(protocol.ServerLeg, nil, func(dst []byte) []byte {
-		dst, mark := open(dst, msgDescribe)
-		return shut(append(append(append(dst, 'P'), name...), 0), mark)
-	})
-	portal.refs++
-	portal.described = true
-	c.queue.push(debt{kind: oweDescribe, own: true, purpose: forProbe, portal: portal})
 }
 
 // forwarded notes what a statement that was just forwarded may change.

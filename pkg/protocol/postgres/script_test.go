@@ -5,19 +5,25 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/protocol/postgres"
 	"github.com/sluicegate/sluice/pkg/protocol/protocoltest"
+	"github.com/sluicegate/sluice/pkg/session"
 )
 
-func plugin() (protocol.Protocol, error) { return postgres.New(postgres.Options{}) }
+// plugin is shared by all scripts, because a parser takes seconds to load.
+var plugin = sync.OnceValues(func() (protocol.Protocol, error) { return postgres.New(postgres.Options{}) })
 
 var scripted = protocoltest.Plugin{
 	New:     plugin,
 	Message: message,
-	Conn:    func(c *protocol.Conn) { c.Credential = protocol.Credential{User: "app", Password: "secret"} },
+	Conn: func(c *protocol.Conn) {
+		c.Credential = protocol.Credential{User: "app", Password: "secret"}
+		c.Session.Resource = session.NewID() // nobody has learned anything of it
+	},
 }
 
 // loggedIn is a session up to its first ReadyForQuery.

@@ -225,12 +225,13 @@ func (p *proxy) received() []byte {
 }
 
 type proxyOptions struct {
-	decide   func(context.Context, *operation.Operation, func(protocol.Waiting)) (protocol.Decision, error)
-	masks    []mask.Column
-	sqlRules bool
-	tapped   bool
-	user     string
-	password string
+	decide     func(context.Context, *operation.Operation, func(protocol.Waiting)) (protocol.Decision, error)
+	masks      []mask.Column
+	sqlRules   bool
+	tapped     bool
+	statements int
+	user       string
+	password   string
 }
 
 func startProxy(t testing.TB, s *server, o proxyOptions) *proxy {
@@ -241,7 +242,10 @@ func startProxy(t testing.TB, s *server, o proxyOptions) *proxy {
 	if o.user == "" {
 		o.user, o.password = "app", "app-secret"
 	}
-	plugin, err := postgres.New(postgres.Options{})
+	plugin, err := plugin()
+	if o.statements > 0 {
+		plugin, err = postgres.New(postgres.Options{MaxStatements: o.statements})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
