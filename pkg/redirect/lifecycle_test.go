@@ -186,3 +186,20 @@ func TestListenersLeaveWithTheLastProcess(t *testing.T) {
 	must(t, err)
 	l.accept(t)
 }
+
+// The tests' own mount namespace keeps this bpffs from the machine.
+func TestUsualPlaceForPinsIsMountedWhereItIsMissing(t *testing.T) {
+	l := newNetwork(t)
+	l.pins = filepath.Join("/sys/fs/bpf", "redirect-test-"+itoa(uint32(l.slice.Port)))
+	l.openAgent(t)
+	l.runAgent(t)
+	_, err := dialFrom(t, l.job, "tcp4", l.server4)
+	must(t, err)
+	l.accept(t)
+	l.stop()
+	must(t, l.agent.Close())
+	must(t, redirect.Unload(l.pins))
+	if _, err := os.Stat(l.pins); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("stat %s = %v, want %v", l.pins, err, fs.ErrNotExist)
+	}
+}

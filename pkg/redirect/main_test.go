@@ -93,7 +93,9 @@ func playAgent() error {
 	if err := agent.Protect(ds); err != nil {
 		return err
 	}
-	fmt.Fprintln(os.Stdout, "running")
+	if _, err := fmt.Fprintln(os.Stdout, "running"); err != nil {
+		return err
+	}
 	return agent.Run(context.Background())
 }
 
@@ -104,7 +106,9 @@ func playClient() error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(os.Stdout, "connected")
+	if _, err := fmt.Fprintln(os.Stdout, "connected"); err != nil {
+		return err
+	}
 	_, _ = os.Stdin.Read(make([]byte, 1)) // its end is all that matters
 	return conn.Close()
 }

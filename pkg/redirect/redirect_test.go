@@ -3,6 +3,7 @@ package redirect_test
 import (
 	"bufio"
 	"context"
+	"io"
 	"net"
 	"net/netip"
 	"testing"
@@ -40,6 +41,25 @@ func TestConnectionArrivesWithItsRecord(t *testing.T) {
 				t.Errorf("getpeername = %s, want %s", got, tc.peer)
 			}
 		})
+	}
+}
+
+// Data may travel with the SYN (RFC 7413), and no connect is called for it.
+func TestFastOpenIsRedirected(t *testing.T) {
+	l := newLab(t)
+	for range 2 { // the second time the client may have a cookie
+		fd := socketIn(t, l.job, unix.AF_INET, unix.SOCK_STREAM, 0)
+		must(t, unix.Sendto(fd, []byte("early"), unix.MSG_FASTOPEN, sockaddr(unix.AF_INET, l.server4)))
+		a := l.accept(t)
+		if a.Origin.Destination != l.server4 {
+			t.Errorf("destination = %s, want %s", a.Origin.Destination, l.server4)
+		}
+		got := make([]byte, len("early"))
+		_, err := io.ReadFull(a.Conn, got)
+		must(t, err)
+		if string(got) != "early" {
+			t.Errorf("read %q, want %q", got, "early")
+		}
 	}
 }
 
