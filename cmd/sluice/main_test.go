@@ -229,6 +229,24 @@ func TestPolicyCheckNamesEveryProblem(t *testing.T) {
 	d.sluice(2, "policy", "check", d.path("none.yaml"))
 }
 
+func TestPolicyTestAsksItsCases(t *testing.T) {
+	d := &desk{t: t, dir: t.TempDir()}
+	d.config = d.path("config.yaml")
+	d.write("config.yaml", "token_file: token\n")
+	d.write("policy.yaml", `version: 1
+resources:
+  - {name: db, protocol: postgres, hosts: [192.0.2.1], port: 5432, credentials: [{user: app, password_file: pw}], server_tls: {mode: "off"}}
+rules: []
+default: deny
+`)
+	d.write("good.yaml", "cases:\n  - {name: nothing is allowed, resource: db, op: {}, expect: {effect: deny}}\n")
+	d.write("bad.yaml", "cases:\n  - {name: all is allowed, resource: db, op: {}, expect: {effect: allow}}\n")
+	d.sluice(0, "policy", "test", d.path("policy.yaml"), d.path("good.yaml"))
+	if out := d.sluice(1, "policy", "test", d.path("policy.yaml"), d.path("good.yaml"), d.path("bad.yaml")); !strings.Contains(out, "all is allowed") {
+		t.Errorf("policy test: %s", out)
+	}
+}
+
 func TestConfigurationThatDoesNotFitIsRefused(t *testing.T) {
 	d := &desk{t: t, dir: t.TempDir()}
 	d.config = d.path("config.yaml")

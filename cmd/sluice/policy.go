@@ -13,29 +13,73 @@ import (
 )
 
 func newPolicy(e *env) *cobra.Command {
-	check := &cobra.Command{
+	cmd := &cobra.Command{Use: "policy", Short: "Check and test policy files"}
+	cmd.AddCommand(&cobra.Command{
 		Use:   "check FILE",
 		Short: "Check a policy file: every problem at once",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			data, err := os.ReadFile(args[0])
-			if err != nil {
-				return err
-			}
-			parsed, err := policy.Parse(args[0], data)
-			if err != nil {
-				return e.problems(err)
-			}
-			if e.flags.json {
-				return e.printJSON(map[string]any{"ok": true, "sha256": parsed.Hash(), "problems": []string{}})
-			}
-			e.printf("%s: %s, sha256 %s\n", args[0], plural(uint64(len(parsed.Resources())), "resource"), parsed.Hash())
-			return nil
-		},
-	}
-	cmd := &cobra.Command{Use: "policy", Short: "Work with policy files"}
-	cmd.AddCommand(check)
+		RunE:  func(_ *cobra.Command, args []string) error { return e.checkPolicy(args[0]) },
+	}, &cobra.Command{
+		Use:   "test FILE CASES...",
+		Short: "Ask a policy the questions of files of cases",
+		Args:  cobra.MinimumNArgs(2),
+		RunE:  func(_ *cobra.Command, args []string) error { return e.testPolicy(args[0], args[1:]) },
+	})
 	return cmd
+}
+
+func (e *env) checkPolicy(path string) error {
+	parsed, err := e.readPolicy(path)
+	if err != nil {
+		return err
+	}
+	if e.flags.json {
+		return e.printJSON(map[string]any{"ok": true, "sha256": parsed.Hash(), "problems": []string{}})
+	}
+	e.printf("%s: %s, sha256 %s\n", path, plural(uint64(len(parsed.Resources())), "resource"), parsed.Hash())
+	return nil
+}
+
+// testPolicy prints a line for each case that the policy answers differently.
+func (e *env) testPolicy(path string, files []string) error {
+	parsed, err := e.readPolicy(path)
+	if err != nil {
+		return err
+	}
+	failures := []string{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		failed, err := parsed.Test(file, data)
+		if err != nil {
+			return e.problems(err)
+		}
+		failures = append(failures, failed...)
+	}
+	if len(failures) > 0 {
+		return e.lines(failures)
+	}
+	if e.flags.json {
+		return e.printJSON(map[string]any{"ok": true, "problems": failures})
+	}
+	e.printf("%s: every case is answered as expected\n", path)
+	return nil
+}
+
+// readPolicy parses a policy file. What is wrong with it has been printed when
+// it returns an exit.
+func (e *env) readPolicy(path string) (*policy.Policy, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := policy.Parse(path, data)
+	if err != nil {
+		return nil, e.problems(err)
+	}
+	return parsed, nil
 }
 
 // problems prints what is wrong with a file, one problem a line.
@@ -49,6 +93,11 @@ func (e *env) problems(err error) error {
 	} else {
 		list = append(list, err.Error())
 	}
+	return e.lines(list)
+}
+
+// lines prints what does not hold, one a line, and ends with its own status.
+func (e *env) lines(list []string) error {
 	if e.flags.json {
 		if err := e.printJSON(map[string]any{"ok": false, "problems": list}); err != nil {
 			return err

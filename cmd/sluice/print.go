@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"sort"
@@ -49,7 +50,9 @@ func instant(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.00
 // facts prints a group of facts on one line, keys sorted: a.b=c d=e.
 func facts(group json.RawMessage) string {
 	var tree any
-	if err := json.Unmarshal(group, &tree); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(group))
+	decoder.UseNumber() // ids have 64 bits
+	if err := decoder.Decode(&tree); err != nil {
 		return "?"
 	}
 	words := flatten(nil, "", tree)
@@ -75,9 +78,9 @@ func flatten(words []string, path string, node any) []string {
 			words = flatten(words, path, child)
 		}
 	case nil:
-	case float64:
-		if node != 0 {
-			words = append(words, fmt.Sprintf("%s=%.0f", path, node))
+	case json.Number:
+		if node != "0" {
+			words = append(words, path+"="+node.String())
 		}
 	case string:
 		if node != "" && node != noTime {

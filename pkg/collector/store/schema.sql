@@ -1,5 +1,5 @@
--- Evidence: what cannot be made again. Nothing here is updated but the three
--- one-row-per-key tables checkpoint, receipts and approvals.
+-- Evidence: what cannot be made again. Nothing here is updated but the
+-- checkpoint and the state of an approval.
 
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
@@ -29,12 +29,6 @@ CREATE TABLE checkpoint (
     size INTEGER NOT NULL,
     note BLOB NOT NULL
 );
-
--- The newest receipt of each agent, to be sent again when it asks.
-CREATE TABLE receipts (
-    agent   TEXT PRIMARY KEY,
-    receipt BLOB NOT NULL
-) WITHOUT ROWID;
 
 -- Verified batches that wait for one before them.
 CREATE TABLE parked (
