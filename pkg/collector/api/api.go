@@ -92,35 +92,45 @@ type server struct{ Config }
 // endpoint answers one request. The result is written as JSON.
 type endpoint func(r *http.Request, by Caller) (any, error)
 
+// route is what one pattern of New leads to.
+type route struct {
+	pattern string
+	roles   []Role
+	do      endpoint
+}
+
+// routes lists the API, but for healthz and export, which do not answer in
+// JSON or need no token. docs/openapi.yaml describes them all.
+func (s *server) routes() []route {
+	seen := []Role{Viewer, Responder, Approver, Admin}
+	held := []Role{Approver, Responder, Admin}
+	return []route{
+		{"GET /v1/sessions", seen, s.sessions},
+		{"GET /v1/sessions/{id}", seen, s.session},
+		{"GET /v1/sessions/{id}/records", readers(), s.records},
+		{"GET /v1/search", readers(), s.search},
+		{"GET /v1/whoami", seen, s.whoami},
+		{"GET /v1/agents", seen, s.agents},
+		{"GET /v1/findings", seen, s.findings},
+		{"GET /v1/checkpoint", seen, s.checkpoint},
+		{"GET /v1/approvals", held, s.approvals},
+		{"GET /v1/approvals/{number}", held, s.approval},
+		{"POST /v1/approvals/{number}/votes", []Role{Approver}, s.vote},
+	}
+}
+
+// readers may read what was asked and answered.
+func readers() []Role { return []Role{Responder, Admin} }
+
 // New returns the API.
 func New(cfg Config) http.Handler {
 	s := &server{cfg}
 	mux := http.NewServeMux()
-	seen := []Role{Viewer, Responder, Approver, Admin}
-	read := []Role{Responder, Admin}
-	held := []Role{Approver, Responder, Admin}
-	mux.HandleFunc("GET /v1/healthz", s.health)
-	for pattern, route := range map[string]struct {
-		roles []Role
-		do    endpoint
-	}{
-		"GET /v1/sessions":              {seen, s.sessions},
-		"GET /v1/sessions/{id}":         {seen, s.session},
-		"GET /v1/sessions/{id}/records": {read, s.records},
-		"GET /v1/search":                {read, s.search},
-		"GET /v1/whoami":                {seen, s.whoami},
-		"GET /v1/agents":                {seen, s.agents},
-		"GET /v1/findings":              {seen, s.findings},
-		"GET /v1/checkpoint":            {seen, s.checkpoint},
-		"GET /v1/approvals":             {held, s.approvals},
-		"GET /v1/approvals/{number}":    {held, s.approval},
-		"POST /v1/approvals/{number}/votes": {
-			[]Role{Approver}, s.vote,
-		},
-	} {
-		mux.HandleFunc(pattern, s.serve(route.roles, route.do))
+	for _, r := range s.routes() {
+		mux.HandleFunc(r.pattern, s.serve(r.roles, r.do))
 	}
-	mux.HandleFunc("GET /v1/export", s.allow(read, s.export))
+	mux.HandleFunc("GET /v1/healthz", s.health)
+	mux.HandleFunc("GET /v1/export", s.allow(readers(), s.export))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		s.refuse(w, &Refusal{http.StatusNotFound, "no such resource"})
 	})
