@@ -12,6 +12,8 @@ import (
 // front is the client's message that is first in line and not yet forwarded:
 // it stays in the buffer, and is fed again after every step of its decision.
 type front struct {
+	analysis *sqltext.Analysis // of a simple query
+	vouched  bool              // catalog.vouches when that was understood
 	op       *op
 	answered bool
 	answer   protocol.Decision
@@ -161,12 +163,16 @@ func (c *conversation) clientQuery(s *stream, frame []byte) {
 			return
 		}
 		o := c.newOp(operation.Statement)
-		c.describe(o, text, c.analyse(text), nil)
+		c.front.analysis, c.front.vouched = c.analyse(text), c.catalog.vouches()
+		c.describe(o, text, c.front.analysis, nil)
 		o.Operation.Bytes = frame
 		c.ask(o)
 		return
 	}
-	analysis := c.analyse(text)
+	if c.front.vouched != c.catalog.vouches() {
+		c.front.analysis, c.front.vouched = c.analyse(text), c.catalog.vouches()
+	}
+	analysis := c.front.analysis
 	switch c.clearance(analysis, nil, text) {
 	case wait:
 		return

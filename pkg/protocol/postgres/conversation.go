@@ -60,6 +60,7 @@ type conversation struct {
 	settings  settings // what the server reported that changes meaning
 	catalog   catalog  // what is masked
 	layout    layout   // of the rows of the simple query under way
+	lastTag   string   // of the last command
 	spare     []*op    // memory of ended operations, to be used again
 	retired   []*op    // ended in this call: spare from the next on
 

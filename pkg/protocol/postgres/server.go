@@ -129,7 +129,7 @@ func (c *conversation) answerComplete(s *stream, kind byte, frame []byte, head *
 	}
 	c.pass(s, len(frame), head.op)
 	if kind == msgCommandComplete {
-		head.op.setTag(frame[headerSize:])
+		head.op.Outcome.Tag = c.commandTag(frame[headerSize:])
 	}
 	if head.kind == oweExecute {
 		c.paid(protocol.Outcome{Status: protocol.OK})
@@ -137,9 +137,14 @@ func (c *conversation) answerComplete(s *stream, kind byte, frame []byte, head *
 	return true
 }
 
-// setTag keeps the server's own summary of the last command.
-func (o *op) setTag(tag []byte) {
-	o.Outcome.Tag = string(bytes.TrimRight(tag, "\x00"))
+// commandTag is the server's own summary of a command. Most commands have the
+// tag of the one before.
+func (c *conversation) commandTag(body []byte) string {
+	body = bytes.TrimRight(body, "\x00")
+	if string(body) != c.lastTag {
+		c.lastTag = string(body)
+	}
+	return c.lastTag
 }
 
 // serverReady ends a query or a pipeline. The status is the server's own.
