@@ -6,6 +6,10 @@ package sqltext
 // at some thousands (max_stack_depth).
 const maxNesting = 1000
 
+// clauseDepth is what a clause counts that nests without brackets: it has levels
+// of its own (x BETWEEN y AND NOT …), which AND and commas hide from the count.
+const clauseDepth = 2
+
 // nesting bounds the depth of a text's syntax tree from above, by its tokens.
 //
 // Without brackets, a tree gets deeper by at most one token's worth per token,
@@ -52,8 +56,8 @@ func (n *nesting) add(t token, written []byte) bool {
 			return true
 		case opensClause:
 			n.branch()
-			n.level[n.top].clauses++
-			n.depth++
+			n.level[n.top].clauses += clauseDepth
+			n.depth += clauseDepth
 			return n.depth < maxNesting
 		}
 	}
