@@ -129,6 +129,17 @@ func (r *Redirect) enrolAgain(cookie uint64) bool {
 	return ok && r.publish(cookie, ns.state) == nil
 }
 
+func (r *Redirect) listensIn(id inode) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ns := range r.enrolled {
+		if ns.inode == id {
+			return true
+		}
+	}
+	return false
+}
+
 // search looks for a namespace by its cookie in every process. It takes
 // milliseconds, so the loop that answers others does not wait for it.
 func (r *Redirect) search(cookie uint64) {

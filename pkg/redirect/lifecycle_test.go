@@ -160,6 +160,19 @@ func TestConnectionWithoutRecordIsReset(t *testing.T) {
 	l.wantAlert(t, redirect.AlertNoRecord)
 }
 
+// knows returns a question: does the agent know a network namespace?
+func (l *lab) knows(t testing.TB, cookie uint64) func() bool {
+	t.Helper()
+	namespaces, err := ebpf.LoadPinnedMap(filepath.Join(l.pins, "maps", "namespaces"), nil)
+	must(t, err)
+	closeLater(t, namespaces.Close)
+	return func() bool {
+		value, err := namespaces.LookupBytes(cookie) // nil if there is none
+		must(t, err)
+		return value != nil
+	}
+}
+
 func TestListenersLeaveWithTheLastProcess(t *testing.T) {
 	l := newLab(t)
 	ns := newNamespace(t)
@@ -168,14 +181,7 @@ func TestListenersLeaveWithTheLastProcess(t *testing.T) {
 	must(t, err)
 	cookie := l.accept(t).Origin.NetnsCookie
 
-	namespaces, err := ebpf.LoadPinnedMap(filepath.Join(l.pins, "maps", "namespaces"), nil)
-	must(t, err)
-	defer func() { _ = namespaces.Close() }()
-	known := func() bool {
-		value, err := namespaces.LookupBytes(cookie) // nil if there is none
-		must(t, err)
-		return value != nil
-	}
+	known := l.knows(t, cookie)
 	if !known() {
 		t.Fatal("the namespace is not known while a process is in it")
 	}

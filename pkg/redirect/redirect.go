@@ -55,6 +55,7 @@ type Config struct {
 type Redirect struct {
 	log      *zap.Logger
 	port     uint16
+	cgroups  string // where the root of cgroup v2 is mounted
 	objects  redirectObjects
 	links    []link.Link
 	pins     *os.File  // the directory, locked: one agent at a time
@@ -93,6 +94,7 @@ func Open(cfg Config, log *zap.Logger) (*Redirect, error) {
 	r := &Redirect{
 		log:      log,
 		port:     cfg.Port,
+		cgroups:  root.Name(),
 		pins:     pins,
 		booted:   bootTime(),
 		accepted: make(chan *Accepted),
@@ -132,7 +134,7 @@ func (r *Redirect) load(pins string, root *os.File) error {
 }
 
 // Close closes the listeners and lets go of programs and maps. Both stay
-// pinned: from now on protected destinations are refused.
+// pinned: from now on protected destinations are refused. Run must have ended.
 func (r *Redirect) Close() error {
 	var errs []error
 	r.close.Do(func() {

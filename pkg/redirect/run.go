@@ -40,11 +40,19 @@ func (r *Redirect) Run(ctx context.Context) error {
 	if err := r.enrolAt("/proc/thread-self/ns/net", 0); err != nil {
 		return errors.Join(fmt.Errorf("enrol own network namespace: %w", err), enrolments.Close(), drops.Close())
 	}
+	early, err := r.newWatch(r.cgroups)
+	if err != nil {
+		// Every first connection is then held for some milliseconds.
+		r.log.Warn("namespaces are not enrolled early", zap.Error(err))
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.readEnrolments(ctx, enrolments) })
 	group.Go(func() error { return r.readDrops(drops) })
 	group.Go(func() error { return r.reap(ctx) })
 	group.Go(func() error { return r.searchAll(ctx) })
+	if early != nil {
+		group.Go(func() error { return early.run(ctx) })
+	}
 	group.Go(func() error {
 		<-ctx.Done()
 		return errors.Join(enrolments.Close(), drops.Close())

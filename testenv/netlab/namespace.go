@@ -49,10 +49,13 @@ func Bare() (*Namespace, error) {
 }
 
 // Own returns the namespace of this process.
-func Own() (*Namespace, error) {
-	file, err := os.Open("/proc/self/ns/net")
+func Own() (*Namespace, error) { return Of(os.Getpid()) }
+
+// Of returns the namespace that a process is in now.
+func Of(pid int) (*Namespace, error) {
+	file, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
-		return nil, fmt.Errorf("open own network namespace: %w", err)
+		return nil, fmt.Errorf("open network namespace of process: %w", err)
 	}
 	return &Namespace{file: file}, nil
 }
