@@ -64,3 +64,6 @@ func (a *Analyzer) Recalls(shape string) bool {
 	_, known := a.cache.find(0, []byte(shape))
 	return known
 }
+
+// Readable says whether text gets as far as the parser.
+func Readable(text string) bool { return new(scratch).read([]byte(text), true) == "" }

@@ -1,13 +1,14 @@
 package sqltext
 
 // maxNesting bounds the depth of the tree that the parser builds. Its writer
-// and freer recurse; from some 3000 levels on they overflow the sandbox's
-// stack, after which the sandbox cannot be used again. PostgreSQL itself stops
+// and freer recurse; from some 1100 nested subqueries on they overflow the
+// sandbox's stack, after which the sandbox cannot be used again. PostgreSQL itself stops
 // at some thousands (max_stack_depth).
 const maxNesting = 1000
 
-// clauseDepth is what a clause counts that nests without brackets: it has levels
-// of its own (x BETWEEN y AND NOT …), which AND and commas hide from the count.
+// clauseDepth is what a bracket counts, and a clause that nests without one. A
+// level of theirs is more than one of the tree (a subquery, x BETWEEN y AND
+// NOT …), and commas and AND hide the tokens in it from the count.
 const clauseDepth = 2
 
 // nesting bounds the depth of a text's syntax tree from above, by its tokens.
@@ -74,8 +75,8 @@ func (n *nesting) branch() {
 // open counts the bracket itself as part of the chain around it, so that depth
 // bounds top.
 func (n *nesting) open() bool {
-	n.level[n.top].chain++
-	n.depth++
+	n.level[n.top].chain += clauseDepth
+	n.depth += clauseDepth
 	if n.depth >= maxNesting {
 		return false
 	}

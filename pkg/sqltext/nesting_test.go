@@ -54,20 +54,17 @@ var nested = []struct{ name, before, open, core, close, after string }{
 func TestNoDepthBreaksTheParser(t *testing.T) {
 	for _, form := range nested {
 		t.Run(form.name, func(t *testing.T) {
-			parsed := func(n int) bool {
-				text := form.before + strings.Repeat(form.open, n) + form.core + strings.Repeat(form.close, n) + form.after
-				got := sqltext.AnalyzeAlone(analyzer, text)
-				if strings.Contains(got.Why, "out of order") {
-					t.Fatalf("%d levels broke the parser", n)
+			text := func(n int) string {
+				return form.before + strings.Repeat(form.open, n) + form.core + strings.Repeat(form.close, n) + form.after
+			}
+			deepest := sort.Search(8192, func(n int) bool { return !sqltext.Readable(text(n)) }) - 1
+			if deepest > sqltext.MaxNesting && form.name != "and" {
+				t.Errorf("%d levels go to the parser", deepest)
+			}
+			for _, n := range []int{20, deepest} {
+				if got := sqltext.AnalyzeAlone(analyzer, text(n)); !got.Parsed {
+					t.Fatalf("%d levels: %s", n, got.Why)
 				}
-				return got.Parsed
-			}
-			if !parsed(20) {
-				t.Error("20 levels are refused")
-			}
-			refused := sort.Search(8192, func(n int) bool { return !parsed(n) })
-			if refused > sqltext.MaxNesting && form.name != "and" {
-				t.Errorf("%d levels are parsed", refused-1)
 			}
 			if after := sqltext.AnalyzeAlone(analyzer, "SELECT 1"); !after.Parsed {
 				t.Fatalf("the parser is lost: %s", after.Why)
