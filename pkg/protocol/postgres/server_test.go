@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -28,8 +30,9 @@ const binaries = "/usr/lib/postgresql/15/bin"
 
 // server is a real PostgreSQL of this test binary's own.
 type server struct {
-	port int
-	dir  string
+	port  int
+	dir   string
+	roots *x509.CertPool // of its certificate, for the name pg.example
 }
 
 var (
@@ -78,7 +81,11 @@ func startServer() (*server, error) {
 	if err := s.run("initdb", "-D", data, "-A", "scram-sha-256", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "--pwfile", s.secret("admin")); err != nil {
 		return nil, err
 	}
-	options := fmt.Sprintf("-p %d -k %s -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60", s.port, dir)
+	if s.roots, err = writeCertificate(dir); err != nil {
+		return nil, err
+	}
+	options := fmt.Sprintf("-p %d -k %s -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60 -c ssl=on"+
+		" -c ssl_cert_file=%s/server.crt -c ssl_key_file=%s/server.key", s.port, dir, dir, dir)
 	if err := s.run("pg_ctl", "-D", data, "-w", "-l", filepath.Join(dir, "log"), "-o", options, "start"); err != nil {
 		return nil, err
 	}
@@ -114,6 +121,25 @@ func (s *server) sql(database string, statements ...string) error {
 		return fmt.Errorf("psql: %w: %s", err, out)
 	}
 	return nil
+}
+
+// query returns what the administrator's query gives.
+func (s *server) query(statement string) (string, error) {
+	cmd := exec.Command("psql", "-X", "-At", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-U", "postgres", "-c", statement, "postgres")
+	cmd.Env = append(os.Environ(), "PGPASSWORD=admin")
+	out, err := cmd.Output()
+	return string(out), err
+}
+
+// reloaded reports whether the server has read its configuration after the
+// last change of pg_hba.conf.
+func (s *server) reloaded() bool {
+	info, err := os.Stat(filepath.Join(s.dir, "data", "pg_hba.conf"))
+	if err != nil {
+		return false
+	}
+	out, err := s.query(fmt.Sprintf("SELECT pg_conf_load_time() > to_timestamp(%d / 1000000.0)", info.ModTime().UnixMicro()))
+	return err == nil && out == "t\n"
 }
 
 func (s *server) stop() {
@@ -210,6 +236,7 @@ type proxy struct {
 	port  int
 	guard *guard
 	errs  chan error
+	netns atomic.Uint64 // of sessions from now on
 
 	mu   sync.Mutex
 	seen bytes.Buffer // guarded by mu; what clients received, if tapped
@@ -230,6 +257,7 @@ type proxyOptions struct {
 	sqlRules   bool
 	tapped     bool
 	statements int
+	tls        protocol.ServerTLS
 	user       string
 	password   string
 }
@@ -238,6 +266,9 @@ func startProxy(t testing.TB, s *server, o proxyOptions) *proxy {
 	t.Helper()
 	if o.decide == nil {
 		o.decide = allowAll
+	}
+	if o.tls.Config == nil {
+		o.tls.Mode = protocol.TLSOff
 	}
 	if o.user == "" {
 		o.user, o.password = "app", "app-secret"
@@ -286,14 +317,16 @@ func (p *proxy) conn(client net.Conn, s *server, o proxyOptions) *protocol.Conn 
 	if o.tapped {
 		client = tap{client, &p.mu, &p.seen}
 	}
+	opened := &session.Session{ID: session.NewID(), Resource: "shop-db", Protocol: "postgres", Destination: destination, Started: time.Now()}
+	opened.Workload.Kernel.NetnsCookie = p.netns.Load()
 	return &protocol.Conn{
-		Session: &session.Session{ID: session.NewID(), Resource: "shop-db", Protocol: "postgres", Destination: destination, Started: time.Now()},
+		Session: opened,
 		Client:  client,
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "tcp", destination.String())
 		},
-		TLS:        protocol.ServerTLS{Mode: protocol.TLSOff},
+		TLS:        o.tls,
 		Credential: protocol.Credential{User: o.user, Password: o.password},
 		Guard:      p.guard,
 		Masks:      &mask.Set{Columns: o.masks},
