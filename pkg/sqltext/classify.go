@@ -45,15 +45,43 @@ func classify(st *statement, node *pg_query.Node) {
 	st.Effects = effects(node)
 }
 
-func kindOf(node *pg_query.Node) (kind, bool) {
-	for _, of := range []func(*pg_query.Node) (kind, bool){
-		queryKind, sessionKind, adminKind, createKind, alterKind, dropKind,
-	} {
-		if k, ok := of(node); ok {
-			return k, true
-		}
+// kindOf returns what the kind of a statement tells; known is false for a node
+// that is no statement, or none that we know.
+func kindOf(node *pg_query.Node) (k kind, known bool) {
+	switch n := node.GetNode().(type) {
+	case *pg_query.Node_SelectStmt:
+		return selectKind(n.SelectStmt), true
+	case *pg_query.Node_CopyStmt:
+		return copyKind(n.CopyStmt), true
+	case *pg_query.Node_ExplainStmt:
+		return explainKind(n.ExplainStmt), true
+	case *pg_query.Node_FetchStmt:
+		return fetchKind(n.FetchStmt), true
+	case *pg_query.Node_TransactionStmt:
+		k, known = transactionKinds[n.TransactionStmt.GetKind()]
+		return k, known
+	case *pg_query.Node_VariableSetStmt:
+		return variableKind(n.VariableSetStmt), true
+	case *pg_query.Node_VacuumStmt:
+		return vacuumKind(n.VacuumStmt), true
+	case *pg_query.Node_GrantStmt:
+		return grantKind(n.GrantStmt.GetIsGrant()), true
+	case *pg_query.Node_GrantRoleStmt:
+		return grantKind(n.GrantRoleStmt.GetIsGrant()), true
 	}
-	return kind{}, false
+	if k, known = objectKind(node); known {
+		return k, true
+	}
+	m := inner(node)
+	if m == nil {
+		return kind{}, false
+	}
+	name := string(m.Descriptor().Name())
+	if k, known = kinds[name]; known {
+		return k, true
+	}
+	k, known = ddlKinds[name]
+	return k, known
 }
 
 // isStatement says whether a node inside a statement is a statement of its
@@ -68,49 +96,32 @@ func isStatement(node *pg_query.Node) bool {
 	return ok
 }
 
-// queryKind knows statements that read and change rows, and what wraps them.
-func queryKind(node *pg_query.Node) (kind, bool) {
-	switch n := node.GetNode().(type) {
-	case *pg_query.Node_SelectStmt:
-		if n.SelectStmt.GetIntoClause() != nil {
-			return kind{"SELECT INTO", operation.DDL, shares}, true
-		}
-		return kind{"SELECT", operation.Read, shares | harmless}, true
-	case *pg_query.Node_InsertStmt:
-		return kind{"INSERT", operation.Write, shares}, true
-	case *pg_query.Node_UpdateStmt:
-		return kind{"UPDATE", operation.Write, shares}, true
-	case *pg_query.Node_DeleteStmt:
-		return kind{"DELETE", operation.Write, shares}, true
-	case *pg_query.Node_MergeStmt:
-		return kind{"MERGE", operation.Write, shares}, true
-	case *pg_query.Node_TruncateStmt:
-		return kind{"TRUNCATE", operation.Write, shares}, true
-	case *pg_query.Node_CopyStmt:
-		return copyKind(n.CopyStmt), true
-	case *pg_query.Node_ExplainStmt:
-		return explainKind(n.ExplainStmt), true
-	case *pg_query.Node_PrepareStmt:
-		return kind{"PREPARE", operation.Read, 0}, true
-	case *pg_query.Node_ExecuteStmt:
-		return kind{"EXECUTE", operation.Procedural, hides}, true
-	case *pg_query.Node_CallStmt:
-		return kind{"CALL", operation.Procedural, hides}, true
-	case *pg_query.Node_DoStmt:
-		return kind{"DO", operation.Procedural, hides}, true
-	case *pg_query.Node_DeclareCursorStmt:
-		return kind{"DECLARE", operation.Read, shares | harmless}, true
-	case *pg_query.Node_FetchStmt:
-		if n.FetchStmt.GetIsmove() {
-			return kind{"MOVE", operation.Read, shares | hides}, true
-		}
-		return kind{"FETCH", operation.Read, shares | hides}, true
-	case *pg_query.Node_ClosePortalStmt:
-		return kind{"CLOSE", operation.Read, shares | harmless}, true
-	case *pg_query.Node_RefreshMatViewStmt:
-		return kind{"REFRESH MATERIALIZED VIEW", operation.Write, hides}, true
+func selectKind(n *pg_query.SelectStmt) kind {
+	if n.GetIntoClause() != nil {
+		return kind{"SELECT INTO", operation.DDL, shares}
 	}
-	return kind{}, false
+	return kind{"SELECT", operation.Read, shares | harmless}
+}
+
+func fetchKind(n *pg_query.FetchStmt) kind {
+	if n.GetIsmove() {
+		return kind{"MOVE", operation.Read, shares | hides}
+	}
+	return kind{"FETCH", operation.Read, shares | hides}
+}
+
+func vacuumKind(n *pg_query.VacuumStmt) kind {
+	if n.GetIsVacuumcmd() {
+		return kind{"VACUUM", operation.Admin, 0}
+	}
+	return kind{"ANALYZE", operation.Admin, 0}
+}
+
+func grantKind(isGrant bool) kind {
+	if isGrant {
+		return kind{"GRANT", operation.Privilege, 0}
+	}
+	return kind{"REVOKE", operation.Privilege, 0}
 }
 
 // copyKind tells the server's files and programs from the client's stream.

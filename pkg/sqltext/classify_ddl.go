@@ -8,191 +8,68 @@ import (
 	"github.com/sluicegate/sluice/pkg/operation"
 )
 
-func ddl(name string) (kind, bool) { return kind{name, operation.DDL, 0}, true }
-
-// opaqueDDL runs code that the text does not show, or reads what it does not
-// name.
-func opaqueDDL(name string) (kind, bool) { return kind{name, operation.DDL, hides}, true }
-
-// codeDDL defines code, or makes a name stand for some, that runs later.
-func codeDDL(name string) (kind, bool) { return kind{name, operation.DDL, defines}, true }
-
-func createKind(node *pg_query.Node) (kind, bool) {
+// objectKind knows the statements that are named by what they are about.
+func objectKind(node *pg_query.Node) (kind, bool) {
+	ddl := func(verb string, object pg_query.ObjectType, traits trait) (kind, bool) {
+		return kind{verb + " " + objectWords(object), operation.DDL, traits}, true
+	}
 	switch n := node.GetNode().(type) {
-	case *pg_query.Node_CreateStmt:
-		return ddl("CREATE TABLE")
 	case *pg_query.Node_CreateTableAsStmt:
-		return createAsKind(n.CreateTableAsStmt)
-	case *pg_query.Node_ViewStmt:
-		return ddl("CREATE VIEW")
-	case *pg_query.Node_IndexStmt:
-		return ddl("CREATE INDEX")
-	case *pg_query.Node_CreateSeqStmt:
-		return ddl("CREATE SEQUENCE")
-	case *pg_query.Node_CreateSchemaStmt:
-		return ddl("CREATE SCHEMA")
-	case *pg_query.Node_CreatedbStmt:
-		return ddl("CREATE DATABASE")
-	case *pg_query.Node_CreateTableSpaceStmt:
-		return ddl("CREATE TABLESPACE")
-	case *pg_query.Node_CreateDomainStmt:
-		return ddl("CREATE DOMAIN")
-	case *pg_query.Node_CompositeTypeStmt, *pg_query.Node_CreateEnumStmt:
-		return ddl("CREATE TYPE")
-	case *pg_query.Node_CreateRangeStmt:
-		return codeDDL("CREATE TYPE")
-	case *pg_query.Node_DefineStmt:
-		return codeDDL("CREATE " + objectWords(n.DefineStmt.GetKind()))
+		return createAsKind(n.CreateTableAsStmt), true
 	case *pg_query.Node_CreateFunctionStmt:
 		if n.CreateFunctionStmt.GetIsProcedure() {
-			return codeDDL("CREATE PROCEDURE")
+			return ddl("CREATE", pg_query.ObjectType_OBJECT_PROCEDURE, defines)
 		}
-		return codeDDL("CREATE FUNCTION")
-	case *pg_query.Node_CreateTrigStmt:
-		return codeDDL("CREATE TRIGGER")
-	case *pg_query.Node_CreateEventTrigStmt:
-		return codeDDL("CREATE EVENT TRIGGER")
-	case *pg_query.Node_RuleStmt:
-		return ddl("CREATE RULE")
-	case *pg_query.Node_CreatePolicyStmt:
-		return ddl("CREATE POLICY")
-	case *pg_query.Node_CreateExtensionStmt:
-		return opaqueDDL("CREATE EXTENSION")
-	case *pg_query.Node_CreatePlangStmt:
-		return codeDDL("CREATE LANGUAGE")
-	case *pg_query.Node_CreateCastStmt:
-		return codeDDL("CREATE CAST")
-	case *pg_query.Node_CreateConversionStmt:
-		return codeDDL("CREATE CONVERSION")
-	case *pg_query.Node_CreateTransformStmt:
-		return codeDDL("CREATE TRANSFORM")
-	case *pg_query.Node_CreateAmStmt:
-		return codeDDL("CREATE ACCESS METHOD")
-	case *pg_query.Node_CreateOpClassStmt:
-		return codeDDL("CREATE OPERATOR CLASS")
-	case *pg_query.Node_CreateOpFamilyStmt:
-		return ddl("CREATE OPERATOR FAMILY")
-	case *pg_query.Node_CreateStatsStmt:
-		return ddl("CREATE STATISTICS")
-	case *pg_query.Node_CreateFdwStmt:
-		return codeDDL("CREATE FOREIGN DATA WRAPPER")
-	case *pg_query.Node_CreateForeignServerStmt:
-		return ddl("CREATE SERVER")
-	case *pg_query.Node_CreateForeignTableStmt:
-		return codeDDL("CREATE FOREIGN TABLE")
-	case *pg_query.Node_ImportForeignSchemaStmt:
-		return opaqueDDL("IMPORT FOREIGN SCHEMA")
-	case *pg_query.Node_CreatePublicationStmt:
-		return ddl("CREATE PUBLICATION")
-	case *pg_query.Node_CreateSubscriptionStmt:
-		return opaqueDDL("CREATE SUBSCRIPTION")
-	case *pg_query.Node_CommentStmt:
-		return ddl("COMMENT")
+		return ddl("CREATE", pg_query.ObjectType_OBJECT_FUNCTION, defines)
+	case *pg_query.Node_DefineStmt:
+		return ddl("CREATE", n.DefineStmt.GetKind(), defines)
+	case *pg_query.Node_AlterTableStmt:
+		return ddl("ALTER", n.AlterTableStmt.GetObjtype(), 0)
+	case *pg_query.Node_AlterOwnerStmt:
+		return ddl("ALTER", n.AlterOwnerStmt.GetObjectType(), 0)
+	case *pg_query.Node_AlterObjectSchemaStmt:
+		return ddl("ALTER", n.AlterObjectSchemaStmt.GetObjectType(), 0)
+	case *pg_query.Node_AlterObjectDependsStmt:
+		return ddl("ALTER", n.AlterObjectDependsStmt.GetObjectType(), 0)
+	case *pg_query.Node_AlterFunctionStmt:
+		return ddl("ALTER", n.AlterFunctionStmt.GetObjtype(), defines)
+	case *pg_query.Node_AlterTableMoveAllStmt:
+		return ddl("ALTER", n.AlterTableMoveAllStmt.GetObjtype(), 0)
+	case *pg_query.Node_RenameStmt:
+		return renameKind(n.RenameStmt), true
+	case *pg_query.Node_DropStmt:
+		return ddl("DROP", n.DropStmt.GetRemoveType(), 0)
 	}
 	return kind{}, false
 }
 
-func createAsKind(n *pg_query.CreateTableAsStmt) (kind, bool) {
+func createAsKind(n *pg_query.CreateTableAsStmt) kind {
 	switch {
 	case n.GetIsSelectInto():
-		return ddl("SELECT INTO")
+		return kind{"SELECT INTO", operation.DDL, 0}
 	case n.GetObjtype() == pg_query.ObjectType_OBJECT_MATVIEW:
-		return ddl("CREATE MATERIALIZED VIEW")
+		return kind{"CREATE MATERIALIZED VIEW", operation.DDL, 0}
 	}
-	return ddl("CREATE TABLE AS")
-}
-
-func alterKind(node *pg_query.Node) (kind, bool) {
-	switch n := node.GetNode().(type) {
-	case *pg_query.Node_AlterTableStmt:
-		return ddl("ALTER " + objectWords(n.AlterTableStmt.GetObjtype()))
-	case *pg_query.Node_RenameStmt:
-		return renameKind(n.RenameStmt)
-	case *pg_query.Node_AlterOwnerStmt:
-		return ddl("ALTER " + objectWords(n.AlterOwnerStmt.GetObjectType()))
-	case *pg_query.Node_AlterObjectSchemaStmt:
-		return ddl("ALTER " + objectWords(n.AlterObjectSchemaStmt.GetObjectType()))
-	case *pg_query.Node_AlterObjectDependsStmt:
-		return ddl("ALTER " + objectWords(n.AlterObjectDependsStmt.GetObjectType()))
-	case *pg_query.Node_AlterFunctionStmt:
-		return codeDDL("ALTER " + objectWords(n.AlterFunctionStmt.GetObjtype()))
-	case *pg_query.Node_AlterDatabaseStmt, *pg_query.Node_AlterDatabaseRefreshCollStmt:
-		return ddl("ALTER DATABASE")
-	case *pg_query.Node_AlterDomainStmt:
-		return ddl("ALTER DOMAIN")
-	case *pg_query.Node_AlterTypeStmt, *pg_query.Node_AlterEnumStmt:
-		return ddl("ALTER TYPE")
-	case *pg_query.Node_AlterSeqStmt:
-		return ddl("ALTER SEQUENCE")
-	case *pg_query.Node_AlterCollationStmt:
-		return ddl("ALTER COLLATION")
-	case *pg_query.Node_AlterPolicyStmt:
-		return ddl("ALTER POLICY")
-	case *pg_query.Node_AlterStatsStmt:
-		return ddl("ALTER STATISTICS")
-	case *pg_query.Node_AlterEventTrigStmt:
-		return ddl("ALTER EVENT TRIGGER")
-	case *pg_query.Node_AlterExtensionStmt:
-		return opaqueDDL("ALTER EXTENSION")
-	case *pg_query.Node_AlterExtensionContentsStmt:
-		return ddl("ALTER EXTENSION")
-	case *pg_query.Node_AlterFdwStmt:
-		return codeDDL("ALTER FOREIGN DATA WRAPPER")
-	case *pg_query.Node_AlterForeignServerStmt:
-		return ddl("ALTER SERVER")
-	case *pg_query.Node_AlterOpFamilyStmt:
-		return codeDDL("ALTER OPERATOR FAMILY")
-	case *pg_query.Node_AlterOperatorStmt:
-		return codeDDL("ALTER OPERATOR")
-	case *pg_query.Node_AlterPublicationStmt:
-		return ddl("ALTER PUBLICATION")
-	case *pg_query.Node_AlterSubscriptionStmt:
-		return opaqueDDL("ALTER SUBSCRIPTION")
-	case *pg_query.Node_AlterTsdictionaryStmt:
-		return ddl("ALTER TEXT SEARCH DICTIONARY")
-	case *pg_query.Node_AlterTsconfigurationStmt:
-		return ddl("ALTER TEXT SEARCH CONFIGURATION")
-	case *pg_query.Node_AlterTableSpaceOptionsStmt:
-		return ddl("ALTER TABLESPACE")
-	case *pg_query.Node_AlterTableMoveAllStmt:
-		return ddl("ALTER " + objectWords(n.AlterTableMoveAllStmt.GetObjtype()))
-	case *pg_query.Node_ReplicaIdentityStmt:
-		return ddl("ALTER TABLE")
-	}
-	return kind{}, false
+	return kind{"CREATE TABLE AS", operation.DDL, 0}
 }
 
 // renameKind: a column, constraint or attribute is renamed by ALTER of what it
 // is part of.
-func renameKind(n *pg_query.RenameStmt) (kind, bool) {
+func renameKind(n *pg_query.RenameStmt) kind {
 	switch n.GetRenameType() {
 	case pg_query.ObjectType_OBJECT_ROLE:
-		return kind{"ALTER ROLE", operation.Privilege, 0}, true
+		return kind{"ALTER ROLE", operation.Privilege, 0}
 	case pg_query.ObjectType_OBJECT_COLUMN, pg_query.ObjectType_OBJECT_TABCONSTRAINT:
 		if n.GetRelationType() != pg_query.ObjectType_OBJECT_TYPE_UNDEFINED {
-			return ddl("ALTER " + objectWords(n.GetRelationType()))
+			return kind{"ALTER " + objectWords(n.GetRelationType()), operation.DDL, 0}
 		}
-		return ddl("ALTER TABLE")
+		return kind{"ALTER TABLE", operation.DDL, 0}
 	case pg_query.ObjectType_OBJECT_ATTRIBUTE:
-		return ddl("ALTER TYPE")
+		return kind{"ALTER TYPE", operation.DDL, 0}
 	case pg_query.ObjectType_OBJECT_DOMCONSTRAINT:
-		return ddl("ALTER DOMAIN")
+		return kind{"ALTER DOMAIN", operation.DDL, 0}
 	}
-	return ddl("ALTER " + objectWords(n.GetRenameType()))
-}
-
-func dropKind(node *pg_query.Node) (kind, bool) {
-	switch n := node.GetNode().(type) {
-	case *pg_query.Node_DropStmt:
-		return ddl("DROP " + objectWords(n.DropStmt.GetRemoveType()))
-	case *pg_query.Node_DropdbStmt:
-		return ddl("DROP DATABASE")
-	case *pg_query.Node_DropTableSpaceStmt:
-		return ddl("DROP TABLESPACE")
-	case *pg_query.Node_DropSubscriptionStmt:
-		return ddl("DROP SUBSCRIPTION")
-	}
-	return kind{}, false
+	return kind{"ALTER " + objectWords(n.GetRenameType()), operation.DDL, 0}
 }
 
 // objectWords returns what SQL calls a type of object: mostly the parser's

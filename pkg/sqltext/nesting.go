@@ -2,7 +2,7 @@ package sqltext
 
 // maxNesting bounds the depth of the tree that the parser builds. Its writer
 // and freer recurse; from some 1100 nested subqueries on they overflow the
-// sandbox's stack, after which the sandbox cannot be used again. PostgreSQL itself stops
+// sandbox's stack, after which it cannot be used again. PostgreSQL itself stops
 // at some thousands (max_stack_depth).
 const maxNesting = 1000
 
