@@ -90,6 +90,7 @@ func (w *walker) operator(parts []string) {
 	if len(parts) == 0 || isBuiltin(w.names.operators, parts, w.builtinNames) {
 		return
 	}
+	w.shareable = false
 	w.eachOpen(func(st *statement) { st.Opaque, st.runsUnseen = true, true })
 }
 

@@ -33,6 +33,7 @@ func TestTextsWhoseMeaningLiesInALiteralDoNotShare(t *testing.T) {
 		{"SET work_mem = 1", "SET work_mem = 2"},
 		{"SELECT set_config('a', 'b', true)", "SELECT set_config('role', 'admin', false)"},
 		{"SELECT my_function('a')", "SELECT my_function('b')"},
+		{"SELECT a === 'a' FROM t", "SELECT a === 'b' FROM t"},
 		{"COPY t FROM '/a'", "COPY t FROM '/b'"},
 		{"EXECUTE p(1)", "EXECUTE p(2)"},
 		{"CALL p(1)", "CALL p(2)"},
