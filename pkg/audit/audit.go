@@ -73,8 +73,9 @@ type Log struct {
 	kick  chan struct{} // the batcher has enough for a batch
 	again chan struct{} // the sender should sync now
 
-	made chan struct{} // the sender has batches to publish
-	idle chan struct{} // every batch has its receipt
+	made  chan struct{} // the sender has batches to publish
+	idle  chan struct{} // every batch has its receipt
+	stuck chan struct{} // the bus did not take a batch
 
 	write   writer  // the path of every record
 	batcher batcher // the batching goroutine's
@@ -112,6 +113,7 @@ func Open(cfg Config) (*Log, error) {
 		again: make(chan struct{}, 1),
 		made:  make(chan struct{}, 1),
 		idle:  make(chan struct{}, 1),
+		stuck: make(chan struct{}, 1),
 	}
 	l.write.bodies.New = func() any { return new([]byte) }
 	if err := l.recover(); err != nil {

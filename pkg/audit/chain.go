@@ -93,7 +93,19 @@ func (l *Log) recover() error {
 		l.damage = append(l.damage, *damaged)
 	}
 	l.damage = append(l.damage, l.cfg.Spool.Damage()...)
-	lastNote := l.chain.From
+	if err := l.replay(); err != nil {
+		return err
+	}
+	if !l.chain.begun() || l.chain.Sealed {
+		return nil
+	}
+	_, err = l.batchAll()
+	return err
+}
+
+// replay reads the spool from where the state ends.
+func (l *Log) replay() error {
+	tail := unsigned{after: l.chain.From, next: l.chain.Next}
 	for position := l.chain.From; ; {
 		entry, ok, err := l.cfg.Spool.Read(position)
 		if err != nil {
@@ -105,17 +117,57 @@ func (l *Log) recover() error {
 		if err := l.apply(&entry); err != nil {
 			return err
 		}
-		if entry.Kind == batchEntry {
-			lastNote = entry.Position
+		if err := tail.add(&entry, l.chain.Next); err != nil {
+			return err
 		}
 		position = entry.Next
 	}
-	l.skipLostNotes(lastNote)
-	if !l.chain.begun() || l.chain.Sealed {
+	l.chain.Seq += tail.lostNotes(l.damage)
+	return nil
+}
+
+// unsigned is what follows the newest note that can be read.
+type unsigned struct {
+	after spool.Position // of that note
+	next  uint64         // number that the next record should have
+	lost  uint64         // records whose numbers are missing
+}
+
+func (u *unsigned) add(entry *spool.Entry, next uint64) error {
+	switch entry.Kind {
+	case epochEntry:
+		*u = unsigned{after: entry.Position}
+		return nil
+	case batchEntry: // records behind it in number may stand before it
+		*u = unsigned{after: entry.Position, next: max(u.next, next)}
+		return nil
+	case recordEntry:
+	default:
 		return nil
 	}
-	_, err = l.batchAll()
-	return err
+	no, _, _, err := cutStamp(entry.Head)
+	if err != nil {
+		return err
+	}
+	if no >= u.next {
+		u.lost += no - u.next
+		u.next = no + 1
+	}
+	return nil
+}
+
+// lostNotes returns how many damaged entries may have been notes: those behind
+// the newest note that can be read, but for the records that are missing. Such
+// a note may be published already. Its number is left out, because two notes
+// of one number would make the agent a liar, and a hole is the truth.
+func (u *unsigned) lostNotes(damage []spool.Damage) uint64 {
+	var damaged uint64
+	for _, d := range damage {
+		if d.Kind != spool.TornTail && d.Kind != spool.AlteredState && d.Position > u.after {
+			damaged++
+		}
+	}
+	return damaged - min(damaged, u.lost)
 }
 
 // apply takes one entry of the spool into the chain.
@@ -165,18 +217,6 @@ func (l *Log) applySeen(signed []byte) error {
 	}
 	l.chain.seen, l.chain.Seen = seen, string(signed)
 	return nil
-}
-
-// skipLostNotes leaves a hole in the numbers for each damage behind the newest
-// note that can be read. A lost entry may have been a note that is published
-// already, and two notes of one number would make the agent a liar; a hole is
-// the truth.
-func (l *Log) skipLostNotes(lastNote spool.Position) {
-	for _, d := range l.damage {
-		if d.Kind != spool.TornTail && d.Kind != spool.AlteredState && d.Position > lastNote {
-			l.chain.Seq++
-		}
-	}
 }
 
 // begin starts the epoch and writes its first records.

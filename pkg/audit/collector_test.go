@@ -2,7 +2,6 @@ package audit_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"sync"
@@ -28,7 +27,7 @@ type keys struct {
 	logPub   string
 }
 
-func newKeys(t *testing.T) keys {
+func newKeys(t testing.TB) keys {
 	t.Helper()
 	var k keys
 	skey, vkey, err := translog.GenerateKey(translog.AgentKeyName(cluster, agent))
@@ -44,7 +43,7 @@ func newKeys(t *testing.T) keys {
 	return k
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -247,11 +246,4 @@ func (c *collector) headers(t *testing.T) []record.Header {
 		}
 	}
 	return headers
-}
-
-func show(t *testing.T, report translog.Report) {
-	t.Helper()
-	encoded, err := json.MarshalIndent(report, "", " ")
-	must(t, err)
-	t.Logf("%s", encoded)
 }

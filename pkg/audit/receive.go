@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/pkg/record"
+	"github.com/sluicegate/sluice/pkg/spool"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
 
@@ -45,7 +46,7 @@ func (l *Log) accept(receipt []byte) error {
 		return err
 	}
 	if accepted.Checkpoint != l.chain.seen {
-		if _, err := l.cfg.Spool.AppendReserved(seenEntry, []byte(accepted.Signed), nil); err != nil {
+		if err := l.note(seenEntry, []byte(accepted.Signed)); err != nil {
 			return fmt.Errorf("keep checkpoint: %w", err)
 		}
 		l.chain.seen, l.chain.Seen = accepted.Checkpoint, accepted.Signed
@@ -57,7 +58,7 @@ func (l *Log) accept(receipt []byte) error {
 	if err != nil {
 		return fmt.Errorf("keep receipt: %w", err)
 	}
-	if _, err := l.cfg.Spool.AppendReserved(ackEntry, encoded, nil); err != nil {
+	if err := l.note(ackEntry, encoded); err != nil {
 		return fmt.Errorf("keep receipt: %w", err)
 	}
 	l.chain.acknowledge(accepted.Batches)
@@ -67,6 +68,17 @@ func (l *Log) accept(receipt []byte) error {
 		poke(l.made) // the window has moved
 	}
 	return l.free()
+}
+
+// note keeps what a receipt said. A full spool is no reason to refuse the one
+// thing that makes room in it: what is not kept is asked for again after a
+// restart.
+func (l *Log) note(kind spool.Kind, what []byte) error {
+	_, err := l.cfg.Spool.AppendReserved(kind, what, nil)
+	if errors.Is(err, spool.ErrFull) {
+		return nil
+	}
+	return err
 }
 
 // leafOf returns the leaf of a batch that waits for its receipt. mu is held.

@@ -36,19 +36,26 @@ func (l *Log) Run(ctx context.Context) error {
 	work.Go(func() { l.sendLoop(sending) })
 	l.batchLoop(ctx.Done(), func() { poke(l.made) })
 	err := l.seal()
-	poke(l.made)
 	l.drain()
 	stop()
 	work.Wait()
 	return err
 }
 
-// drain waits until every batch has its receipt, for a while.
+// drain waits until every batch has its receipt: for a while, and not when the
+// bus is away.
 func (l *Log) drain() {
+	select {
+	case <-l.stuck: // before the seal
+	default:
+	}
+	poke(l.made)
 	deadline := time.After(drainFor)
 	for l.Pending() > 0 {
 		select {
 		case <-l.idle:
+		case <-l.stuck:
+			return
 		case <-deadline:
 			return
 		}
@@ -81,6 +88,7 @@ func (l *Log) sendLoop(ctx context.Context) {
 			asked = true
 		}
 		if err := l.send(ctx, asked); err != nil && ctx.Err() == nil {
+			poke(l.stuck)
 			l.cfg.Log.Warn("batches wait in the spool", zap.Int("batches", l.Pending()), zap.Error(err))
 			select { // however many batches are made meanwhile
 			case <-ctx.Done():
@@ -99,7 +107,7 @@ func (l *Log) send(ctx context.Context, asked bool) error {
 		}
 		l.forgetOverdue()
 	}
-	for {
+	for ctx.Err() == nil {
 		p := l.unsent()
 		if p == nil {
 			return nil
@@ -108,6 +116,7 @@ func (l *Log) send(ctx context.Context, asked bool) error {
 			return err
 		}
 	}
+	return ctx.Err()
 }
 
 // unsent returns the oldest batch within the window that is to be published.
@@ -132,11 +141,12 @@ func (l *Log) publish(ctx context.Context, p *pendingBatch) error {
 	if err != nil {
 		return err
 	}
-	if !ok || entry.Position != p.position {
-		return nil // acknowledged and freed meanwhile
-	}
-	if err := l.cfg.Publish(ctx, entry.Head, entry.Rest); err != nil {
-		return err
+	// Another entry there means that the batch was acknowledged and freed
+	// meanwhile.
+	if ok && entry.Position == p.position {
+		if err := l.cfg.Publish(ctx, entry.Head, entry.Rest); err != nil {
+			return err
+		}
 	}
 	l.mu.Lock()
 	p.sent = l.now()

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,9 @@ import (
 func (s *Spool) Read(from Position) (entry Entry, ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if errors.Is(s.failed, os.ErrClosed) {
+		return Entry{}, false, fmt.Errorf("read spool: %w", s.failed)
+	}
 	for _, seg := range s.segments {
 		if seg.number < from.segment() {
 			continue
