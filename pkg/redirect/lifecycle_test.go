@@ -99,6 +99,55 @@ func TestNextAgentTakesOverWithoutAGap(t *testing.T) {
 	}
 }
 
+// However agents end and begin, not one packet gets past them.
+func TestNothingLeaksWhileAgentsComeAndGo(t *testing.T) {
+	l := newNetwork(t)
+	l.pins = filepath.Join(t.TempDir(), "pins")
+	closeLater(t, func() error { return redirect.Unload(l.pins) })
+	agent := l.startAgentProcess(t)
+	wire := l.tapServer(t)
+
+	enough := make(chan struct{})
+	hammered := make(chan uint64)
+	for range 4 {
+		go func() { hammered <- l.hammer(enough) }()
+	}
+	for range 5 {
+		must(t, agent.Process.Kill())
+		_ = agent.Wait() // reports the kill
+		next, err := redirect.Open(redirect.Config{Pins: l.pins, Port: l.slice.Port}, zaptest.NewLogger(t))
+		must(t, err)
+		must(t, next.Close())
+		agent = l.startAgentProcess(t)
+	}
+	close(enough)
+	for range 4 {
+		if tries := <-hammered; tries == 0 {
+			t.Error("nobody tried to connect")
+		}
+	}
+	if got := wire.until(t, l.sentinel(t), to(l.server4)); len(got) > 0 {
+		t.Errorf("%d packets arrived at the server, want none; the first is %x", len(got), got[0])
+	}
+}
+
+// hammer connects to the server until told to end, and returns how often.
+func (l *lab) hammer(enough <-chan struct{}) (tries uint64) {
+	peer := sockaddr(unix.AF_INET, l.server4)
+	_ = l.job.Do(func() error {
+		for {
+			select {
+			case <-enough:
+				return nil
+			default:
+				_ = connectAndReset(peer) // served or refused, as it happens
+				tries++
+			}
+		}
+	})
+	return tries
+}
+
 func TestUnloadLeavesNothingBehind(t *testing.T) {
 	l := newLab(t)
 	links := l.linkIDs(t)
