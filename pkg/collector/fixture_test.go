@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -201,12 +202,13 @@ func (s *site) agent() *agent {
 	a := &agent{updates: make(chan approval.Update, 64)}
 	a.key, err = translog.PrivateKey(read(collector.SigningKeyFile))
 	check(s.t, err)
+	var running atomic.Pointer[audit.Log]
 	a.bus, err = bus.ConnectAgent(bus.AgentConfig{
 		URL: fmt.Sprintf("nats://%s", s.cfg.Bus.Listen), Cluster: "test", Agent: node,
 		Security: bus.Security{Seed: []byte(read(collector.SeedFile))}, Log: zaptest.NewLogger(s.t),
 		Connected: func() {
-			if a.Log != nil {
-				a.Connected()
+			if log := running.Load(); log != nil {
+				log.Connected()
 			}
 		},
 	})
@@ -222,6 +224,7 @@ func (s *site) agent() *agent {
 		},
 	})
 	check(s.t, err)
+	running.Store(a.Log)
 	check(s.t, a.bus.OnReceipt(a.Deliver))
 	check(s.t, a.bus.OnApproval(func(_ string, message []byte) {
 		if u, err := approval.DecodeUpdate(message); err == nil {

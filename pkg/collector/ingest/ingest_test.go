@@ -158,6 +158,17 @@ func TestEpochOfALostSpoolIsAFinding(t *testing.T) {
 	equal(t, "findings", strings.Join(b.findings(), " "), store.UnlinkedEpoch)
 }
 
+func TestLossIsAFindingWhetherStatedOrNot(t *testing.T) {
+	node := collectortest.NewAgent(t, "node-1")
+	b := newBench(t, node)
+	b.handle(node.Batch(records()...))
+	b.handle(node.Signed(func(b *record.Batch) { b.First, b.Drops = b.First+3, 3 }))
+	equal(t, "findings of a stated loss", strings.Join(b.findings(), " "), store.DropsStated)
+	b.handle(node.Signed(func(b *record.Batch) { b.First += 3 }))
+	equal(t, "findings", strings.Join(b.findings(), " "), store.RecordsMissing+" "+store.DropsStated)
+	equal(t, "leaves", b.size(), 3)
+}
+
 func TestAgentThatHasSeenAnotherLogIsAFinding(t *testing.T) {
 	node := collectortest.NewAgent(t, "node-1")
 	b := newBench(t, node)

@@ -84,6 +84,9 @@ func (a *appending) chain(b *Batch, link link, index int64) error {
 	if err := a.chainFindings(b, link); err != nil {
 		return err
 	}
+	if err := a.numbers(b, link); err != nil {
+		return err
+	}
 	if link == late {
 		return nil
 	}
@@ -104,6 +107,26 @@ func (a *appending) chain(b *Batch, link link, index int64) error {
 		return abandon(a.tx, b.Agent, b.Epoch.String())
 	}
 	return nil
+}
+
+// numbers makes a finding of record numbers that do not continue those of the
+// batch before, where that is known.
+func (a *appending) numbers(b *Batch, link link) error {
+	if link == late || link == forced {
+		return nil
+	}
+	own, err := a.tail(b.Agent, b.Epoch)
+	if err != nil {
+		return err
+	}
+	want := b.Drops
+	if own != nil {
+		want += own.nextNo
+	}
+	if b.First == want {
+		return nil
+	}
+	return a.finding(b, RecordsMissing, fmt.Sprintf("the batch begins with record %d, not %d", b.First, want))
 }
 
 func (a *appending) chainFindings(b *Batch, link link) error {

@@ -19,6 +19,7 @@ const (
 	ChainBroken      = "chain-broken"      // prev is not the hash of the note before
 	RecordUnreadable = "record-unreadable" // signed by the agent, but not a record that we know
 	SessionReused    = "session-reused"    // an id that another agent's session already has
+	RecordsMissing   = "records-missing"   // the numbers of records do not go on where they ended
 	DropsStated      = "drops"             // the agent says that it lost records
 	LogForked        = "log-forked"        // an agent has seen a log that is not this one
 )

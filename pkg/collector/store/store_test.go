@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -230,6 +231,23 @@ func TestSearchFindsWordsOfEveryKind(t *testing.T) {
 				t.Errorf("sessions found (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// What people type is never an error of the query language underneath. This
+// is no fuzz target, because instrumenting SQLite takes minutes.
+func TestSearchTakesWhateverIsTyped(t *testing.T) {
+	f := open(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	pieces := []string{"a", "é", `"`, "*", "^", ":", "(", ")", "{", "}", "+", "-", "'", ";", "\\", "\x00", "\xff", " ", " OR ", " AND ", " NOT ", "NEAR(", ","}
+	for range 3000 {
+		var words strings.Builder
+		for range random.IntN(12) {
+			words.WriteString(pieces[random.IntN(len(pieces))])
+		}
+		if _, _, err := f.Search(t.Context(), words.String(), 1); err != nil {
+			t.Fatalf("search for %q: %v", words.String(), err)
+		}
 	}
 }
 
