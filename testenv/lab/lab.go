@@ -79,6 +79,9 @@ func (l *lab) up(args []string) error {
 		return errors.New("a lab is here already: scripts/lab status, or scripts/lab down")
 	}
 	began := time.Now()
+	if err := l.clean(); err != nil { // of what an up that failed left for people to read
+		return err
+	}
 	if err := os.MkdirAll(l.path("secrets"), 0o700); err != nil {
 		return err
 	}
@@ -112,14 +115,19 @@ func (l *lab) down() error {
 	if err := l.teardown(); err != nil {
 		return err
 	}
-	programs := l.path("bin")
+	return l.clean()
+}
+
+// clean removes everything below the state directory but the programs, which
+// are built again only when their source changed.
+func (l *lab) clean() error {
 	entries, err := os.ReadDir(l.dir)
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		if l.path(entry.Name()) == programs {
-			continue // built again only when the source changed
+		if entry.Name() == "bin" {
+			continue
 		}
 		if err := os.RemoveAll(l.path(entry.Name())); err != nil {
 			return err

@@ -32,6 +32,9 @@ func (l *lab) makePeople() error {
 	if err := l.authority.issue(l.path("issuer", "tls.key"), l.path("issuer", "tls.crt"), "issuer.lab", "127.0.0.1"); err != nil {
 		return err
 	}
+	if _, err := l.issuer(); err != nil { // makes the keys, before two processes do
+		return err
+	}
 	p, err := spawn(l.path("issuer.log"), nil, l.inNetns(l.Node, l.path("bin", "lab"), "issuer")...)
 	if err != nil {
 		return err

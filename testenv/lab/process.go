@@ -90,14 +90,15 @@ func waitFor(patience time.Duration, done func() bool) error {
 }
 
 // command runs argv to its end and returns what it printed on stdout; its
-// stderr is in the error.
+// stderr is in the error. The error does not wrap the exit status, which main
+// would take for that of the command that a person asked for.
 func command(argv ...string) (string, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", strings.Join(argv, " "), err, bytes.TrimSpace(stderr.Bytes()))
+		return "", fmt.Errorf("%s: %v\n%s", strings.Join(argv, " "), err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return string(out), nil
 }
