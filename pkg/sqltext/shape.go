@@ -15,7 +15,7 @@ const (
 
 const (
 	// maxParsed bounds what goes to the parser, in bytes. A statement of this
-	// size takes it some 50 ms.
+	// size takes it 50 to 500 ms.
 	maxParsed = 64 << 10
 	// maxText bounds what is read at all, in bytes.
 	maxText = 16 << 20
