@@ -158,6 +158,23 @@ func (s *site) alterEachRecord(files fstest.MapFS) {
 	}
 }
 
+func TestExportSinceATimeProvesThatPartOfTheLog(t *testing.T) {
+	s := newSite(t)
+	a := s.agent()
+	a.runSession(t, "before00", "SELECT 1")
+	s.awaitSession("before00")
+	since := time.Now()
+	a.runSession(t, "after000", "SELECT 2")
+	s.awaitSession("after000")
+	report := s.verify(s.bundle("since=" + url.QueryEscape(since.Format(time.RFC3339Nano))))
+	if rest := ofLiveChain(report); len(rest) > 0 {
+		t.Error(rest)
+	}
+	if report.Scope.Kind != translog.Range || report.Sessions != 1 {
+		t.Errorf("scope %+v with %d sessions", report.Scope, report.Sessions)
+	}
+}
+
 func TestNothingIsLostWhenCollectorAndBusAreRestartedAndTheBusIsWiped(t *testing.T) {
 	s := newSite(t)
 	a := s.agent()
