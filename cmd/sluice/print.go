@@ -74,9 +74,7 @@ func flatten(words []string, path string, node any) []string {
 			words = flatten(words, strings.TrimPrefix(path+"."+key, "."), node[key])
 		}
 	case []any:
-		for _, child := range node {
-			words = flatten(words, path, child)
-		}
+		words = append(words, path+"="+list(node))
 	case nil:
 	case json.Number:
 		if node != "0" {
@@ -90,6 +88,19 @@ func flatten(words []string, path string, node any) []string {
 		words = append(words, fmt.Sprintf("%s=%v", path, node))
 	}
 	return words
+}
+
+// list prints an array on one line: its texts, quoted where they must be.
+func list(node []any) string {
+	items := make([]string, len(node))
+	for i, child := range node {
+		text, ok := child.(string)
+		if !ok {
+			text = fmt.Sprint(child)
+		}
+		items[i] = quote(text)
+	}
+	return "[" + strings.Join(items, " ") + "]"
 }
 
 // noTime is how JSON writes a time that is not known.

@@ -10,7 +10,7 @@ func TestFactsAreOneLineThatCannotDeceive(t *testing.T) {
 		`{}`:   "-",
 		`null`: "-",
 		`{"netns_cookie":18446744073709551615,"pid":0}`:         "netns_cookie=18446744073709551615",
-		`{"b":"x y","a":["1","2"],"c":{"d":true},"e":""}`:       `a=1 a=2 b="x y" c.d=true`,
+		`{"b":"x y","a":["1","2 3"],"c":{"d":true},"e":""}`:     `a=[1 "2 3"] b="x y" c.d=true`,
 		`{"exe":"/bin/\u001b[2Jsh","x":"a\nverified  sub=eve"}`: "exe=/bin/\uFFFD[2Jsh x=\"a\\nverified  sub=eve\"",
 		`{`: "?",
 	} {

@@ -120,6 +120,9 @@ func pause(ctx context.Context, took time.Duration, speed float64) error {
 
 // prompt shows what was asked, as at a prompt.
 func prompt(op *view.Operation) string {
+	if op.Kind == "connect" {
+		return "-- connect " + view.OneLine(op.Text, maxCell)
+	}
 	database := op.Database
 	if database == "" {
 		database = op.Kind

@@ -161,10 +161,15 @@ func document(h *record.Header, body *record.Body, protocol string) (string, boo
 }
 
 // excerpt returns what is shown of a record that was found: of a statement
-// its text, of all others their words.
+// its text, of a session who opened it, of all others their words.
 func excerpt(h *record.Header, body *record.Body, protocol string) string {
 	if h.Intent != nil {
 		return view.OneLine(string(view.Data(body)), excerptRunes)
+	}
+	if h.Opened != nil {
+		w := &h.Opened.Workload
+		who := append([]string{"opened by", w.Orch.Name, w.Orch.Image, w.Kernel.Exe}, w.Claimed.Command...)
+		return view.OneLine(strings.Join(who, " "), excerptRunes)
 	}
 	text, _ := document(h, body, protocol)
 	return view.OneLine(text, excerptRunes)
