@@ -18,8 +18,8 @@ import (
 func TestRecordsReachTheLogAndVerify(t *testing.T) {
 	c := newCollector(t, newKeys(t))
 	r := start(t, t.TempDir(), c)
-	s := openSession(t, r, "s1")
-	other := openSession(t, r, "s2")
+	s := openSession(t, r.Log, "s1")
+	other := openSession(t, r.Log, "s2")
 	for i := range 10 {
 		query(t, s, uint64(i+1), fmt.Sprintf("SELECT %d", i))
 		query(t, other, uint64(i+1), "SELECT 'other'")
@@ -54,7 +54,7 @@ func TestCrashLosesNoRecordAndStartsLinkedEpoch(t *testing.T) {
 	dir := t.TempDir()
 	c.set(func() { c.away = true })
 	r := start(t, dir, c)
-	s := openSession(t, r, "s1")
+	s := openSession(t, r.Log, "s1")
 	for i := range 100 {
 		query(t, s, uint64(i+1), "SELECT 1")
 	}
@@ -80,7 +80,7 @@ func TestRestartAfterSealBoots(t *testing.T) {
 	dir := t.TempDir()
 	for range 3 {
 		r := start(t, dir, c)
-		query(t, openSession(t, r, "s"), 1, "SELECT 1")
+		query(t, openSession(t, r.Log, "s"), 1, "SELECT 1")
 		must(t, r.stop())
 	}
 	report := c.verify(t, translog.Scope{Kind: translog.WholeLog})
@@ -96,7 +96,7 @@ func TestLostReceiptsAreAskedFor(t *testing.T) {
 	c := newCollector(t, newKeys(t))
 	c.set(func() { c.mute = true })
 	r := start(t, t.TempDir(), c)
-	query(t, openSession(t, r, "s1"), 1, "SELECT 1")
+	query(t, openSession(t, r.Log, "s1"), 1, "SELECT 1")
 	eventually(t, "the batch arrives", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.size > 0 })
 	r.Connected()
 	eventually(t, "the receipt comes by sync", func() bool { return r.Pending() == 0 })
@@ -109,7 +109,7 @@ func TestEverythingArrivesOnceAfterTheBusWasAway(t *testing.T) {
 	c := newCollector(t, newKeys(t))
 	c.set(func() { c.away = true })
 	r := startSized(t, t.TempDir(), c, 256<<10+128<<10, 16<<20)
-	s := openSession(t, r, "s1")
+	s := openSession(t, r.Log, "s1")
 	for i := range 3000 {
 		query(t, s, uint64(i+1), "SELECT "+strings.Repeat("x", 200))
 	}
@@ -129,7 +129,7 @@ func TestFullSpoolRefusesAndRecovers(t *testing.T) {
 	c := newCollector(t, newKeys(t))
 	c.set(func() { c.away = true })
 	r := startSized(t, t.TempDir(), c, 512<<10, 2<<20)
-	s := openSession(t, r, "s1")
+	s := openSession(t, r.Log, "s1")
 	op := operation.Operation{ID: 1, Text: operation.Text(strings.Repeat("y", 20_000))}
 	var err error
 	accepted := 0
@@ -151,7 +151,7 @@ func TestFullSpoolRefusesAndRecovers(t *testing.T) {
 func TestLargeRequestIsKeptWhole(t *testing.T) {
 	c := newCollector(t, newKeys(t))
 	r := start(t, t.TempDir(), c)
-	s := openSession(t, r, "s1")
+	s := openSession(t, r.Log, "s1")
 	text := strings.Repeat("é\x01", 60_000)
 	long := strings.Repeat("p", 100_000)
 	op := operation.Operation{ID: 7, Text: operation.Text(text), Params: []operation.Param{
@@ -195,7 +195,7 @@ func TestLargeRequestIsKeptWhole(t *testing.T) {
 func TestResponseBeyondTheLimitIsKeptByDigest(t *testing.T) {
 	c := newCollector(t, newKeys(t))
 	r := start(t, t.TempDir(), c)
-	s := openSession(t, r, "s1")
+	s := openSession(t, r.Log, "s1")
 	chunk := bytes.Repeat([]byte{'r'}, 50_000)
 	for range 60 {
 		must(t, s.Chunk(1, "response", 0, chunk))
@@ -223,7 +223,7 @@ func TestResponseBeyondTheLimitIsKeptByDigest(t *testing.T) {
 func TestRolledBackLogIsDoubted(t *testing.T) {
 	c := newCollector(t, newKeys(t))
 	r := start(t, t.TempDir(), c)
-	s := openSession(t, r, "s1")
+	s := openSession(t, r.Log, "s1")
 	query(t, s, 1, "SELECT 1")
 	eventually(t, "a receipt", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.size > 0 && r.Pending() == 0 })
 	c.set(func() { // yesterday's disk
@@ -253,7 +253,7 @@ func TestForgedReceiptFreesNothing(t *testing.T) {
 	evil.verifier = c.verifier
 	r := start(t, t.TempDir(), c)
 	c.set(func() { c.mute = true })
-	query(t, openSession(t, r, "s1"), 1, "SELECT 1")
+	query(t, openSession(t, r.Log, "s1"), 1, "SELECT 1")
 	eventually(t, "the batch arrives", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.size > 0 })
 	receipt, err := evil.ingest(c.stored[0].Note, nil)
 	must(t, err)
@@ -272,7 +272,7 @@ func TestForgedReceiptFreesNothing(t *testing.T) {
 func TestRecordsAfterTheSealAreRefused(t *testing.T) {
 	c := newCollector(t, newKeys(t))
 	r := start(t, t.TempDir(), c)
-	s := openSession(t, r, "s1")
+	s := openSession(t, r.Log, "s1")
 	must(t, r.stop())
 	if err := s.Outcome(1, record.Outcome{}); !errors.Is(err, audit.ErrSealed) {
 		t.Errorf("got %v, want ErrSealed", err)
@@ -284,7 +284,7 @@ func TestManySessionsAtOnce(t *testing.T) {
 	r := start(t, t.TempDir(), c)
 	var work sync.WaitGroup
 	for i := range 16 {
-		s := openSession(t, r, fmt.Sprintf("s%d", i))
+		s := openSession(t, r.Log, fmt.Sprintf("s%d", i))
 		work.Go(func() {
 			for j := range 200 {
 				op := operation.Operation{ID: uint64(j + 1), Text: operation.Text("SELECT 1")}

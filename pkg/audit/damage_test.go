@@ -66,7 +66,7 @@ func TestNoteThatTheDiskAlteredIsNotSignedAgain(t *testing.T) {
 	c.set(func() { c.mute = true })
 	dir := t.TempDir()
 	r := start(t, dir, c)
-	s := openSession(t, r, "s1")
+	s := openSession(t, r.Log, "s1")
 	query(t, s, 1, "SELECT 1")
 	eventually(t, "the batch is out", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.size == 1 })
 	query(t, s, 2, "SELECT 2")
@@ -85,7 +85,7 @@ func TestLostSpoolShows(t *testing.T) {
 	c := newCollector(t, newKeys(t))
 	for range 2 {
 		r := start(t, t.TempDir(), c) // a new directory each time
-		query(t, openSession(t, r, "s1"), 1, "SELECT 1")
+		query(t, openSession(t, r.Log, "s1"), 1, "SELECT 1")
 		must(t, r.stop())
 	}
 	report := c.verify(t, translog.Scope{Kind: translog.WholeLog})
@@ -99,7 +99,7 @@ func TestChainGoesOnAfterEverythingWasFreed(t *testing.T) {
 	dir := t.TempDir()
 	for round := range 4 {
 		r := startSized(t, dir, c, 384<<10, 8<<20)
-		s := openSession(t, r, "s1")
+		s := openSession(t, r.Log, "s1")
 		for i := range 600 {
 			query(t, s, uint64(i+1), "SELECT "+strings.Repeat("x", 500))
 		}

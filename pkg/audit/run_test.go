@@ -28,7 +28,7 @@ type run struct {
 
 func start(t *testing.T, dir string, c *collector) *run {
 	t.Helper()
-	return startSized(t, dir, c, 1<<20, 16<<20)
+	return startSized(t, dir, c, 1<<20, 64<<20)
 }
 
 // openLog opens a log that nobody runs: nothing is signed or published.
@@ -75,11 +75,9 @@ func startSized(t *testing.T, dir string, c *collector, segment, limit int64) *r
 	return r
 }
 
-func openSession(t *testing.T, r interface {
-	Session(*session.Session) (*audit.Session, error)
-}, id string) *audit.Session {
+func openSession(t *testing.T, l *audit.Log, id string) *audit.Session {
 	t.Helper()
-	s, err := r.Session(&session.Session{ID: id, Resource: "shop-db", Protocol: "postgres", Started: time.Now()})
+	s, err := l.Session(&session.Session{ID: id, Resource: "shop-db", Protocol: "postgres", Started: time.Now()})
 	must(t, err)
 	return s
 }
