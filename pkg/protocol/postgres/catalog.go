@@ -114,6 +114,9 @@ const (
 
 func newCatalog(t *targets, conn *protocol.Conn) catalog {
 	c := catalog{targets: t, masks: conn.Masks, resource: conn.Session.Resource, key: t.key}
+	if conn.Observe {
+		c.masks = &mask.Set{} // nothing is changed
+	}
 	return c
 }
 

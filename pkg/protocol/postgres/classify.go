@@ -31,7 +31,7 @@ func (c *conversation) analyseAs(text []byte, conforming, utf8 bool) *sqltext.An
 // may be old. It reports whether the statement has to wait. A transaction that
 // has failed answers nothing, and runs nothing either.
 func (c *conversation) refresh(portal *portal) bool {
-	if c.front.reads >= maxReads || c.status == 'E' {
+	if c.front.reads >= maxReads || c.status == 'E' || c.conn.Observe {
 		return false
 	}
 	c.front.reads++

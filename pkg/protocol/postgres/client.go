@@ -39,7 +39,7 @@ func (c *conversation) clientFrame(s *stream) bool {
 	kind, size, err := header(b)
 	if err != nil {
 		c.violate(protocol.ClientLeg, err)
-		return false
+		return c.conn.Observe
 	}
 	if kind == msgCopyData {
 		o := c.copyOp()
@@ -47,7 +47,7 @@ func (c *conversation) clientFrame(s *stream) bool {
 	}
 	if size > c.plugin.options.MaxMessage {
 		c.violate(protocol.ClientLeg, errTooLarge)
-		return false
+		return c.conn.Observe
 	}
 	if len(b) < size {
 		return false
@@ -128,7 +128,7 @@ func (c *conversation) pause() {
 // awaitIdle pauses the client until the server owes nothing. It reports
 // whether that is so already.
 func (c *conversation) awaitIdle() bool {
-	if c.queue.len() == 0 {
+	if c.queue.len() == 0 || c.conn.Observe {
 		return true
 	}
 	c.flush()
@@ -233,6 +233,10 @@ func (c *conversation) clientParse(s *stream, frame []byte) {
 	}
 	if c.prepared.full(len(text)) {
 		c.swallow(s, len(frame))
+		if c.conn.Observe {
+			c.queue.push(debt{kind: oweParse})
+			return
+		}
 		c.refuseMessage("53400", "sluice: this session keeps too many prepared statements")
 		return
 	}
@@ -255,6 +259,10 @@ func (c *conversation) clientBind(s *stream, frame []byte) {
 	}
 	if c.prepared.full(0) {
 		c.swallow(s, len(frame))
+		if c.conn.Observe {
+			c.queue.push(debt{kind: oweBind})
+			return
+		}
 		c.refuseMessage("53400", "sluice: this session keeps too many portals")
 		return
 	}

@@ -18,6 +18,7 @@ import (
 //	ready        client.go                  server.go
 //	cancelling   –                          nothing, then the end
 //	leaving      anything, dropped          as ready
+//	blind        anything, relayed          anything, relayed: only in mode observe
 type phase int
 
 const (
@@ -29,6 +30,7 @@ const (
 	ready
 	cancelling
 	leaving
+	blind
 )
 
 // conversation is one session as a state machine. Its methods run one at a
@@ -119,6 +121,9 @@ func (c *conversation) fromClient(s *stream) {
 			if !c.clientFrame(s) {
 				return
 			}
+		case blind:
+			c.pass(s, len(s.src)-s.pos, nil)
+			return
 		case leaving, cancelling:
 			s.skip(len(s.src) - s.pos)
 			return
@@ -143,6 +148,9 @@ func (c *conversation) fromServer(s *stream) {
 			if !c.serverFrame(s) {
 				return
 			}
+		case blind:
+			c.pass(s, len(s.src)-s.pos, nil)
+			return
 		default:
 			s.skip(len(s.src) - s.pos)
 			return
@@ -223,6 +231,10 @@ func (c *conversation) synthesise(leg protocol.Leg, op *op, fill func(dst []byte
 
 // violate ends the session because a peer broke the protocol.
 func (c *conversation) violate(leg protocol.Leg, cause error) {
+	if c.conn.Observe {
+		c.goBlind()
+		return
+	}
 	if leg == protocol.ClientLeg {
 		c.fatal("08P01", "sluice: "+cause.Error())
 	} else {
@@ -259,8 +271,13 @@ func (c *conversation) pass(s *stream, n int, op *op) {
 	s.pos += n
 }
 
-// swallow consumes n bytes and relays nothing of them.
+// swallow consumes n bytes and relays nothing of them, unless the session is
+// only observed.
 func (c *conversation) swallow(s *stream, n int) {
+	if c.conn.Observe {
+		c.pass(s, n, nil)
+		return
+	}
 	c.cut()
 	s.skip(n)
 }

@@ -91,7 +91,7 @@ func (c *conversation) void(outcome protocol.Outcome) {
 	clear(c.voided)
 	c.voided = c.voided[:0]
 	c.skip = c.queue.len() == 0
-	if c.skip && c.lostSync {
+	if c.skip && c.lostSync && !c.conn.Observe {
 		c.lostSync, c.skip = false, false
 		c.write(protocol.ServerLeg, []byte{msgSync, 0, 0, 0, 4}, nil)
 		c.queue.push(debt{kind: oweSync})

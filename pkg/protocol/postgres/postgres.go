@@ -69,6 +69,10 @@ func (*Postgres) Recognize(prefix []byte) protocol.Match {
 
 // Serve runs one session.
 func (p *Postgres) Serve(ctx context.Context, conn *protocol.Conn) error {
+	if conn.Observe {
+		observed := &observer{conversation: newConversation(p, conn)}
+		return protocol.NewPump(conn, observed, p.options.MaxMessage+headerSize).Run(ctx)
+	}
 	c := newConversation(p, conn)
 	pump := protocol.NewPump(conn, c, p.options.MaxMessage+headerSize)
 	c.key.interrupt = pump.Interrupt

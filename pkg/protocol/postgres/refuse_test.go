@@ -200,7 +200,12 @@ func TestClientThatLeavesEndsItsHold(t *testing.T) {
 
 func TestCancelReachesTheServer(t *testing.T) {
 	p := startProxy(t, realServer(t), proxyOptions{})
-	conn := p.connect(t, pgx.QueryExecModeSimpleProtocol)
+	wantCancelled(t, p.connect(t, pgx.QueryExecModeSimpleProtocol))
+}
+
+// wantCancelled runs a long statement and cancels it.
+func wantCancelled(t *testing.T, conn *pgx.Conn) {
+	t.Helper()
 	done := make(chan error, 1)
 	go func() {
 		_, err := conn.Exec(context.Background(), "SELECT pg_sleep(60)")

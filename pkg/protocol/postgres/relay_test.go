@@ -52,7 +52,12 @@ var execModes = []pgx.QueryExecMode{
 // connect opens a pgx session in one exec mode.
 func (p *proxy) connect(t testing.TB, mode pgx.QueryExecMode) *pgx.Conn {
 	t.Helper()
-	config, err := pgx.ParseConfig(fmt.Sprintf("postgres://job:none@127.0.0.1:%d/shop?sslmode=disable", p.port))
+	return p.connectAs(t, "job", "none", mode)
+}
+
+func (p *proxy) connectAs(t testing.TB, user, password string, mode pgx.QueryExecMode) *pgx.Conn {
+	t.Helper()
+	config, err := pgx.ParseConfig(fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/shop?sslmode=disable", user, password, p.port))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ func (c *conversation) serverFrame(s *stream) bool {
 	kind, size, err := header(b)
 	if err != nil {
 		c.violate(protocol.ServerLeg, err)
-		return false
+		return c.conn.Observe
 	}
 	head := c.queue.head()
 	switch {
@@ -30,9 +30,8 @@ func (c *conversation) serverFrame(s *stream) bool {
 		return c.streamed(s, size, head.op, false)
 	}
 	if size > c.plugin.options.MaxMessage {
-		c.fatal("54000", "sluice: the server sent a message that is larger than the limit")
-		c.act(protocol.Action{Kind: protocol.End, Err: &protocol.Violation{Leg: protocol.ServerLeg, Reason: errTooLarge.Error()}})
-		return false
+		c.violate(protocol.ServerLeg, errTooLarge)
+		return c.conn.Observe
 	}
 	if len(b) < size {
 		return false

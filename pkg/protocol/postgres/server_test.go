@@ -255,6 +255,7 @@ type proxyOptions struct {
 	decide     func(context.Context, *operation.Operation, func(protocol.Waiting)) (protocol.Decision, error)
 	masks      []mask.Column
 	sqlRules   bool
+	observe    bool
 	tapped     bool
 	statements int
 	tls        protocol.ServerTLS
@@ -331,6 +332,7 @@ func (p *proxy) conn(client net.Conn, s *server, o proxyOptions) *protocol.Conn 
 		Guard:      p.guard,
 		Masks:      &mask.Set{Columns: o.masks},
 		SQLRules:   o.sqlRules,
+		Observe:    o.observe,
 		Log:        zap.NewNop(),
 	}
 }
