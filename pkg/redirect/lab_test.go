@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -76,6 +77,7 @@ func newNetwork(t testing.TB) *lab {
 func inhabit(t testing.TB, ns *netlab.Namespace) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("sleep", "infinity")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	must(t, ns.Start(cmd))
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // tests may have done so themselves

@@ -57,7 +57,7 @@ func runTests() error {
 		return err
 	}
 	cmd.Stdout = os.Stdout
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
 	return cmd.Run()
 }
 
@@ -69,6 +69,7 @@ func play(role string, args ...string) (*exec.Cmd, error) {
 	}
 	cmd := exec.Command(exe, append([]string{role}, args...)...)
 	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive the tests
 	return cmd, nil
 }
 

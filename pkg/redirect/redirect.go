@@ -133,6 +133,10 @@ func (r *Redirect) load(pins string, root *os.File) error {
 	return r.beat(monotonic())
 }
 
+// CgroupRoot returns where the root of cgroup v2, to which the programs are
+// attached, is mounted. The cgroup ids of an Origin are found below it.
+func (r *Redirect) CgroupRoot() string { return r.cgroups }
+
 // Close closes the listeners and lets go of programs and maps. Both stay
 // pinned: from now on protected destinations are refused. Run must have ended.
 func (r *Redirect) Close() error {
