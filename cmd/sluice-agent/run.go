@@ -71,9 +71,12 @@ func run(ctx context.Context, cfg config.Agent) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, kernel.Close()) }()
+	registry := attribution.New(attribution.Config{
+		CgroupRoot: kernel.CgroupRoot(), DockerSocket: string(cfg.Attribution.DockerSocket),
+	}, log)
 	guarding, err := agent.New(agent.Parts{
 		Name: cfg.Name, Cluster: cfg.Cluster, Link: cfg.ConsoleURL, Strict: cfg.Audit.Durability == "strict",
-		Policy: rules, Redirect: kernel, Registry: registry(cfg, log), Identities: identities,
+		Policy: rules, Redirect: kernel, Registry: registry, Identities: identities,
 		Trail: trail.log, Desk: trail.desk, Protocols: speaks, Log: log,
 	})
 	if err != nil {
@@ -102,12 +105,6 @@ func loadPolicy(cfg config.Agent) (*policy.Policy, error) {
 		return nil, fmt.Errorf("read policy: %w", err)
 	}
 	return policy.Parse(string(cfg.Policy), text)
-}
-
-func registry(cfg config.Agent, log *zap.Logger) *attribution.Registry {
-	return attribution.New(attribution.Config{
-		CgroupRoot: string(cfg.Redirect.Cgroup), DockerSocket: string(cfg.Attribution.DockerSocket),
-	}, log)
 }
 
 // trail is the audit log with what it stands on.

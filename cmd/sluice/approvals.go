@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluicegate/sluice/pkg/approval"
 	"github.com/sluicegate/sluice/pkg/collector/view"
@@ -220,9 +221,8 @@ func (e *env) confirm(b ballotPaper) error {
 	if b.yes || e.flags.json || !ok {
 		return nil
 	}
-	info, err := file.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return nil //nolint:nilerr // what cannot be looked at is no terminal
+	if _, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS); err != nil {
+		return nil //nolint:nilerr // /dev/null too is a character device, but no terminal
 	}
 	e.printf("\n%s? [y/N] ", b.decision)
 	answer, err := bufio.NewReader(file).ReadString('\n')

@@ -21,7 +21,14 @@ const jobImage = "sluice-lab/job"
 // machine: the kernel's, the daemons', and root's.
 var hidden = map[string]bool{"proc": true, "sys": true, "dev": true, "run": true, "root": true, "lost+found": true}
 
-func (l *lab) dockerSocket() string { return filepath.Join(l.dir, "docker.sock") }
+// readOnly are those that a job shares but cannot change: through them it
+// would be root on the node, and its identity worth nothing.
+var readOnly = map[string]bool{"boot": true, "etc": true, "opt": true, "usr": true, "var": true}
+
+// dockerDir is below /run, which no job sees.
+func (l *lab) dockerDir() string { return filepath.Join("/run", l.Node) }
+
+func (l *lab) dockerSocket() string { return filepath.Join(l.dockerDir(), "docker.sock") }
 
 func (l *lab) docker(args ...string) []string {
 	return append([]string{"docker", "--host", "unix://" + l.dockerSocket()}, args...)
@@ -30,11 +37,14 @@ func (l *lab) docker(args ...string) []string {
 // startDocker starts a Docker daemon whose bridge and firewall rules live in
 // the node's network namespace, and makes the image that jobs run from.
 func (l *lab) startDocker() error {
+	if err := os.MkdirAll(l.dockerDir(), 0o700); err != nil {
+		return err
+	}
 	logFile := l.path("docker.log")
 	p, err := spawn(logFile, nil, l.inNetns(l.Node, "dockerd",
 		"--data-root", l.path("docker"),
-		"--exec-root", filepath.Join("/run", l.Node),
-		"--pidfile", filepath.Join("/run", l.Node+".pid"),
+		"--exec-root", l.dockerDir(),
+		"--pidfile", filepath.Join(l.dockerDir(), "pid"),
 		"--host", "unix://"+l.dockerSocket(),
 		"--bip", bridge)...)
 	if err != nil {
@@ -127,8 +137,8 @@ func (l *lab) job(args []string) error {
 	if err != nil {
 		return err
 	}
-	for _, dir := range mounts {
-		run = append(run, "--volume", dir+":"+dir)
+	for _, mount := range mounts {
+		run = append(run, "--volume", mount)
 	}
 	run = append(run, "--workdir", visibleDirectory(l.dir), jobImage)
 	id, err := command(l.docker(append(run, cmd...)...)...)
@@ -142,18 +152,26 @@ func (l *lab) job(args []string) error {
 	return attached(nil, "", l.docker("start", "--attach", "--interactive", id)...)
 }
 
+// sharedDirectories returns Docker's volume options for what a job sees of this
+// machine.
 func sharedDirectories() ([]string, error) {
 	entries, err := os.ReadDir("/")
 	if err != nil {
 		return nil, err
 	}
-	var dirs []string
+	var volumes []string
 	for _, entry := range entries {
-		if entry.IsDir() && !hidden[entry.Name()] {
-			dirs = append(dirs, "/"+entry.Name())
+		name := entry.Name()
+		if !entry.IsDir() || hidden[name] {
+			continue
 		}
+		volume := "/" + name + ":/" + name
+		if readOnly[name] || strings.HasPrefix(name, "lib") || strings.HasSuffix(name, "bin") {
+			volume += ":ro"
+		}
+		volumes = append(volumes, volume)
 	}
-	return dirs, nil
+	return volumes, nil
 }
 
 // visibleDirectory is the caller's directory, or the root where the job does
@@ -187,5 +205,5 @@ func (l *lab) stopDocker() error {
 	if err := l.Processes["docker"].end(syscall.SIGTERM, 30*time.Second); err != nil {
 		return err
 	}
-	return os.RemoveAll(filepath.Join("/run", l.Node))
+	return os.RemoveAll(l.dockerDir())
 }
