@@ -119,7 +119,7 @@ func (p *Pump) dial(ctx context.Context) bool {
 		_ = conn.Close()
 		return false
 	}
-	p.wires[ServerLeg] = newWire(conn)
+	p.wires[ServerLeg] = newWire(conn, serverBuffer)
 	p.mu.Unlock()
 	if !p.change(ctx, ClientLeg, ServerLeg, Opened) {
 		return false

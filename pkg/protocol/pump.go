@@ -64,7 +64,7 @@ func NewPump(conn *Conn, conv Conversation, limit int) *Pump {
 func (p *Pump) Run(ctx context.Context) error {
 	ctx, p.end = context.WithCancel(ctx)
 	defer p.end()
-	p.wires[ClientLeg] = newWire(p.conn.Client)
+	p.wires[ClientLeg] = newWire(p.conn.Client, clientBuffer)
 	stop := context.AfterFunc(ctx, p.abort)
 	defer stop()
 	p.start(ctx, ClientLeg)

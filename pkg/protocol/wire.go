@@ -6,9 +6,10 @@ import (
 )
 
 const (
-	firstBuffer = 16 << 10 // of each leg; grows only with bytes that really came
-	minRead     = 4 << 10  // room that a read should have
-	maxQueue    = 1 << 20  // bytes that may wait for a peer that does not read
+	clientBuffer = 16 << 10 // at first; grows only with bytes that really came
+	serverBuffer = 64 << 10 // likewise; results are larger than questions
+	minRead      = 4 << 10  // room that a read should have
+	maxQueue     = 1 << 20  // bytes that may wait for a peer that does not read
 )
 
 var errTooLarge = errors.New("a message is larger than the limit")
@@ -18,6 +19,7 @@ var errTooLarge = errors.New("a message is larger than the limit")
 // Pump.mu.
 type wire struct {
 	conn  net.Conn
+	first int    // size of in at first
 	in    []byte // in[r:w] is unread
 	r, w  int
 	batch [][]byte // of the actions being done
@@ -30,7 +32,9 @@ type wire struct {
 	closing bool   // CloseWrite once the queue is empty
 }
 
-func newWire(conn net.Conn) *wire { return &wire{conn: conn, in: make([]byte, firstBuffer)} }
+func newWire(conn net.Conn, size int) *wire {
+	return &wire{conn: conn, first: size, in: make([]byte, size)}
+}
 
 func (w *wire) unread() []byte { return w.in[w.r:w.w] }
 
@@ -45,8 +49,8 @@ func (w *wire) consume(n int) {
 // the buffer when a message fills it. It gives a grown buffer back once it is
 // empty.
 func (w *wire) makeRoom(limit int) error {
-	if w.w == 0 && len(w.in) > 4*firstBuffer {
-		w.in = make([]byte, firstBuffer)
+	if w.w == 0 && len(w.in) > 4*w.first {
+		w.in = make([]byte, w.first)
 	}
 	if len(w.in)-w.w >= minRead {
 		return nil

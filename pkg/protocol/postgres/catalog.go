@@ -199,7 +199,17 @@ func quoted(name string) string {
 
 // named reports whether a name as written may mean a tainted relation,
 // whatever the search_path.
-func (c *catalog) named(name string) bool { return c.names[lastPart(name)] != clean }
+func (c *catalog) named(name string) bool { return c.meaning(name) != clean }
+
+// meaning is the taint of a name as written. TOAST tables hold the long values
+// of others.
+func (c *catalog) meaning(name string) taint {
+	last := lastPart(name)
+	if strings.HasPrefix(last, "pg_toast") {
+		return opaque
+	}
+	return c.names[last]
+}
 
 // judge says what masks make of a result's column.
 func (c *catalog) judge(table uint32, column int16) field {

@@ -118,6 +118,7 @@ func (o *op) keepParams(portal *portal) {
 
 // forwarded notes what a statement that was just forwarded may change.
 func (c *conversation) forwarded(o *op, analysis *sqltext.Analysis) {
+	o.Operation.Bytes = nil // the buffer is used again
 	c.dirty = c.dirty || o.touched
 	if analysis == nil {
 		c.unsettled, c.defines, c.installs = true, true, true
@@ -126,6 +127,7 @@ func (c *conversation) forwarded(o *op, analysis *sqltext.Analysis) {
 	}
 	for i := range analysis.Statements {
 		s := &analysis.Statements[i]
+		c.prepared.follow(s.Effects)
 		c.unsettled = c.unsettled || slices.ContainsFunc(s.Effects, unsettles)
 		c.defines = c.defines || s.Opaque || s.Class == operation.DDL
 		c.installs = c.installs || s.Class == operation.Procedural || slices.Contains(installs[:], s.Kind)

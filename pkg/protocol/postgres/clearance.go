@@ -50,7 +50,7 @@ func (c *conversation) clearance(analysis *sqltext.Analysis, portal *portal, tex
 // masked relation must be proven to give nothing but columns of known origin.
 func (c *conversation) maskClearance(analysis *sqltext.Analysis, portal *portal, text []byte) clearance {
 	f := &c.front
-	if (c.catalog.stale() || !c.catalog.knows(analysis)) && c.refresh(portal) {
+	if (c.catalog.stale() || f.reads == 0 && !c.catalog.knows(analysis)) && c.refresh(portal) {
 		return wait
 	}
 	if c.catalog.stale() {

@@ -128,6 +128,39 @@ func (p *prepared) keep(u undo) {
 	}
 }
 
+// follow notes what SQL does to the names that it shares with messages. What
+// such a name means from now on, or would if the statement failed, is not
+// known.
+func (p *prepared) follow(effects []sqltext.Effect) {
+	for _, e := range effects {
+		switch e.Kind {
+		case sqltext.Prepare, sqltext.Deallocate, sqltext.Discard:
+			p.forgetStatements(e.Name, e.Kind != sqltext.Prepare && (e.Name == "" || e.Kind == sqltext.Discard))
+		case sqltext.Declare, sqltext.Close:
+			p.forgetPortals(e.Name, e.Kind == sqltext.Close && e.Name == "")
+		}
+	}
+}
+
+func (p *prepared) forgetStatements(name string, all bool) {
+	if !all {
+		p.putStatement(name, &statement{})
+		return
+	}
+	for known := range p.statements {
+		p.putStatement(known, &statement{})
+	}
+}
+
+func (p *prepared) forgetPortals(name string, all bool) {
+	for known, portal := range p.portals {
+		if all || known == name {
+			p.release(portal)
+			delete(p.portals, known)
+		}
+	}
+}
+
 // endTransaction forgets all portals, as the server does.
 func (p *prepared) endTransaction() {
 	for name, portal := range p.portals {

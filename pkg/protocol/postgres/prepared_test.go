@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/protocol"
@@ -96,5 +97,65 @@ func TestStatementsAreBounded(t *testing.T) {
 	wantState(t, err, "53400")
 	if _, err := conn.Exec(ctx, "SELECT 1"); err != nil {
 		t.Fatalf("after the refusal: %v", err)
+	}
+}
+
+// SQL and messages share the names of statements and cursors: what SQL puts
+// under a name must not be taken for what a message had put there.
+func TestNameThatSQLTookOverIsNotTrusted(t *testing.T) {
+	s := realServer(t)
+	customers(t, s)
+	p := startProxy(t, s, proxyOptions{masks: customerMasks, tapped: true})
+	ctx := context.Background()
+	t.Run("statement", func(t *testing.T) {
+		conn := p.connect(t, pgx.QueryExecModeSimpleProtocol).PgConn()
+		if _, err := conn.Prepare(ctx, "s", "SELECT 'x'::text", nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, statement := range []string{"DEALLOCATE s", "PREPARE s AS SELECT email||'' FROM customers"} {
+			_, _ = conn.Exec(ctx, statement).ReadAll() // a refusal would do as well
+		}
+		conn.ExecPrepared(ctx, "s", nil, nil, nil).Read()
+		if found := leaked(p.received(), ""); found != "" {
+			t.Fatalf("the client received %s", found)
+		}
+	})
+	t.Run("cursor", func(t *testing.T) {
+		conn := p.connect(t, pgx.QueryExecModeSimpleProtocol).PgConn()
+		front := conn.Frontend()
+		if _, err := conn.Exec(ctx, "BEGIN").ReadAll(); err != nil {
+			t.Fatal(err)
+		}
+		front.Send(&pgproto3.Parse{Query: "SELECT 'x'::text"})
+		front.Send(&pgproto3.Bind{DestinationPortal: "k"})
+		front.Send(&pgproto3.Describe{ObjectType: 'P', Name: "k"})
+		front.Send(&pgproto3.Sync{})
+		untilReady(t, front)
+		for _, statement := range []string{"CLOSE k", "DECLARE k CURSOR FOR SELECT email||'' FROM customers"} {
+			front.Send(&pgproto3.Query{String: statement})
+			untilReady(t, front)
+		}
+		front.Send(&pgproto3.Execute{Portal: "k"})
+		front.Send(&pgproto3.Sync{})
+		untilReady(t, front)
+		if found := leaked(p.received(), ""); found != "" {
+			t.Fatalf("the client received %s", found)
+		}
+	})
+}
+
+func untilReady(t *testing.T, front *pgproto3.Frontend) {
+	t.Helper()
+	if err := front.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		m, err := front.Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ready := m.(*pgproto3.ReadyForQuery); ready {
+			return
+		}
 	}
 }

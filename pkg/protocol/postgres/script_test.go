@@ -81,10 +81,10 @@ func message(line string) (protocoltest.Message, error) {
 func oneMessage(line string) (protocoltest.Message, error) {
 	switch line {
 	case "question":
-		return message(`P "_sluice" ` + strconv.Quote(postgres.BuiltinQuery) + ` i16:0 + B "_sluice" "_sluice" i16:0 i16:0 i16:0 + ` +
+		return message(`C raw:"P" "_sluice" + C raw:"S" "_sluice" + P "_sluice" ` + strconv.Quote(postgres.BuiltinQuery) + ` i16:0 + B "_sluice" "_sluice" i16:0 i16:0 i16:0 + ` +
 			`E "_sluice" i32:0 + C raw:"P" "_sluice" + C raw:"S" "_sluice" + S`)
 	case "answer":
-		return message(`1 + 2 + D i16:4 i32:1 raw:"s" i32:1 raw:"0" i32:5 raw:"false" i32:0 + C "SELECT 1" + 3 + 3 + Z i8:73`)
+		return message(`3 + 3 + 1 + 2 + D i16:4 i32:1 raw:"s" i32:1 raw:"0" i32:5 raw:"false" i32:0 + C "SELECT 1" + 3 + 3 + Z i8:73`)
 	}
 	head, fields, _ := strings.Cut(line, " ")
 	var m protocoltest.Message

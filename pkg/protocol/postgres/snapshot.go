@@ -25,7 +25,7 @@ const catalogQuery = builtinQuery + `
 UNION ALL
 SELECT 'r'::pg_catalog.text, c.oid::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,f,p}'::pg_catalog."char"[])
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,f,p,S}'::pg_catalog."char"[])
 AND (c.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid OR c.relname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[]))
 UNION ALL
 SELECT 'i', i.inhrelid::pg_catalog.text, i.inhparent::pg_catalog.text, '' FROM pg_catalog.pg_inherits i
@@ -63,7 +63,7 @@ func (c *conversation) readCatalog(sync bool) {
 	c.catalog.rows = c.catalog.rows[:0]
 	c.catalog.failed = false
 	c.synthesise(protocol.ServerLeg, nil, func(dst []byte) []byte { return c.catalog.request(dst, sync) })
-	for _, kind := range [...]debtKind{oweParse, oweBind, oweExecute, oweClose, oweClose} {
+	for _, kind := range [...]debtKind{oweClose, oweClose, oweParse, oweBind, oweExecute, oweClose, oweClose} {
 		c.queue.push(debt{kind: kind, own: true, purpose: forCatalog})
 	}
 	if sync {
@@ -78,6 +78,7 @@ func (c *catalog) request(dst []byte, sync bool) []byte {
 	if c.needed() {
 		query, arguments = catalogQuery, c.arguments()
 	}
+	dst = closeOwn(dst) // a question that failed may have left them
 	dst, mark := open(dst, msgParse)
 	dst = appendString(appendString(dst, ownName), query)
 	dst = shut(append(dst, 0, 0), mark)
@@ -92,16 +93,23 @@ func (c *catalog) request(dst []byte, sync bool) []byte {
 	dst = shut(append(dst, 0, 0), mark)
 	dst, mark = open(dst, msgExecute)
 	dst = shut(append(appendString(dst, ownName), 0, 0, 0, 0), mark)
-	for _, which := range []byte{'P', 'S'} {
-		dst, mark = open(dst, msgClose)
-		dst = shut(appendString(append(dst, which), ownName), mark)
-	}
+	dst = closeOwn(dst)
 	last := byte(msgFlush)
 	if sync {
 		last = msgSync
 	}
 	dst, mark = open(dst, last)
 	return shut(dst, mark)
+}
+
+// closeOwn closes our portal and statement, if they are there.
+func closeOwn(dst []byte) []byte {
+	for _, which := range [...]byte{'P', 'S'} {
+		var mark int
+		dst, mark = open(dst, msgClose)
+		dst = shut(appendString(append(dst, which), ownName), mark)
+	}
+	return dst
 }
 
 // arguments are the parameters of catalogQuery: the names of masked columns
@@ -151,13 +159,11 @@ func (c *conversation) ownAnswer(s *stream, kind byte, frame []byte, head *debt)
 		return c.catalog.take(frame[headerSize:])
 	case kind == msgParseComplete && head.kind == oweParse,
 		kind == msgBindComplete && head.kind == oweBind,
-		kind == msgCommandComplete && head.kind == oweExecute:
+		kind == msgCloseComplete && head.kind == oweClose:
 		over = true
-	case kind == msgCloseComplete && head.kind == oweClose:
+	case kind == msgCommandComplete && head.kind == oweExecute:
 		over = true
-		if c.queue.len() == 1 || c.queue.debts[c.queue.first+1].kind != oweClose {
-			c.catalog.build()
-		}
+		c.catalog.build()
 	default:
 		return false
 	}

@@ -260,7 +260,7 @@ func (c *catalog) carries(s *sqltext.Statement) bool {
 	if len(s.Writes) == 0 || s.Kind == "DELETE" && len(s.Writes) == 1 {
 		return false
 	}
-	if s.Renames || slices.ContainsFunc(s.Relations, func(name string) bool { return c.names[lastPart(name)] == opaque }) {
+	if s.Renames || slices.ContainsFunc(s.Relations, func(name string) bool { return c.meaning(name) == opaque }) {
 		return true
 	}
 	return slices.ContainsFunc(s.Refs, func(ref string) bool {
