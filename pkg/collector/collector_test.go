@@ -314,3 +314,29 @@ func TestUnknownTokenIsNobody(t *testing.T) {
 		}
 	}
 }
+
+func TestIssuerThatIsAwayKeepsPeopleOutAndSaysSo(t *testing.T) {
+	s := newSite(t)
+	token := s.token("ada", "dba")
+	s.login.Close()
+	if status, body := s.call(token, http.MethodGet, "/v1/sessions", ""); status != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+func TestRolesComeFromGroups(t *testing.T) {
+	s := newSite(t)
+	for _, test := range []struct {
+		groups []string
+		status int
+	}{
+		{nil, http.StatusForbidden},
+		{[]string{"strangers"}, http.StatusForbidden},
+		{[]string{"strangers", "responders"}, http.StatusOK},
+		{[]string{"dba"}, http.StatusForbidden},
+	} {
+		if status, body := s.call(s.token("bob", test.groups...), http.MethodGet, "/v1/search?q=x", ""); status != test.status {
+			t.Errorf("search in groups %v: %d %s", test.groups, status, body)
+		}
+	}
+}

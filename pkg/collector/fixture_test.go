@@ -39,6 +39,7 @@ type site struct {
 	cfg       collector.Config
 	bootstrap string
 	issuer    *issuer.Issuer
+	login     *httptest.Server // of the issuer
 	ada       ed25519.PrivateKey
 
 	collector *collector.Collector
@@ -85,13 +86,13 @@ func anyPort(t *testing.T) config.Address {
 
 func (s *site) serveIssuer() {
 	s.t.Helper()
-	server := httptest.NewUnstartedServer(nil)
+	s.login = httptest.NewUnstartedServer(nil)
 	var err error
-	s.issuer, err = issuer.New("http://"+server.Listener.Addr().String(), s.path("issuer"))
+	s.issuer, err = issuer.New("http://"+s.login.Listener.Addr().String(), s.path("issuer"))
 	check(s.t, err)
-	server.Config.Handler = s.issuer.Handler()
-	server.Start()
-	s.t.Cleanup(server.Close)
+	s.login.Config.Handler = s.issuer.Handler()
+	s.login.Start()
+	s.t.Cleanup(s.login.Close)
 }
 
 func (s *site) signRoster() {

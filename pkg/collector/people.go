@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -63,6 +64,9 @@ func (c *callers) identify(ctx context.Context, token string) (api.Caller, error
 		return api.Caller{}, api.ErrUnknownCaller
 	}
 	person, err := c.people.Person(ctx, token)
+	if errors.Is(err, identity.ErrIssuerAway) {
+		return api.Caller{}, &api.Refusal{Status: http.StatusServiceUnavailable, Reason: "the issuer of your token cannot be reached"}
+	}
 	if err != nil {
 		return api.Caller{}, fmt.Errorf("%w: %w", api.ErrUnknownCaller, err)
 	}
