@@ -13,6 +13,11 @@ import (
 	"github.com/sluicegate/sluice/pkg/record"
 )
 
+// numberSoon is how long the client is not told that it waits while the
+// collector has not numbered the approval: a message without a number helps
+// nobody, and the number usually comes within milliseconds.
+const numberSoon = time.Second
+
 // hold asks people and waits. Every step is in the trail before it has an
 // effect: the request before anybody is asked, a vote before it counts, the
 // settlement before the decision.
@@ -38,6 +43,9 @@ func (x *exchange) hold(ctx context.Context, ruling policy.Ruling, waiting func(
 	settlement, err := x.guard.Desk.Ask(ctx, request, approval.Witness{
 		Requested: func(signed []byte) error { return x.guard.Trail.Approval(x.op.ID, step, signed, true) },
 		Waiting: func(p approval.Progress) {
+			if p.Number == 0 && p.Elapsed < numberSoon {
+				return
+			}
 			waiting(protocol.Waiting{
 				Approval: p.Number, Rule: ruling.Rule, Reason: ruling.Reason,
 				Link: x.guard.Link, Elapsed: p.Elapsed, Deadline: p.Deadline,

@@ -103,7 +103,6 @@ func (l *lab) startAgent() error {
 policy: policy.yaml
 state_dir: state
 signing_key_file: keys/signing.key
-console_url: %s
 spool: {limit: 256MiB}
 bus: {url: "nats://127.0.0.1:4222", nkey_seed_file: keys/nkey.seed}
 collector: {log_key: %q}
@@ -119,7 +118,7 @@ identity:
 approvals:
   roster_file: %s
   root_key: %q
-`, agentName, l.consoleURL(), strings.TrimSpace(string(logKey)), l.pins(), l.Port, l.dockerSocket(),
+`, agentName, strings.TrimSpace(string(logKey)), l.pins(), l.Port, l.dockerSocket(),
 		issuerURL, l.caFile(), audience, l.path("tokens", "{container_id}", "token"),
 		l.path("roster.json"), strings.TrimSpace(root))
 	if err := l.write(config, "agent", "agent.yaml"); err != nil {
