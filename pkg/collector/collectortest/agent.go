@@ -131,6 +131,9 @@ func (a *Agent) entry(r *Record, no uint64) record.Entry {
 		body, err = record.AppendBody(nil, r.Body)
 		must(a.t, err)
 	}
+	if r.Damage != nil {
+		header, body = r.Damage(header, body)
+	}
 	e := record.Entry{No: no, Header: header, Body: body}
 	e.SaltHeader, e.SaltBody = a.salter.Salts(no)
 	return e

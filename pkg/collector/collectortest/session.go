@@ -14,6 +14,9 @@ import (
 type Record struct {
 	Header record.Header
 	Body   *record.Body
+	// Damage, when it is set, changes the bytes before they are signed, as an
+	// agent that is broken or lies would.
+	Damage func(header, body []byte) ([]byte, []byte)
 }
 
 // Session makes the records of one session, in the order of its calls.

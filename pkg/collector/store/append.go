@@ -30,15 +30,16 @@ type readHeader struct {
 	err    error
 }
 
-// Read decodes the records. Append does it when nobody did, but then no other
-// batch can be appended meanwhile.
+// Read decodes the records' headers. Append does it when nobody did, but then
+// no other batch can be appended meanwhile. Bodies are read when their words
+// are indexed.
 func (b *Batch) Read() {
 	if b.headers != nil {
 		return
 	}
 	b.headers = make([]readHeader, len(b.Entries))
 	for i := range b.Entries {
-		b.headers[i].header, _, b.headers[i].err = decode(&b.Entries[i])
+		b.headers[i].header, b.headers[i].err = decodeHeader(&b.Entries[i])
 	}
 }
 
@@ -198,7 +199,7 @@ func (a *appending) derive(b *Batch, index int64) error {
 	var sums deltas
 	for i := range b.headers {
 		if err := b.headers[i].err; err != nil {
-			if err := a.finding(b, RecordUnreadable, fmt.Sprintf("record %d: %v", b.Entries[i].No, err)); err != nil {
+			if err := a.finding(b, RecordUnreadable, unreadable(b.Entries[i].No, err)); err != nil {
 				return err
 			}
 			continue
@@ -220,6 +221,8 @@ func (a *appending) derive(b *Batch, index int64) error {
 	}
 	return nil
 }
+
+func unreadable(no uint64, err error) string { return fmt.Sprintf("record %d: %v", no, err) }
 
 func (a *appending) session(b *Batch, d *delta, index int64) error {
 	key, err := d.apply(a.tx, b.Agent, b.Epoch.String())

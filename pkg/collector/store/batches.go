@@ -27,17 +27,21 @@ func (b *stored) entry(no uint64) *record.Entry {
 	return nil
 }
 
-// decode reads an entry's bytes. An empty body is a zero Body.
+// decodeHeader reads an entry's header.
+func decodeHeader(e *record.Entry) (record.Header, error) {
+	header, err := record.DecodeHeader(e.Header)
+	if err == nil && header.No != e.No {
+		err = errors.New("the header has another number than the entry")
+	}
+	return header, err
+}
+
+// decode reads an entry's header and body. An empty body is a zero Body.
 func decode(e *record.Entry) (header record.Header, body record.Body, err error) {
-	if header, err = record.DecodeHeader(e.Header); err != nil {
+	if header, err = decodeHeader(e); err != nil {
 		return header, body, err
 	}
-	if header.No != e.No {
-		return header, body, errors.New("the header has another number than the entry")
-	}
-	if len(e.Body) > 0 {
-		body, err = record.DecodeBody(e.Body)
-	}
+	body, err = record.DecodeBody(e.Body)
 	return header, body, err
 }
 

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -229,6 +230,38 @@ func TestSearchFindsWordsOfEveryKind(t *testing.T) {
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("sessions found (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRecordThatCannotBeReadIsAFindingAndHidesNoOther(t *testing.T) {
+	for name, damage := range map[string]func(h, b []byte) ([]byte, []byte){
+		"header": func(_, b []byte) ([]byte, []byte) { return []byte("{"), b },
+		"other number": func(h, b []byte) ([]byte, []byte) {
+			return bytes.Replace(h, []byte(`"no":1,`), []byte(`"no":7,`), 1), b
+		},
+		"body":          func(h, _ []byte) ([]byte, []byte) { return h, []byte("not JSON") },
+		"body with NUL": func(h, _ []byte) ([]byte, []byte) { return h, []byte{0} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := open(t)
+			f.indexing()
+			s := collectortest.NewSession(time.Now())
+			records := append([]collectortest.Record{s.Opened()}, s.Query("SELECT 1", "n", "ada")...)
+			records[1].Damage = damage
+			f.add(append(records, s.Closed())...)
+			hits, _, err := f.Search(t.Context(), "ada", 10)
+			check(t, err)
+			findings, err := f.Findings(t.Context(), 10)
+			check(t, err)
+			if len(hits) != 1 || len(findings) != 1 || findings[0].Code != store.RecordUnreadable {
+				t.Errorf("hits %+v, findings %+v", hits, findings)
+			}
+			page, err := f.Records(t.Context(), s.ID, "")
+			check(t, err)
+			if len(page.Records) != 4 {
+				t.Errorf("%d records can be read, want 4", len(page.Records))
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
 	"github.com/sluicegate/sluice/pkg/record"
@@ -97,8 +98,14 @@ func newWording(tx *sql.Tx) (*wording, error) {
 func (w *wording) batch(b *stored) error {
 	for i := range b.entries {
 		header, body, err := decode(&b.entries[i])
-		if err != nil || header.Session == "" {
-			continue // ingest has already made a finding of what cannot be read
+		if err != nil {
+			if err := w.unreadable(b, b.entries[i].No, err); err != nil {
+				return err
+			}
+			continue
+		}
+		if header.Session == "" {
+			continue
 		}
 		session, err := w.session(b.agent, header.Session)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -116,6 +123,12 @@ func (w *wording) batch(b *stored) error {
 		}
 	}
 	return nil
+}
+
+func (w *wording) unreadable(b *stored, no uint64, err error) error {
+	return addFinding(w.tx, view.Finding{
+		At: time.Now(), Agent: b.agent, Epoch: b.epoch, Seq: b.seq, Code: RecordUnreadable, Detail: unreadable(no, err),
+	})
 }
 
 func (w *wording) session(agent, id string) (known, error) {
