@@ -220,6 +220,38 @@ func TestResponseBeyondTheLimitIsKeptByDigest(t *testing.T) {
 	}
 }
 
+func TestCrowdedSpoolKeepsResponsesByDigest(t *testing.T) {
+	c := newCollector(t, newKeys(t))
+	c.set(func() { c.away = true })
+	r := startSized(t, t.TempDir(), c, 512<<10, 8<<20)
+	s := openSession(t, r.Log, "s1")
+	answer := bytes.Repeat([]byte{'r'}, 40_000)
+	const operations = 500 // ten times what would fit as it is
+	for i := range uint64(operations) {
+		must(t, s.Intent(&operation.Operation{ID: i + 1, Text: operation.Text("SELECT 1")}, record.Intent{Effect: "allow"}, false))
+		must(t, s.Chunk(i+1, "response", 0, answer))
+		must(t, s.Outcome(i+1, record.Outcome{Status: "ok"}))
+	}
+	c.set(func() { c.away = false })
+	r.Connected()
+	eventually(t, "every receipt", func() bool { return r.Pending() == 0 })
+	must(t, r.stop())
+	expectOK(t, c.verify(t, translog.Scope{Kind: translog.WholeLog}))
+	var whole, digested int64
+	for _, h := range c.headers(t) {
+		switch {
+		case h.Chunk == nil:
+		case h.Chunk.Digest == "":
+			whole += h.Chunk.Size
+		default:
+			digested += h.Chunk.Size
+		}
+	}
+	if whole == 0 || digested == 0 || whole+digested != operations*40_000 {
+		t.Errorf("got %d bytes whole and %d by digest", whole, digested)
+	}
+}
+
 func TestRolledBackLogIsDoubted(t *testing.T) {
 	c := newCollector(t, newKeys(t))
 	r := start(t, t.TempDir(), c)

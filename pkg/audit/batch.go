@@ -192,6 +192,10 @@ func (l *Log) batchLoop(done <-chan struct{}, made func()) {
 			// Records stay in the spool, and once it is full every operation is
 			// refused; so this is for the operator, and is tried again.
 			l.cfg.Log.Error("records could not be signed", zap.Error(err))
+			select {
+			case <-done:
+			case <-time.After(retryAfter):
+			}
 			continue
 		}
 		if n > 0 {

@@ -113,9 +113,11 @@ func (s *Session) intent(op *operation.Operation, in *record.Intent) (spool.Posi
 }
 
 // Chunk records a piece of a stream, as it will be forwarded. Up to the
-// response limit of an operation it is kept whole; beyond it a digest and the
-// size are kept, one record for each MiB and one at the outcome. Only that last
-// record, of less than a MiB, comes after its bytes were forwarded.
+// response limit of an operation, requests and responses together, it is kept
+// whole; beyond it, and for responses while the spool is crowded, a digest and
+// the size are kept, one record for each MiB and one at the outcome. Such a
+// record may come after its bytes were forwarded, so that a kill loses the
+// digest of less than a MiB.
 func (s *Session) Chunk(op uint64, stream string, at time.Duration, chunk []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,6 +130,9 @@ func (s *Session) Chunk(op uint64, stream string, at time.Duration, chunk []byte
 		st.response += int64(len(chunk))
 	}
 	whole := min(int64(len(chunk)), max(0, s.log.cfg.ResponseLimit-st.kept))
+	if stream == "response" && s.log.crowded() {
+		whole = 0
+	}
 	st.kept += whole
 	for kept := chunk[:whole]; len(kept) > 0; {
 		piece := kept[:min(len(kept), pieceBytes)]
@@ -141,6 +146,13 @@ func (s *Session) Chunk(op uint64, stream string, at time.Duration, chunk []byte
 		return s.digest(op, st, stream, at, beyond)
 	}
 	return nil
+}
+
+// crowded reports whether the spool is so full that room is kept for requests
+// and decisions.
+func (l *Log) crowded() bool {
+	limit := l.cfg.Spool.Limit()
+	return l.cfg.Spool.Bytes() > limit-limit/4
 }
 
 // digest takes bytes beyond the limit. mu is held.
