@@ -89,9 +89,10 @@ func (c *conversation) maskClearance(analysis *sqltext.Analysis, portal *portal,
 func (c *conversation) probe(portal *portal, text []byte) {
 	c.front.probed = true
 	if portal == nil {
+		c.prepared.putStatement("", nil) // the server's becomes ours
 		c.synthesise(protocol.ServerLeg, nil, func(dst []byte) []byte {
 			dst, mark := open(dst, msgParse)
-			dst = append(append(append(dst, 0), text...), 0, 0, 0) // the server forgets the unnamed statement at a query anyway
+			dst = append(append(append(dst, 0), text...), 0, 0, 0)
 			dst = shut(dst, mark)
 			dst, mark = open(dst, msgDescribe)
 			dst = shut(append(dst, 'S', 0), mark)

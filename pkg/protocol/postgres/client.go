@@ -73,6 +73,9 @@ func (c *conversation) clientMessage(s *stream, kind byte, frame []byte) {
 		c.swallow(s, len(frame))
 		return
 	}
+	if c.queue.heavy(c.plugin.options.MaxMessage) && kind != msgTerminate && !c.awaitIdle() {
+		return
+	}
 	switch kind {
 	case msgQuery:
 		c.clientQuery(s, frame)
@@ -185,7 +188,8 @@ func (c *conversation) clientQuery(s *stream, frame []byte) {
 	case cleared:
 		o := c.front.op
 		c.pass(s, len(frame), nil)
-		c.queue.push(debt{kind: oweQuery, op: o})
+		c.queue.push(debt{kind: oweQuery, op: o, weight: len(frame)})
+		c.prepared.putStatement("", nil) // a query drops the unnamed statement
 		c.layout.reset()
 		c.forwarded(o, analysis)
 	}
@@ -245,19 +249,18 @@ func (c *conversation) clientParse(s *stream, frame []byte) {
 		stmt.analysis = c.analyse(stmt.text)
 	}
 	c.pass(s, len(frame), nil)
-	c.queue.push(debt{kind: oweParse, stmt: stmt, undo: c.prepared.setStatement(name, stmt)})
+	c.queue.push(debt{kind: oweParse, weight: len(frame), stmt: stmt, undo: c.prepared.setStatement(name, stmt)})
 }
 
 // clientBind keeps a portal's parameters and forwards it.
 func (c *conversation) clientBind(s *stream, frame []byte) {
 	r := reader{b: frame[headerSize:]}
 	name, source := r.cstring(), r.cstring()
-	portal := c.prepared.newPortal(c.prepared.statements[string(source)])
-	if r.bad || !portal.bind(&r) {
+	if r.bad {
 		c.violate(protocol.ClientLeg, errMalformed)
 		return
 	}
-	if c.prepared.full(0) {
+	if c.prepared.full(len(frame)) {
 		c.swallow(s, len(frame))
 		if c.conn.Observe {
 			c.queue.push(debt{kind: oweBind})
@@ -266,9 +269,15 @@ func (c *conversation) clientBind(s *stream, frame []byte) {
 		c.refuseMessage("53400", "sluice: this session keeps too many portals")
 		return
 	}
+	portal := c.prepared.newPortal(c.prepared.statements[string(source)])
+	if !portal.bind(&r) {
+		c.violate(protocol.ClientLeg, errMalformed)
+		return
+	}
+	c.prepared.bytes += len(portal.values)
 	portal.refs++
 	c.pass(s, len(frame), nil)
-	c.queue.push(debt{kind: oweBind, portal: portal, undo: c.prepared.setPortal(name, portal)})
+	c.queue.push(debt{kind: oweBind, weight: len(frame), portal: portal, undo: c.prepared.setPortal(name, portal)})
 }
 
 // clientNamed forwards a Describe or a Close of a statement or portal.
@@ -332,7 +341,7 @@ func (c *conversation) clientExecute(s *stream, frame []byte) {
 		if portal != nil {
 			portal.refs++
 		}
-		c.queue.push(debt{kind: oweExecute, op: o, portal: portal})
+		c.queue.push(debt{kind: oweExecute, weight: len(o.text) + len(o.values), op: o, portal: portal})
 		c.forwarded(o, analysis)
 	}
 	c.front = front{}

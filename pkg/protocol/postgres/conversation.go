@@ -84,10 +84,16 @@ func newConversation(p *Postgres, conn *protocol.Conn) *conversation {
 	}
 }
 
+// maxScratch is how much synthesised memory a session keeps between calls.
+const maxScratch = 1 << 20
+
 // begin prepares one call on behalf of a leg.
 func (c *conversation) begin(caller protocol.Leg, to []protocol.Action) {
 	c.caller, c.out, c.halted = caller, to, false
 	c.scratch[caller] = c.scratch[caller][:0]
+	if cap(c.scratch[caller]) > maxScratch {
+		c.scratch[caller] = nil
+	}
 	if len(c.spare) < 16 {
 		c.spare = append(c.spare, c.retired...)
 	}

@@ -22,6 +22,7 @@ const (
 var customerMasks = []mask.Column{
 	{Schema: "public", Table: "customers", Column: "email", Mask: "pii", Method: mask.Redact},
 	{Schema: "public", Table: "customers", Column: "ssn", Mask: "pii", Method: mask.Partial},
+	{Schema: "public", Table: "customers", Column: "born", Mask: "pii", Method: mask.Redact},
 }
 
 // customers makes the masked table, what depends on it, and what does not.
@@ -30,8 +31,8 @@ func customers(t testing.TB, s *server) {
 	setUp(
 		t, s,
 		"DROP SCHEMA public CASCADE", "DROP SCHEMA IF EXISTS other CASCADE", "CREATE SCHEMA public AUTHORIZATION app", "SET ROLE app",
-		"CREATE TABLE customers (id int PRIMARY KEY, name text, email text UNIQUE, ssn text, notes text)",
-		fmt.Sprintf("INSERT INTO customers SELECT n, 'name'||n, 'u'||n||'.%s', '%s', 'note'||n FROM generate_series(1,20) n", canaryEmail, canarySSN),
+		"CREATE TABLE customers (id int PRIMARY KEY, name text, email text UNIQUE, ssn text, notes text, born date)",
+		fmt.Sprintf("INSERT INTO customers SELECT n, 'name'||n, 'u'||n||'.%s', '%s', 'note'||n, '1987-06-05' FROM generate_series(1,20) n", canaryEmail, canarySSN),
 		"CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customers, total int, item text)",
 		"INSERT INTO orders SELECT n, n, n*10, 'item'||n FROM generate_series(1,20) n",
 		"CREATE VIEW contacts AS SELECT id, email AS contact FROM customers",
@@ -40,7 +41,7 @@ func customers(t testing.TB, s *server) {
 		"CREATE FUNCTION spill() RETURNS text LANGUAGE sql AS 'SELECT email FROM customers LIMIT 1'",
 		"CREATE VIEW spilled AS SELECT spill() AS s",
 		"CREATE TABLE vips (level int) INHERITS (customers)",
-		fmt.Sprintf("INSERT INTO vips VALUES (99, 'vip', 'vip.%s', '%s', 'n', 1)", canaryEmail, canarySSN),
+		fmt.Sprintf("INSERT INTO vips VALUES (99, 'vip', 'vip.%s', '%s', 'n', '1987-06-05', 1)", canaryEmail, canarySSN),
 		"RESET ROLE", "CREATE SCHEMA other AUTHORIZATION app", "SET ROLE app", "CREATE VIEW other.plain AS SELECT email FROM public.customers",
 		"ANALYZE",
 	)

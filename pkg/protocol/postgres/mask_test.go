@@ -18,7 +18,7 @@ func TestOrdinaryStatementsComeThrough(t *testing.T) {
 		{"SELECT 1", "1\n"},
 		{"SELECT id, name FROM customers WHERE id = 3", "3|name3\n"},
 		{"SELECT id, email, ssn FROM customers WHERE id = 3", "3|[redacted]|********320\n"},
-		{"SELECT * FROM customers c WHERE id = 3", "3|name3|[redacted]|********320|note3\n"},
+		{"SELECT * FROM customers c WHERE id = 3", "3|name3|[redacted]|********320|note3|\n"},
 		{"SELECT email FROM customers WHERE id = 3", "[redacted]\n"},
 		{"SELECT v.email, v.level FROM vips v", "[redacted]|1\n"},
 		{"SELECT count(*) FROM orders", "20\n"},
@@ -101,5 +101,23 @@ func TestErrorsOfMaskedRelationsLoseTheirWords(t *testing.T) {
 	_, errs, _ := p.psql(t, "-c", "SELECT id FROM customers WHERE email::int = 1", "-c", "INSERT INTO customers VALUES (1, 'a')")
 	if strings.Count(errs, "withheld") != 2 {
 		t.Fatalf("psql said %q", errs)
+	}
+}
+
+// What no text can stand for becomes NULL: other types, and binary values.
+func TestValueThatIsNoTextBecomesNull(t *testing.T) {
+	s := realServer(t)
+	customers(t, s)
+	p := startProxy(t, s, proxyOptions{masks: customerMasks})
+	conn := p.connect(t, pgx.QueryExecModeExec).PgConn()
+	for _, format := range []int16{0, 1} {
+		result := conn.ExecParams(context.Background(), "SELECT id, born, email FROM customers WHERE id = 3", nil, nil, nil, []int16{0, format, format}).Read()
+		if result.Err != nil || len(result.Rows) != 1 {
+			t.Fatalf("%d rows, %v", len(result.Rows), result.Err)
+		}
+		row := result.Rows[0]
+		if string(row[0]) != "3" || row[1] != nil || (row[2] == nil) != (format == 1) {
+			t.Fatalf("in format %d the row is %q", format, row)
+		}
 	}
 }

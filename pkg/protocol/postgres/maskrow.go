@@ -21,7 +21,7 @@ type field struct {
 	origin origin
 	method mask.Method // empty: the value passes
 	mask   string
-	binary bool
+	blank  bool // a masked value becomes NULL: nothing else suits its type or format
 }
 
 func (l *layout) reset() { *l = layout{fields: l.fields[:0]} }
@@ -72,9 +72,10 @@ func (c *conversation) learn(kind byte, frame []byte, head *debt) bool {
 	for n := r.int16(); n > 0 && !r.bad; n-- {
 		r.cstring()
 		table, column := uint32(r.int32()), r.int16()
-		r.take(4 + 2 + 4) // type, its size and modifier
+		typ := r.int32()
+		r.take(2 + 4) // the type's size and modifier
 		f := c.catalog.judge(table, int16(column))
-		f.binary = r.int16() != 0
+		f.blank = r.int16() != 0 || !textual(typ)
 		l.masked = l.masked || f.method != ""
 		l.fields = append(l.fields, f)
 	}
@@ -142,8 +143,12 @@ func (c *conversation) extend(b []byte, op *op) {
 	c.out = append(c.out, protocol.Action{Kind: protocol.Write, Leg: protocol.ClientLeg, Bytes: b, Op: &op.Pending})
 }
 
-// rewrite appends a DataRow with masked values replaced. A binary value has no
-// safe replacement that suits every type, so it becomes NULL.
+// textual reports whether any text is a value of a type: name, text, bpchar,
+// varchar.
+func textual(typ int32) bool { return typ == 19 || typ == 25 || typ == 1042 || typ == 1043 }
+
+// rewrite appends a DataRow with masked values replaced. A value in binary
+// format, or of a type that not every text belongs to, becomes NULL.
 func (l *layout) rewrite(dst, frame, key []byte, masked *int64) ([]byte, bool) {
 	r := reader{b: frame[headerSize:]}
 	if r.int16() != len(l.fields) {
@@ -174,7 +179,7 @@ func (l *layout) rewrite(dst, frame, key []byte, masked *int64) ([]byte, bool) {
 func (f *field) hide(dst, key, value []byte) []byte {
 	at := len(dst)
 	dst = append(dst, 0xff, 0xff, 0xff, 0xff)
-	if f.binary {
+	if f.blank {
 		return dst
 	}
 	out, null := f.method.Apply(dst, key, value)

@@ -31,7 +31,7 @@ type prepared struct {
 	statements map[string]*statement
 	portals    map[string]*portal
 	spare      []*portal
-	bytes      int // of the statements' text
+	bytes      int // of the statements' text and the portals' parameters
 	most       int // statements, and portals
 	mostBytes  int
 }
@@ -188,6 +188,9 @@ func (p *prepared) release(portal *portal) {
 		return
 	}
 	portal.refs--
+	if portal.refs == 0 {
+		p.bytes -= len(portal.values)
+	}
 	if portal.refs == 0 && len(p.spare) < 16 && cap(portal.values) < 64<<10 {
 		p.spare = append(p.spare, portal)
 	}

@@ -159,3 +159,59 @@ func untilReady(t *testing.T, front *pgproto3.Frontend) {
 		}
 	}
 }
+
+// A refused query was described to the server under no name. What a message
+// had prepared under no name is then no longer what the server would run.
+func TestUnnamedStatementIsNotConfusedWithAProbe(t *testing.T) {
+	s := realServer(t)
+	customers(t, s)
+	p := startProxy(t, s, proxyOptions{masks: customerMasks, tapped: true})
+	front := p.connect(t, pgx.QueryExecModeSimpleProtocol).PgConn().Frontend()
+	front.Send(&pgproto3.Parse{Query: "SELECT 'x'::text"})
+	front.Send(&pgproto3.Sync{})
+	untilReady(t, front)
+	front.Send(&pgproto3.Query{String: "SELECT email||'' FROM customers"})
+	untilReady(t, front)
+	front.Send(&pgproto3.Bind{})
+	front.Send(&pgproto3.Execute{})
+	front.Send(&pgproto3.Sync{})
+	untilReady(t, front)
+	if found := leaked(p.received(), ""); found != "" {
+		t.Fatalf("the client received %s", found)
+	}
+}
+
+// A pipeline longer than what we keep makes its client wait, not fail.
+func TestLongPipelineIsAnsweredWhole(t *testing.T) {
+	p := startProxy(t, realServer(t), proxyOptions{})
+	front := p.connect(t, pgx.QueryExecModeSimpleProtocol).PgConn().Frontend()
+	const n = 20000
+	sent := make(chan error, 1)
+	go func() {
+		front.Send(&pgproto3.Parse{Name: "one", Query: "SELECT 1"})
+		for range n {
+			front.Send(&pgproto3.Bind{PreparedStatement: "one"})
+			front.Send(&pgproto3.Execute{})
+		}
+		front.Send(&pgproto3.Sync{})
+		sent <- front.Flush()
+	}()
+	rows := 0
+	for {
+		m, err := front.Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch m.(type) {
+		case *pgproto3.DataRow:
+			rows++
+		case *pgproto3.ErrorResponse:
+			t.Fatalf("after %d rows: %+v", rows, m)
+		case *pgproto3.ReadyForQuery:
+			if err := <-sent; err != nil || rows != n {
+				t.Fatalf("%d rows, %v", rows, err)
+			}
+			return
+		}
+	}
+}

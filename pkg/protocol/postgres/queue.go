@@ -30,6 +30,7 @@ type debt struct {
 	stmt    *statement // of a parse, or a describe of a statement
 	portal  *portal    // of a bind, a describe of a portal, or an execute
 	undo    undo       // what a failure takes back
+	weight  int        // bytes of memory that it keeps
 }
 
 // purpose says why we asked the server something.
@@ -44,13 +45,26 @@ const (
 
 // queue holds the debts, oldest first.
 type queue struct {
-	debts []debt
-	first int
+	debts  []debt
+	first  int
+	weight int // of all debts
 }
 
 func (q *queue) len() int { return len(q.debts) - q.first }
 
-func (q *queue) push(d debt) { q.debts = append(q.debts, d) }
+func (q *queue) push(d debt) {
+	q.weight += d.weight
+	q.debts = append(q.debts, d)
+}
+
+// maxDebts bounds a pipeline. The server has sent most of the answers to so
+// many messages before it needs a Sync: its buffer is 8 KiB, an answer at least
+// 5 bytes.
+const maxDebts = 4096
+
+// heavy reports whether the client has to wait for answers before it may ask
+// more.
+func (q *queue) heavy(limit int) bool { return q.len() >= maxDebts || q.weight > limit }
 
 // head returns the oldest debt, or nil. It is valid until the next push or pop.
 func (q *queue) head() *debt {
@@ -62,6 +76,7 @@ func (q *queue) head() *debt {
 
 func (q *queue) pop() debt {
 	d := q.debts[q.first]
+	q.weight -= d.weight
 	q.debts[q.first] = debt{}
 	q.first++
 	if q.first == len(q.debts) {
