@@ -157,3 +157,23 @@ func TestAgentSettlesItsOwnApprovalOnly(t *testing.T) {
 		}
 	}
 }
+
+func TestApprovalOfADeadEpochIsAbandoned(t *testing.T) {
+	f := open(t)
+	s := collectortest.NewSession(time.Now())
+	f.add(s.Opened())
+	old := question("old")
+	old.Session = s.ID
+	number, _, err := f.AddApproval(t.Context(), old)
+	check(t, err)
+	fresh := f.ask("fresh") // of a session that is not recorded yet
+	f.node.Restart(record.Recover)
+	f.add()
+	for number, want := range map[uint64]string{number: "abandoned", fresh: "pending"} {
+		a, err := f.Approval(t.Context(), number)
+		check(t, err)
+		if a.State != want {
+			t.Errorf("approval %s: %s, want %s", a.ID, a.State, want)
+		}
+	}
+}

@@ -116,10 +116,15 @@ func (d *delta) open(tx *sql.Tx, key int64) error {
 	return err
 }
 
-// abandon ends the sessions that an agent's earlier epochs left open: their
-// connections died with the program.
+// abandon ends the sessions that an agent's earlier epochs left open, and what
+// they asked of people: their connections died with the program.
 func abandon(tx *sql.Tx, agent, epoch string) error {
-	_, err := tx.Exec(`UPDATE sessions SET ended = newest, reason = 'agent lost'
+	_, err := tx.Exec(`UPDATE approvals SET state = 'abandoned' WHERE agent = ?1 AND state = 'pending'
+		AND session IN (SELECT id FROM sessions WHERE agent = ?1 AND epoch <> ?2)`, agent, epoch)
+	if err != nil {
+		return fmt.Errorf("end approvals of earlier epochs: %w", err)
+	}
+	_, err = tx.Exec(`UPDATE sessions SET ended = newest, reason = 'agent lost'
 		WHERE agent = ? AND epoch <> ? AND ended IS NULL`, agent, epoch)
 	if err != nil {
 		return fmt.Errorf("end sessions of earlier epochs: %w", err)
