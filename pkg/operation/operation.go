@@ -104,4 +104,5 @@ type SQLStatement struct {
 	Columns   []string // every column that it names, with its qualifier where it has one
 	Functions []string // every function that it calls
 	HasWhere  bool     // UPDATE and DELETE: a WHERE clause is there
+	Opaque    bool     // it may run SQL, or read or write relations, that the text does not show
 }

@@ -92,6 +92,7 @@ type statedClause struct {
 	Columns   []string `yaml:"columns"`
 	Functions []string `yaml:"functions"`
 	HasWhere  bool     `yaml:"has_where"`
+	Opaque    bool     `yaml:"opaque"`
 }
 
 // expectClause is the answer.
@@ -197,7 +198,7 @@ func (o *opClause) operation() *operation.Operation {
 	for _, s := range o.Statements {
 		op.SQL.Statements = append(op.SQL.Statements, operation.SQLStatement{
 			Kind: s.Kind, Class: operation.Class(s.Class), Relations: s.Relations, Columns: s.Columns,
-			Functions: s.Functions, HasWhere: s.HasWhere,
+			Functions: s.Functions, HasWhere: s.HasWhere, Opaque: s.Opaque,
 		})
 	}
 	return op

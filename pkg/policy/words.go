@@ -159,5 +159,9 @@ func statementObject() object {
 			name: "has_where", typ: cel.BoolType, doc: "an UPDATE or DELETE has a WHERE clause",
 			get: of(func(s *statement) any { return s.HasWhere }),
 		},
+		{
+			name: "opaque", typ: cel.BoolType, doc: "it may run SQL that the text does not show: DO, EXECUTE, a function that is not built in",
+			get: of(func(s *statement) any { return s.Opaque }),
+		},
 	}}
 }

@@ -59,9 +59,6 @@ type Statement struct {
 	// ReadOnly is proof that running it has no effect that outlasts the
 	// transaction. It rests on the package comment's limits.
 	ReadOnly bool
-	// Opaque says that it may run SQL, or read or write relations, that the
-	// text does not show.
-	Opaque bool
 	// Writes are the relations that it changes, defines or drops.
 	Writes []string
 	// Refs are the columns that its expressions read, as written, "*" and whole
