@@ -24,7 +24,7 @@ type front struct {
 	failed   bool   // the probe failed, and the client was told
 }
 
-var errTwoStrings = errors.New("a statement has a NUL inside")
+var errTwoStrings = errors.New("a statement is not one string")
 
 // clientFrame handles the next message of a ready session. It reports false
 // when it needs more bytes.
@@ -156,8 +156,9 @@ func (c *conversation) clientQuery(s *stream, frame []byte) {
 	if !c.awaitIdle() {
 		return
 	}
-	text := frame[headerSize : len(frame)-1]
-	if frame[len(frame)-1] != 0 || bytes.IndexByte(text, 0) >= 0 {
+	r := reader{b: frame[headerSize:]}
+	text := r.cstring()
+	if !r.done() {
 		c.violate(protocol.ClientLeg, errTwoStrings)
 		return
 	}
@@ -361,10 +362,11 @@ func (c *conversation) portalText(portal *portal) (*sqltext.Analysis, []byte) {
 	return stmt.analysis, stmt.text
 }
 
-// abandonFront ends the operation of a message that the server would skip.
+// abandonFront ends the operation of a message that will not be forwarded. While
+// the guard still decides, that is left to the pump.
 func (c *conversation) abandonFront() {
 	o := c.front.op
-	if o == nil {
+	if o == nil || !c.front.answered {
 		return
 	}
 	if !c.front.failed {
@@ -378,6 +380,7 @@ func (c *conversation) abandonFront() {
 // is fed again and finds its answer.
 func (c *conversation) Decided(answer protocol.Decision, err error, to []protocol.Action) []protocol.Action {
 	c.begin(protocol.ClientLeg, to)
+	c.front.answered, c.front.answer, c.front.err = true, answer, err
 	switch {
 	case errors.Is(err, protocol.ErrClientGone):
 		c.abandonFront()
@@ -390,7 +393,6 @@ func (c *conversation) Decided(answer protocol.Decision, err error, to []protoco
 	case c.phase == cancelling:
 		c.cancelDecided(answer)
 	default:
-		c.front.answered, c.front.answer, c.front.err = true, answer, err
 		c.tellApproval(answer)
 	}
 	return c.out

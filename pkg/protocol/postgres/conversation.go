@@ -190,8 +190,8 @@ func (c *conversation) Changed(leg protocol.Leg, change protocol.Change, to []pr
 // it had one.
 func (c *conversation) closed() {
 	if c.phase == cancelling {
-		c.front.op.end(protocol.Outcome{Status: protocol.OK})
-		c.act(protocol.Action{Kind: protocol.Done, Op: &c.front.op.Pending})
+		c.endLogin(protocol.Outcome{Status: protocol.OK})
+		return
 	}
 	if c.phase == loggingIn || c.phase == settling || c.phase == securing {
 		c.refuseLogin("08006", "the server closed the connection during login")
@@ -200,6 +200,7 @@ func (c *conversation) closed() {
 	for c.queue.len() > 0 {
 		c.finish(c.queue.pop(), protocol.Outcome{Status: protocol.Abandoned})
 	}
+	c.abandonFront()
 	c.act(protocol.Action{Kind: protocol.End})
 }
 

@@ -8,8 +8,8 @@ import (
 )
 
 // FuzzConversation lets hostile peers speak after a login: nothing may panic,
-// and a masked value must not come through whatever the order of messages. The
-// first byte of each piece says which leg speaks and how long the piece is.
+// and no operation may be left open once the session has ended. The first byte
+// of each piece says which leg speaks and how long the piece is.
 func FuzzConversation(f *testing.F) {
 	piece := func(leg byte, line string) []byte {
 		var out []byte
@@ -35,10 +35,10 @@ func FuzzConversation(f *testing.F) {
 		piece(1, `1 + t i16:0 + `+description+` + 2 + `+description+` + `+row+` + s`), piece(0, `C raw:"P" "" + S`), piece(1, `3 + Z i8:84`),
 	}, nil))
 	f.Add(piece(1, `E raw:"C" "XX000" i8:0 + G i8:0 i16:0 + d raw:"x" + V i32:-1 + W i8:0 i16:0 + A i32:1 "a" "b"`))
+	newDriver(f, nil) // loads the parser before the clock of the fuzzer runs
 	f.Fuzz(func(t *testing.T, script []byte) {
 		d := newDriver(t, customerMasks[:1])
 		d.logIn(t, maskedCatalog)
-		d.keep = true
 		var rest [2][]byte
 		for len(script) > 0 && !d.ended {
 			leg, n := protocol.Leg(script[0]>>7), int(script[0]&0x7f)
@@ -50,19 +50,15 @@ func FuzzConversation(f *testing.F) {
 				rest[0] = bytes.Clone(d.feed(protocol.ClientLeg, rest[0]))
 			}
 		}
-		if described := bytes.Count(d.sent[protocol.ClientLeg], []byte("canary")); described > 0 && maskedOnly(d.sent[protocol.ClientLeg]) {
-			t.Fatalf("the client received the canary: %q", d.sent[protocol.ClientLeg])
+		if d.ended {
+			return // the pump ends what is open
 		}
+		d.do(d.conv.Changed(protocol.ClientLeg, protocol.Closed, nil))
 		d.do(d.conv.Changed(protocol.ServerLeg, protocol.Closed, nil))
+		if !d.ended || d.open != 0 {
+			t.Fatalf("ended %v with %d operations open", d.ended, d.open)
+		}
 	})
-}
-
-// maskedOnly reports whether every description that the client saw was of the
-// masked column: then no row may hold its value.
-func maskedOnly(sent []byte) bool {
-	column := []byte("email\x00\x00\x00\x4e\x20\x00\x03")
-	return bytes.Count(sent, []byte("email\x00")) == bytes.Count(sent, column) && bytes.Contains(sent, column) &&
-		bytes.Count(sent, []byte("canary")) == bytes.Count(sent, []byte("D\x00\x00\x00\x10\x00\x01\x00\x00\x00\x06canary"))
 }
 
 // FuzzStartup lets anybody speak first, and the server answer anything.
@@ -71,6 +67,7 @@ func FuzzStartup(f *testing.F) {
 	f.Add(bytesOf(f, `start i32:80877103`), bytesOf(f, `R i32:10 "SCRAM-SHA-256" i8:0`))
 	f.Add(bytesOf(f, `start i32:80877102 i32:1 i32:2`), bytesOf(f, `R i32:5 raw:"salt" + E raw:"C" "28P01" i8:0`))
 	f.Add(bytesOf(f, `start i32:196608 "user" "job" i8:0`), bytesOf(f, `R i32:11 raw:"r=x,s=AAAA,i=4096" + R i32:12 raw:"v=AAAA"`))
+	newDriver(f, nil) // loads the parser before the clock of the fuzzer runs
 	f.Fuzz(func(t *testing.T, client, server []byte) {
 		d := newDriver(t, nil)
 		d.keep = true

@@ -70,6 +70,7 @@ type exchange struct {
 	guard   *Guard
 	op      *operation.Operation
 	asked   bool
+	decided bool
 	allowed bool
 	ended   bool
 }
@@ -79,6 +80,7 @@ func (x *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (
 		return protocol.Decision{}, x.guard.breach("operation %d was asked about twice", x.op.ID)
 	}
 	x.asked = true
+	defer func() { x.decided = true }()
 	a := &Asked{Operation: x.op, answer: make(chan protocol.Decision, 1), waiting: waiting}
 	select {
 	case x.guard.asked <- a:
@@ -102,7 +104,7 @@ func (x *exchange) Record(stream protocol.Stream, _ time.Duration, _ []byte) err
 }
 
 func (x *exchange) Done(outcome protocol.Outcome) error {
-	if x.ended || !x.asked {
+	if x.ended || !x.decided {
 		return x.guard.breach("operation %d is done out of turn", x.op.ID)
 	}
 	x.ended = true
