@@ -3,14 +3,15 @@ package protocol
 import (
 	"context"
 	"crypto/tls"
-	"net"
+	"errors"
+	"os"
 	"sync"
 	"time"
 )
 
 // block does the one action of a call that takes time, outside of the lock.
 // It reports whether the session goes on.
-func (p *Pump) block(ctx context.Context, leg Leg, e Action) bool {
+func (p *Pump) block(ctx context.Context, e Action) bool {
 	switch e.Kind {
 	case Ask:
 		return p.ask(ctx, e.Op)
@@ -35,11 +36,9 @@ func (p *Pump) ask(ctx context.Context, op *Pending) bool {
 	p.mu.Unlock()
 
 	answer, err := p.decide(asking, cancel, op)
-	if cause := context.Cause(asking); cause != nil && err == nil {
-		err = cause
-	}
-	if cause := context.Cause(asking); cause == ErrInterrupted || cause == ErrClientGone {
-		err = cause
+	cause := context.Cause(asking)
+	if errors.Is(cause, ErrInterrupted) || errors.Is(cause, ErrClientGone) || err == nil {
+		err = cause // why the guard gave up, or an answer that came too late
 	}
 	if err != nil {
 		answer = Decision{}
@@ -82,7 +81,7 @@ func (w *watcher) start() {
 		defer close(w.done)
 		for w.wire.w < len(w.wire.in) {
 			if err := w.wire.fill(); err != nil {
-				if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() {
+				if !errors.Is(err, os.ErrDeadlineExceeded) {
 					w.gone()
 				}
 				return

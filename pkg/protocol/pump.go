@@ -161,7 +161,7 @@ func (p *Pump) call(ctx context.Context, leg Leg, speak func(w *wire, to []Actio
 		return false
 	}
 	p.flush(claims)
-	return p.block(ctx, leg, last)
+	return p.block(ctx, last)
 }
 
 // speak waits until the leg is not paused, calls the conversation, and does

@@ -143,9 +143,8 @@ func (c *conversation) fromServer(s *stream) {
 	for !c.halted {
 		switch c.phase {
 		case securing:
-			if !c.serverTLSAnswer(s) {
-				return
-			}
+			c.serverTLSAnswer(s)
+			return
 		case loggingIn, settling:
 			if !c.loginFrame(s) {
 				return

@@ -19,9 +19,8 @@ type portal struct {
 	stmt      *statement // nil: the statement is not known to us
 	params    []operation.Param
 	values    []byte
-	formats   []int16 // of the result, as Bind gave them
-	layout    layout  // of its rows, once the server described them
-	described bool    // a Describe is under way or answered
+	layout    layout // of its rows, once the server described them
+	described bool   // a Describe is under way or answered
 	refs      int
 }
 
@@ -175,7 +174,7 @@ func (p *prepared) newPortal(stmt *statement) *portal {
 		found := p.spare[n-1]
 		p.spare = p.spare[:n-1]
 		found.stmt, found.described = stmt, false
-		found.params, found.values, found.formats = found.params[:0], found.values[:0], found.formats[:0]
+		found.params, found.values = found.params[:0], found.values[:0]
 		found.layout.reset()
 		return found
 	}
@@ -218,10 +217,7 @@ func (p *portal) bind(r *reader) bool {
 		p.values = append(p.values, value...)
 		p.params = append(p.params, operation.Param{Text: p.values[len(p.values)-len(value):], Binary: binary})
 	}
-	results := r.int16()
-	for i := 0; i < results && !r.bad; i++ {
-		p.formats = append(p.formats, int16(r.int16()))
-	}
+	r.take(2 * r.int16()) // the formats of the result, which its description repeats
 	return r.done() && (codes[0] <= 1 || codes[0] == n)
 }
 
@@ -229,17 +225,4 @@ func (p *portal) bind(r *reader) bool {
 func count(r *reader, n *int) int {
 	*n = r.int16()
 	return *n
-}
-
-// format is the format of a result column.
-func (p *portal) format(column int) int16 {
-	switch {
-	case len(p.formats) == 0:
-		return 0
-	case len(p.formats) == 1:
-		return p.formats[0]
-	case column < len(p.formats):
-		return p.formats[column]
-	}
-	return 1 // never reached with a server that checks; binary is masked as NULL
 }

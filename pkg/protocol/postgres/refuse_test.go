@@ -140,7 +140,9 @@ func TestHeldStatementRunsOnceApproved(t *testing.T) {
 	}{
 		{"approved", protocol.Decision{Effect: protocol.Allow, Approval: 12, Decider: "ann"}, "held\n", "NOTICE:  sluice: approval #12: approved by ann\n"},
 		{
-			"denied", protocol.Decision{Rule: "ddl", Approval: 12, Decider: "ann", Reason: "not today"}, "",
+			"denied",
+			protocol.Decision{Rule: "ddl", Approval: 12, Decider: "ann", Reason: "not today"},
+			"",
 			"ERROR:  sluice: refused by rule \"ddl\", approval #12, decided by ann: not today\n",
 		},
 	} {

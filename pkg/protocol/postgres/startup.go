@@ -147,18 +147,17 @@ func (c *conversation) serverOpened() {
 
 // serverTLSAnswer reads the one byte that answers our SSLRequest. An error
 // message instead, which an old server sends in plain text, is a refusal too.
-func (c *conversation) serverTLSAnswer(s *stream) bool {
+func (c *conversation) serverTLSAnswer(s *stream) {
 	if s.pos == len(s.src) {
-		return false
+		return
 	}
 	answer := s.src[s.pos]
 	s.skip(1)
 	if answer != 'S' {
 		c.refuseLogin("08006", "the server offers no TLS, which its resource demands")
-		return false
+		return
 	}
 	c.act(protocol.Action{Kind: protocol.StartTLS, Leg: protocol.ServerLeg})
-	return false
 }
 
 // sendStartup logs in with the agent's credential.

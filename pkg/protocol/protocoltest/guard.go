@@ -75,6 +75,7 @@ type exchange struct {
 	ended   bool
 }
 
+// Decide implements protocol.Exchange: the script answers.
 func (x *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (protocol.Decision, error) {
 	if x.asked {
 		return protocol.Decision{}, x.guard.breach("operation %d was asked about twice", x.op.ID)
@@ -96,6 +97,7 @@ func (x *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (
 	}
 }
 
+// Record implements protocol.Exchange.
 func (x *exchange) Record(stream protocol.Stream, _ time.Duration, _ []byte) error {
 	if x.ended || stream == protocol.Request && !x.allowed {
 		return x.guard.breach("a chunk of operation %d came when it was not open", x.op.ID)
@@ -103,6 +105,7 @@ func (x *exchange) Record(stream protocol.Stream, _ time.Duration, _ []byte) err
 	return nil
 }
 
+// Done implements protocol.Exchange.
 func (x *exchange) Done(outcome protocol.Outcome) error {
 	if x.ended || !x.decided {
 		return x.guard.breach("operation %d is done out of turn", x.op.ID)

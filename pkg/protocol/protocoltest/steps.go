@@ -90,7 +90,7 @@ func (r *run) expectEnd(rest string) error {
 	var violation *protocol.Violation
 	switch {
 	case rest == "violation" && !errors.As(err, &violation):
-		return fmt.Errorf("it ended with %v, not a violation", err)
+		return fmt.Errorf("it ended with %w, not a violation", err)
 	case rest == "" && err != nil:
 		return fmt.Errorf("it ended with %w", err)
 	}
@@ -104,7 +104,7 @@ func (r *run) stop(t *testing.T) {
 	r.cancel()
 	if !r.over {
 		select {
-		case <-r.ended:
+		case <-r.ended: // whatever the error, it is over
 		case <-time.After(patience):
 			t.Fatal("the session outlives its context")
 		}
