@@ -77,7 +77,7 @@ func run(ctx context.Context, cfg config.Agent) (err error) {
 	guarding, err := agent.New(agent.Parts{
 		Name: cfg.Name, Cluster: cfg.Cluster, Link: cfg.ConsoleURL, Strict: cfg.Audit.Durability == "strict",
 		Policy: rules, Redirect: kernel, Registry: registry, Identities: identities,
-		Trail: trail.log, Desk: trail.desk, Protocols: speaks, Log: log,
+		Trail: trail.log, Desk: trail.desk, Protocols: speaks, Ready: notifyReady, Log: log,
 	})
 	if err != nil {
 		return err

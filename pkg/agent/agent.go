@@ -43,6 +43,7 @@ type Parts struct {
 	Trail         *audit.Log
 	Desk          *approval.Desk // nil: nobody can approve
 	Protocols     map[string]protocol.Protocol
+	Ready         func() error // called once protection is in force; an error ends Run
 	Log           *zap.Logger
 }
 
@@ -86,6 +87,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("protect destinations: %w", err)
 	}
 	a.Log.Info("This node is guarded", zap.Int("pid", os.Getpid()), zap.Int("destinations", len(*a.table.Load())))
+	if err := a.Ready(); err != nil {
+		return err
+	}
 	defer a.serving.Wait()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.Redirect.Run(ctx) })
