@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -74,6 +73,3 @@ func unloadCommand() *cobra.Command {
 		return redirect.Unload(string(cfg.Redirect.Pins))
 	})
 }
-
-// errDegraded makes doctor's exit status say what its report says.
-var errDegraded = errors.New("this kernel lacks something that the agent needs")

@@ -72,14 +72,29 @@ func TestActorFollowsTheStrongestEvidence(t *testing.T) {
 		want   workload.Agent
 	}{
 		{"nothing", nil, nil, workload.Agent{Kind: workload.AgentUnknown}},
-		{"pipeline", map[string]string{"CI": "true"}, nil,
-			workload.Agent{Kind: workload.AgentPipeline, Evidence: []string{"claimed.env CI"}}},
-		{"pipeline by label", nil, map[string]string{"com.gitlab.gitlab-runner.job.id": "7", "other": "x"},
-			workload.Agent{Kind: workload.AgentPipeline, Evidence: []string{"orch.label com.gitlab.gitlab-runner.job.id"}}},
-		{"agent in a pipeline", map[string]string{"CI": "true", "CLAUDECODE": "1"}, nil,
-			workload.Agent{Kind: workload.AgentAI, Product: "claude-code", Evidence: []string{"claimed.env CLAUDECODE"}}},
-		{"generic marker names its product", map[string]string{"AI_AGENT": "goose_1.4_agent"}, nil,
-			workload.Agent{Kind: workload.AgentAI, Product: "goose", Evidence: []string{"claimed.env AI_AGENT"}}},
+		{
+			"pipeline",
+			map[string]string{"CI": "true"},
+			nil,
+			workload.Agent{Kind: workload.AgentPipeline, Evidence: []string{"claimed.env CI"}},
+		},
+		{
+			"pipeline by label", nil,
+			map[string]string{"com.gitlab.gitlab-runner.job.id": "7", "other": "x"},
+			workload.Agent{Kind: workload.AgentPipeline, Evidence: []string{"orch.label com.gitlab.gitlab-runner.job.id"}},
+		},
+		{
+			"agent in a pipeline",
+			map[string]string{"CI": "true", "CLAUDECODE": "1"},
+			nil,
+			workload.Agent{Kind: workload.AgentAI, Product: "claude-code", Evidence: []string{"claimed.env CLAUDECODE"}},
+		},
+		{
+			"generic marker names its product",
+			map[string]string{"AI_AGENT": "goose_1.4_agent"},
+			nil,
+			workload.Agent{Kind: workload.AgentAI, Product: "goose", Evidence: []string{"claimed.env AI_AGENT"}},
+		},
 		{"marker that is off", map[string]string{"CLAUDECODE": "0"}, nil, workload.Agent{Kind: workload.AgentUnknown}},
 	}
 	for _, test := range tests {

@@ -31,12 +31,18 @@ func TestPersonIsWhatTheIssuerVouchesFor(t *testing.T) {
 		claims            map[string]any
 		want              identity.Person
 	}{
-		{"everything", "", map[string]any{"name": "Ann", "email": "ann@example.com", "email_verified": true, "groups": []string{"dba", "dev"}},
-			identity.Person{Name: "Ann", Email: "ann@example.com", Groups: []string{"dba", "dev"}}},
+		{
+			"everything", "",
+			map[string]any{"name": "Ann", "email": "ann@example.com", "email_verified": true, "groups": []string{"dba", "dev"}},
+			identity.Person{Name: "Ann", Email: "ann@example.com", Groups: []string{"dba", "dev"}},
+		},
 		{"unverified address", "", map[string]any{"email": "root@example.com", "email_verified": false}, identity.Person{}},
 		{"address that nobody speaks of", "", map[string]any{"email": "root@example.com"}, identity.Person{}},
-		{"groups elsewhere", "realm_access/roles", map[string]any{"groups": []string{"admin"}, "realm_access": map[string]any{"roles": []string{"viewer"}}},
-			identity.Person{Groups: []string{"viewer"}}},
+		{
+			"groups elsewhere", "realm_access/roles",
+			map[string]any{"groups": []string{"admin"}, "realm_access": map[string]any{"roles": []string{"viewer"}}},
+			identity.Person{Groups: []string{"viewer"}},
+		},
 		{"one group", "", map[string]any{"groups": "dba"}, identity.Person{Groups: []string{"dba"}}},
 	}
 	for _, test := range tests {

@@ -3,7 +3,7 @@ package sqltext
 import (
 	"strings"
 
-	"github.com/pganalyze/pg_query_go/v6"
+	pg_query "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/sluicegate/sluice/pkg/operation"
 )

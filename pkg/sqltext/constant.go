@@ -3,7 +3,7 @@ package sqltext
 import (
 	"strconv"
 
-	"github.com/pganalyze/pg_query_go/v6"
+	pg_query "github.com/pganalyze/pg_query_go/v6"
 )
 
 // constantText returns a constant's text, as SET takes it; "" for what is not

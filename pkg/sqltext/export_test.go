@@ -1,6 +1,6 @@
 package sqltext
 
-import "github.com/pganalyze/pg_query_go/v6"
+import pg_query "github.com/pganalyze/pg_query_go/v6"
 
 // Token is a token as the tests see it.
 type Token struct {

@@ -48,8 +48,10 @@ func describe(a *sqltext.Analysis) string {
 			name  string
 			names []string
 		}{
-			{"relations", st.Relations}, {"writes", st.Writes},
-			{"columns", st.Columns}, {"functions", st.Functions},
+			{"relations", st.Relations},
+			{"writes", st.Writes},
+			{"columns", st.Columns},
+			{"functions", st.Functions},
 		} {
 			if len(list.names) > 0 {
 				fmt.Fprintf(&b, "; %s %s", list.name, strings.Join(list.names, " "))

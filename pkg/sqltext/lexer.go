@@ -216,7 +216,7 @@ func (l *lexer) operator() token {
 	}
 	op := l.text[l.pos:end]
 	for len(op) > 1 && (op[len(op)-1] == '+' || op[len(op)-1] == '-') &&
-		bytes.IndexAny(op[:len(op)-1], "~!@#^&|`?%") < 0 {
+		!bytes.ContainsAny(op[:len(op)-1], "~!@#^&|`?%") {
 		op = op[:len(op)-1]
 	}
 	if len(op) > maxOperator {

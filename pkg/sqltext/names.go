@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pganalyze/pg_query_go/v6"
+	pg_query "github.com/pganalyze/pg_query_go/v6"
 )
 
 // join writes a qualified name with dots. A part that itself holds a dot or a

@@ -3,7 +3,7 @@ package sqltext
 import (
 	"slices"
 
-	"github.com/pganalyze/pg_query_go/v6"
+	pg_query "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/sluicegate/sluice/pkg/operation"

@@ -26,7 +26,7 @@ func spawn(logFile string, inherit []*os.File, argv ...string) (process, error) 
 	if err != nil {
 		return process{}, err
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }() // the child has its own
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Dir = "/"
@@ -98,7 +98,7 @@ func command(argv ...string) (string, error) {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("%s: %v\n%s", strings.Join(argv, " "), err, bytes.TrimSpace(stderr.Bytes()))
+		return "", fmt.Errorf("%s: %s\n%s", strings.Join(argv, " "), err.Error(), bytes.TrimSpace(stderr.Bytes()))
 	}
 	return string(out), nil
 }

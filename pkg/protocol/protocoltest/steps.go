@@ -104,7 +104,7 @@ func (r *run) stop(t *testing.T) {
 	r.cancel()
 	if !r.over {
 		select {
-		case <-r.ended: // whatever the error, it is over
+		case <-r.ended: //nolint:errcheck // whatever the error, it is over
 		case <-time.After(patience):
 			t.Fatal("the session outlives its context")
 		}
