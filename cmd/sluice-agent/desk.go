@@ -41,27 +41,34 @@ func openDesk(cfg config.Agent, key ed25519.PrivateKey, via *bus.Agent, log *zap
 // loadRoster reads the roster and remembers its version, so that an older one,
 // with an approver who has left, is refused from then on.
 func loadRoster(cfg config.Agent) (*approval.Roster, error) {
+	roster, seen, err := openRoster(cfg)
+	if err != nil || roster.Version == seen {
+		return roster, err
+	}
+	return roster, os.WriteFile(versionFile(cfg), []byte(strconv.FormatUint(roster.Version, 10)+"\n"), 0o600)
+}
+
+// openRoster reads the roster and the newest version that was seen.
+func openRoster(cfg config.Agent) (roster *approval.Roster, seen uint64, err error) {
 	root, err := approval.ParsePublicKey(cfg.Approvals.RootKey)
 	if err != nil {
-		return nil, fmt.Errorf("approvals.root_key: %w", err)
+		return nil, 0, fmt.Errorf("approvals.root_key: %w", err)
 	}
 	signed, err := os.ReadFile(string(cfg.Approvals.RosterFile))
 	if err != nil {
-		return nil, fmt.Errorf("approvals.roster_file: %w", err)
+		return nil, 0, fmt.Errorf("approvals.roster_file: %w", err)
 	}
-	seenFile := filepath.Join(string(cfg.StateDir), "roster-version")
-	seen, err := readVersion(seenFile)
-	if err != nil {
-		return nil, fmt.Errorf("newest roster version seen: %w", err)
+	if seen, err = readVersion(versionFile(cfg)); err != nil {
+		return nil, 0, fmt.Errorf("newest roster version seen: %w", err)
 	}
-	roster, err := approval.OpenRoster(signed, root, seen)
-	if err != nil {
-		return nil, fmt.Errorf("approvals.roster_file: %w", err)
+	if roster, err = approval.OpenRoster(signed, root, seen); err != nil {
+		return nil, 0, fmt.Errorf("approvals.roster_file: %w", err)
 	}
-	if roster.Version == seen {
-		return roster, nil
-	}
-	return roster, os.WriteFile(seenFile, []byte(strconv.FormatUint(roster.Version, 10)+"\n"), 0o600)
+	return roster, seen, nil
+}
+
+func versionFile(cfg config.Agent) string {
+	return filepath.Join(string(cfg.StateDir), "roster-version")
 }
 
 func readVersion(file string) (uint64, error) {

@@ -62,9 +62,8 @@ func runCommand() *cobra.Command {
 }
 
 func checkCommand() *cobra.Command {
-	return configured("check", "Check configuration and policy, report every error, start nothing", func(_ *cobra.Command, cfg config.Agent) error {
-		_, err := loadPolicy(cfg)
-		return err
+	return configured("check", "Check the configuration and every file that it names; start nothing", func(_ *cobra.Command, cfg config.Agent) error {
+		return check(cfg)
 	})
 }
 

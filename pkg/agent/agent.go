@@ -150,12 +150,11 @@ func (a *Agent) reportAlerts(ctx context.Context) error {
 			return nil
 		case alert := <-a.Redirect.Alerts():
 			a.Log.Warn("Interception stopped something", zap.String("kind", string(alert.Kind)))
-			err := a.Trail.Alert(record.Alert{
-				Kind:        string(alert.Kind),
-				Destination: alert.Destination.String(),
-				Count:       alert.Count,
-				Detail:      alert.Detail,
-			})
+			seen := record.Alert{Kind: string(alert.Kind), Count: alert.Count, Detail: alert.Detail}
+			if alert.Destination.IsValid() {
+				seen.Destination = alert.Destination.String()
+			}
+			err := a.Trail.Alert(seen)
 			if err != nil {
 				a.Log.Error("An alert could not be recorded", zap.Error(err))
 			}

@@ -1,0 +1,73 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sluicegate/sluice/pkg/policy"
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+func TestEndingTellsPeersFaultsFromOurs(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	fault := errors.New("disk")
+	for _, test := range []struct {
+		name   string
+		ctx    context.Context
+		err    error
+		reason string
+		ours   error
+	}{
+		{"clean end", t.Context(), nil, "peer", nil},
+		{"agent stops", over, nil, "agent", nil},
+		{"peer's fault", t.Context(), &protocol.Violation{Leg: protocol.ClientLeg, Reason: "bad frame"}, "violation: client leg: bad frame", nil},
+		{"our fault", t.Context(), fault, "fault", fault},
+	} {
+		reason, err := ending(test.ctx, test.err)
+		if reason != test.reason || !errors.Is(err, test.ours) {
+			t.Errorf("%s: got %q, %v", test.name, reason, err)
+		}
+	}
+}
+
+func TestServerIsVerifiedUnlessThePolicySaysOff(t *testing.T) {
+	named := policy.Resource{Name: "a", Hosts: []policy.Host{{Name: "pg.example.com"}}}
+	got, err := serverTLS(named)
+	if err != nil || got.Mode != protocol.TLSVerifyFull || got.Config.ServerName != "pg.example.com" || got.Config.InsecureSkipVerify {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	named.ServerTLS.Mode = policy.Off
+	if got, err := serverTLS(named); err != nil || got.Mode != protocol.TLSOff {
+		t.Errorf("off: got %+v, %v", got, err)
+	}
+	empty := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(empty, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	named.ServerTLS = policy.ServerTLS{CAFile: empty}
+	if _, err := serverTLS(named); err == nil || !strings.Contains(err.Error(), "no certificate") {
+		t.Errorf("a file without certificates: got %v", err)
+	}
+}
+
+func TestNewReportsEveryProtocolThatIsMissing(t *testing.T) {
+	text := `version: 1
+resources:
+  - {name: a, protocol: mysql, hosts: [192.0.2.1], port: 3306, credentials: [{user: u, password_file: p}]}
+  - {name: b, protocol: redis, hosts: [192.0.2.2], port: 6379, credentials: [{user: u, password_file: p}]}
+default: deny
+`
+	rules, err := policy.Parse("policy.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = New(Parts{Policy: rules})
+	if err == nil || !strings.Contains(err.Error(), `"mysql"`) || !strings.Contains(err.Error(), `"redis"`) {
+		t.Errorf("got %v", err)
+	}
+}
