@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -18,6 +19,11 @@ const (
 // valid UTF-8, no key twice, nothing after it, the part that Type names and no
 // other. Fields and types that this version does not know are allowed.
 func DecodeHeader(data []byte) (Header, error) {
+	if len(data) <= MaxHeader {
+		if h, ok := decodeCanonical(data); ok {
+			return h, nil
+		}
+	}
 	var h Header
 	if err := decode(data, MaxHeader, &h); err != nil {
 		return Header{}, fmt.Errorf("decode header: %w", err)
@@ -64,7 +70,6 @@ func decode(data []byte, limit int, into any) error {
 // checkParts reports whether the header holds the part that its type names,
 // and that part only.
 func (h *Header) checkParts() error {
-	parts := map[Type]bool{}
 	for _, part := range []struct {
 		set   bool
 		types []Type
@@ -78,12 +83,7 @@ func (h *Header) checkParts() error {
 		{h.Outcome != nil, []Type{OperationOutcome}},
 		{h.Approval != nil, []Type{ApprovalRequested, ApprovalVoted, ApprovalSettled}},
 	} {
-		mine := false
-		for _, t := range part.types {
-			parts[t] = true
-			mine = mine || t == h.Type
-		}
-		if part.set != mine {
+		if part.set != slices.Contains(part.types, h.Type) {
 			return errors.New("the parts do not fit the type")
 		}
 	}

@@ -1,6 +1,7 @@
 package record_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/netip"
 	"strings"
@@ -217,6 +218,32 @@ func FuzzDecodeHeader(f *testing.F) {
 	})
 }
 
+// spaced is the same document in another form.
+func spaced(data []byte) []byte { return append([]byte("{ "), data[1:]...) }
+
+func FuzzTheFormOfAHeaderDoesNotChangeWhatItSays(f *testing.F) {
+	for _, h := range headers() {
+		encoded, err := record.AppendHeader(nil, &h)
+		must(f, err)
+		f.Add(encoded)
+		f.Add(bytes.Replace(encoded, []byte(`"parsed":true`), []byte(`"parsed":false`), 1))
+		f.Add(bytes.Replace(encoded, []byte(`,"`), []byte(`,"parent":1,"parent":2,"`), 1))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) == 0 || data[0] != '{' || len(data) >= record.MaxHeader {
+			return
+		}
+		asWritten, err := record.DecodeHeader(data)
+		other, otherErr := record.DecodeHeader(spaced(data))
+		if (err == nil) != (otherErr == nil) {
+			t.Fatalf("%q: %v, and with a space: %v", data, err, otherErr)
+		}
+		if diff := cmp.Diff(asWritten, other, sameAddress); diff != "" {
+			t.Errorf("%q (-as written +with a space):\n%s", data, diff)
+		}
+	})
+}
+
 func FuzzDecodeBody(f *testing.F) {
 	for _, b := range bodies() {
 		encoded, err := record.AppendBody(nil, &b)
@@ -259,10 +286,16 @@ func FuzzAppendBody(f *testing.F) {
 	})
 }
 
-func BenchmarkAppendHeader(b *testing.B) {
+// usual is the header of most operations.
+func usual() record.Header {
 	h := headers()["intent"]
 	h.Intent.Reason, h.Intent.Decider, h.Intent.Approval = "", "", 0
 	h.Intent.Statements = h.Intent.Statements[:1]
+	return h
+}
+
+func BenchmarkAppendHeader(b *testing.B) {
+	h := usual()
 	var buffer []byte
 	b.ReportAllocs()
 	for b.Loop() {
@@ -271,7 +304,7 @@ func BenchmarkAppendHeader(b *testing.B) {
 }
 
 func BenchmarkDecodeHeader(b *testing.B) {
-	h := headers()["intent"]
+	h := usual()
 	encoded, err := record.AppendHeader(nil, &h)
 	must(b, err)
 	b.ReportAllocs()
