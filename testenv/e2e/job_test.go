@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestMaskedColumnsArriveMasked(t *testing.T) {
@@ -132,35 +131,4 @@ func TestSessionSaysWho(t *testing.T) {
 		t.Errorf("agent is %v", s.Agent)
 	}
 	contains(t, ctl(t, "search", "4711"), s.ID)
-}
-
-func TestDeadAgentRefusesAtOnce(t *testing.T) {
-	if r := run("kill", "agent"); r.code != 0 {
-		t.Fatal(r.all())
-	}
-	r := run("job", "--", "sh", "-c", `s=$(date +%s%N); psql -h pg.lab -U app -c "SELECT 1" shop; e=$(date +%s%N); echo "took $(((e - s) / 1000000)) ms"`)
-	contains(t, r.all(), "Connection refused")
-	if r := run("start", "agent"); r.code != 0 {
-		t.Fatal(r.all())
-	}
-	if r := psql("SELECT 'back'"); strings.TrimSpace(r.out) != "back" {
-		t.Errorf("after the agent came back: %s", r.all())
-	}
-}
-
-func TestCollectorAwayLosesNothing(t *testing.T) {
-	if r := run("kill", "collector"); r.code != 0 {
-		t.Fatal(r.all())
-	}
-	marker := "marker_" + time.Now().Format("150405")
-	if r := psql("SELECT 1 AS " + marker); r.code != 0 {
-		t.Errorf("a read needs no collector: %s", r.all())
-	}
-	if r := run("start", "collector"); r.code != 0 {
-		t.Fatal(r.all())
-	}
-	eventually(t, "what happened meanwhile is found", func() bool {
-		return strings.Contains(ctl(t, "search", marker), "SELECT")
-	})
-	ctl(t, "verify")
 }

@@ -1,0 +1,71 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDeadAgentRefusesAtOnce(t *testing.T) {
+	if r := run("kill", "agent"); r.code != 0 {
+		t.Fatal(r.all())
+	}
+	r := run("job", "--", "sh", "-c", `s=$(date +%s%N); psql -h pg.lab -U app -c "SELECT 1" shop; e=$(date +%s%N); echo "took $(((e - s) / 1000000)) ms"`)
+	contains(t, r.all(), "Connection refused")
+	if r := run("start", "agent"); r.code != 0 {
+		t.Fatal(r.all())
+	}
+	if r := psql("SELECT 'back'"); strings.TrimSpace(r.out) != "back" {
+		t.Errorf("after the agent came back: %s", r.all())
+	}
+}
+
+func TestCollectorAwayLosesNothing(t *testing.T) {
+	if r := run("kill", "collector"); r.code != 0 {
+		t.Fatal(r.all())
+	}
+	marker := "marker_" + time.Now().Format("150405")
+	if r := psql("SELECT 1 AS " + marker); r.code != 0 {
+		t.Errorf("a read needs no collector: %s", r.all())
+	}
+	if r := run("start", "collector"); r.code != 0 {
+		t.Fatal(r.all())
+	}
+	eventually(t, "what happened meanwhile is found", func() bool {
+		return strings.Contains(ctl(t, "search", marker), "SELECT")
+	})
+	ctl(t, "verify")
+}
+
+func TestUnreachableServerIsANativeError(t *testing.T) {
+	var state struct{ Node string }
+	text, err := os.ReadFile(filepath.Join(lab.dir, "state.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &state); err != nil {
+		t.Fatal(err)
+	}
+	server := func(way string) {
+		t.Helper()
+		if out, err := exec.Command("ip", "-n", state.Node, "link", "set", "pg", way).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	server("down")
+	r := psql("SELECT 1")
+	server("up")
+	contains(t, r.errs, "FATAL:", "the server cannot be reached")
+	eventually(t, "the server is back", func() bool { return psql("SELECT 1").code == 0 })
+}
+
+func TestOversizedStatementIsRefused(t *testing.T) {
+	r := run("job", "--", "sh", "-c", `{ printf "SELECT length('"; head -c 17000000 /dev/zero | tr '\0' a; printf "');\n"; } | psql -h pg.lab -U app shop`)
+	contains(t, r.errs, "FATAL:", "larger than the limit")
+	s := newest(t, func(sessionView) bool { return true })
+	contains(t, ctl(t, "show", s.ID), "violation")
+}
