@@ -21,13 +21,13 @@ type office struct {
 	desk *approval.Desk
 
 	mu       sync.Mutex
-	sent     []time.Time // guarded by mu
-	signed   []byte      // guarded by mu
-	late     int         // guarded by mu
-	away     bool        // the collector takes nothing; guarded by mu
-	progress []approval.Progress
-	voted    []string
-	refuse   error // what the witness answers to a vote
+	sent     []time.Time         // guarded by mu
+	signed   []byte              // guarded by mu
+	late     int                 // guarded by mu
+	away     bool                // the collector takes nothing; guarded by mu
+	progress []approval.Progress // guarded by mu
+	voted    []string            // guarded by mu
+	refuse   error               // what the witness answers to a vote
 }
 
 func newOffice(t *testing.T) *office {
@@ -57,12 +57,25 @@ func newOffice(t *testing.T) *office {
 func (o *office) witness() approval.Witness {
 	return approval.Witness{
 		Requested: func([]byte) error { return nil },
-		Waiting:   func(p approval.Progress) { o.progress = append(o.progress, p) },
+		Waiting: func(p approval.Progress) {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.progress = append(o.progress, p)
+		},
 		Voted: func(v approval.Vote, _ []byte) error {
+			o.mu.Lock()
+			defer o.mu.Unlock()
 			o.voted = append(o.voted, v.Approver)
 			return o.refuse
 		},
 	}
+}
+
+// told is how often the client was told that it waits.
+func (o *office) told() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.progress)
 }
 
 // answer is what Ask returned.
@@ -127,8 +140,8 @@ func TestNobodyAnswersUntilDeadline(t *testing.T) {
 		o.away = true
 		began := time.Now()
 		done := o.ask(t.Context(), r)
-		if len(o.progress) != 1 {
-			t.Errorf("the client was told %d times at once, want 1", len(o.progress))
+		if o.told() != 1 {
+			t.Errorf("the client was told %d times at once, want 1", o.told())
 		}
 		got := <-done
 		if got.err != nil || got.State != approval.Expired || len(got.Deciders) != 0 {
@@ -137,7 +150,7 @@ func TestNobodyAnswersUntilDeadline(t *testing.T) {
 		if lasted := time.Since(began); lasted != 10*time.Minute {
 			t.Errorf("held for %s, want 10m", lasted)
 		}
-		if n := len(o.progress); n < 119 || n > 121 {
+		if n := o.told(); n < 119 || n > 121 {
 			t.Errorf("the client was told %d times in ten minutes, want about 120", n)
 		}
 		if n := len(o.sent); n < 599 || n > 601 {
@@ -239,8 +252,8 @@ func TestFloodOfJunkIsNotShownToClient(t *testing.T) {
 		for range 1000 {
 			o.deliver(t, r.ID, approval.Update{Vote: []byte("junk")})
 		}
-		if len(o.progress) != 1 {
-			t.Errorf("the client was told %d times, want 1", len(o.progress))
+		if o.told() != 1 {
+			t.Errorf("the client was told %d times, want 1", o.told())
 		}
 		o.deliver(t, r.ID, approval.Update{Vote: o.vote(t, o.signed, "ann", approval.Approve)})
 		if got := <-done; got.State != approval.Approved {
@@ -283,7 +296,7 @@ func TestNobodyIsAskedBeforeTheRequestIsRecorded(t *testing.T) {
 		o := newOffice(t)
 		witness := o.witness()
 		witness.Requested = func([]byte) error { return errors.New("spool is full") }
-		if s, err := o.desk.Ask(t.Context(), request(1), witness); err == nil || len(o.sent) != 0 || len(o.progress) != 0 {
+		if s, err := o.desk.Ask(t.Context(), request(1), witness); err == nil || len(o.sent) != 0 || o.told() != 0 {
 			t.Errorf("settlement %+v, %v; sent %d times", s, err, len(o.sent))
 		}
 	})
