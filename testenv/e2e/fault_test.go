@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,4 +71,33 @@ func TestOversizedStatementIsRefused(t *testing.T) {
 	contains(t, r.errs, "FATAL:", "larger than the limit")
 	s := newest(t, func(sessionView) bool { return true })
 	contains(t, ctl(t, "show", s.ID), "violation")
+}
+
+func TestMetricsPageCountsWhatTheKernelDid(t *testing.T) {
+	if r := psql("SELECT 1"); r.code != 0 {
+		t.Fatal(r.all())
+	}
+	console := labStatus(t).Console
+	host, _, found := strings.Cut(strings.TrimPrefix(console, "http://"), ":")
+	if !found {
+		t.Fatalf("no address in %q", console)
+	}
+	answer, err := http.Get("http://" + host + ":9402/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := io.ReadAll(answer.Body)
+	if err := errors.Join(err, answer.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, string(page), `sluice_interception_total{branch="connect_redirected"}`, "sluice_spool_bytes", "sluice_bus_connected 1")
+}
+
+// labStatus is what scripts/lab status --json says.
+func labStatus(t *testing.T) (status struct{ Console string }) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(run("status", "--json").out), &status); err != nil {
+		t.Fatal(err)
+	}
+	return status
 }

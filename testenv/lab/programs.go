@@ -104,6 +104,7 @@ policy: policy.yaml
 state_dir: state
 signing_key_file: keys/signing.key
 spool: {limit: 256MiB}
+metrics: {listen: "%s:9402"}
 bus: {url: "nats://127.0.0.1:4222", nkey_seed_file: keys/nkey.seed}
 collector: {log_key: %q}
 redirect: {pins: %s, port: %d}
@@ -118,7 +119,7 @@ identity:
 approvals:
   roster_file: %s
   root_key: %q
-`, agentName, strings.TrimSpace(string(logKey)), l.pins(), l.Port, l.dockerSocket(),
+`, agentName, l.nodeAddress(), strings.TrimSpace(string(logKey)), l.pins(), l.Port, l.dockerSocket(),
 		issuerURL, l.caFile(), audience, l.path("tokens", "{container_id}", "token"),
 		l.path("roster.json"), strings.TrimSpace(root))
 	if err := l.write(config, "agent", "agent.yaml"); err != nil {

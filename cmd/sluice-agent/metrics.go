@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/config"
+	"github.com/sluicegate/sluice/pkg/redirect"
+	"github.com/sluicegate/sluice/pkg/telemetry"
+)
+
+// metrics returns the page for monitoring.
+func metrics(kernel *redirect.Redirect, trail *trail) http.Handler {
+	m := telemetry.NewMetrics("agent", version())
+	m.Counts("interception", "What the eBPF programs did, by branch; bpf/README.md explains each.", "branch", kernel.Counters)
+	m.Gauge("spool_bytes", "Disk that records take which the collector has not proven to have.", func() float64 { return float64(trail.spool.Bytes()) })
+	m.Gauge("batches_pending", "Batches without a receipt of the collector.", func() float64 { return float64(trail.log.Pending()) })
+	m.Gauge("bus_connected", "1 while the bus answers.", func() float64 {
+		if trail.bus.Status() != nil {
+			return 0
+		}
+		return 1
+	})
+	return m.Handler()
+}
+
+// servePage serves the metrics page until ctx ends.
+func servePage(ctx context.Context, listen config.Address, page http.Handler) error {
+	server := &http.Server{Addr: listen.String(), Handler: page, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // nothing on the page is worth waiting for
+	defer stop()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("metrics page: %w", err)
+	}
+	return nil
+}
