@@ -167,7 +167,7 @@ func (c *conversation) Waiting(why protocol.Waiting, to []protocol.Action) []pro
 		text += ": " + why.Reason
 	}
 	if why.Link != "" {
-		text += "; decide at " + why.Link
+		text += " (decide at " + why.Link + ")"
 	}
 	c.synthesise(protocol.ClientLeg, nil, func(dst []byte) []byte { return appendNotice(dst, text) })
 	return c.out

@@ -150,7 +150,7 @@ func TestHeldStatementRunsOnceApproved(t *testing.T) {
 			answer <- test.answer
 			out, errs, _ := p.psql(t, "-At", "-c", "SELECT 'held'")
 			<-waits
-			notice := "NOTICE:  sluice: waiting for approval #12 by rule \"ddl\": A person must agree.; decide at https://sluice.example/12\n"
+			notice := "NOTICE:  sluice: waiting for approval #12 by rule \"ddl\": A person must agree. (decide at https://sluice.example/12)\n"
 			if out != test.out || errs != notice+test.errs {
 				t.Fatalf("psql said %q, %q", out, errs)
 			}
