@@ -22,7 +22,8 @@ type lab struct {
 	Port      uint16             `json:"port"`  // of the agent's listeners
 	Node      string             `json:"node"`  // name of the netns of the runner node
 	Processes map[string]process `json:"processes"`
-	Policy    string             `json:"policy"` // the file given to up; empty for the lab's own
+	Mounted   bool               `json:"mounted"` // bpffs, by this lab
+	Policy    string             `json:"policy"`  // the file given to up; empty for the lab's own
 
 	slice     *netlab.Slice // while up runs
 	authority *authority    // while up runs
@@ -141,7 +142,7 @@ func (l *lab) clean() error {
 func (l *lab) teardown() error {
 	var errs []error
 	errs = append(errs, l.Processes["agent"].end(syscall.SIGTERM, 15*time.Second))
-	errs = append(errs, l.unloadAgent())
+	errs = append(errs, l.unloadAgent(), l.unmountBPFFS())
 	errs = append(errs, l.stopDocker())
 	errs = append(errs, l.Processes["collector"].end(syscall.SIGTERM, 15*time.Second))
 	errs = append(errs, l.Processes["issuer"].end(syscall.SIGTERM, 5*time.Second))

@@ -146,7 +146,7 @@ func (l *lab) pins() string { return filepath.Join(pinsParent, l.Node) }
 // mounted here before it, because a mount inside would end with the agent and
 // take the pinned programs along.
 func (l *lab) runAgent() error {
-	if err := ensureBPFFS(); err != nil {
+	if err := l.mountBPFFS(); err != nil {
 		return err
 	}
 	logFile := l.path("agent.log")
@@ -166,7 +166,8 @@ func (l *lab) runAgent() error {
 	return nil
 }
 
-func ensureBPFFS() error {
+// mountBPFFS mounts bpffs where it is missing, and remembers that.
+func (l *lab) mountBPFFS() error {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(pinsParent, &fs); err != nil {
 		return err
@@ -175,7 +176,29 @@ func ensureBPFFS() error {
 	if fs.Type == bpffsMagic {
 		return nil
 	}
-	_, err := command("mount", "-t", "bpf", "bpf", pinsParent)
+	if _, err := command("mount", "-t", "bpf", "bpf", pinsParent); err != nil {
+		return err
+	}
+	l.Mounted = true
+	return l.save()
+}
+
+// unmountBPFFS undoes mountBPFFS, unless somebody has pinned something since:
+// it would be lost. Every bpffs holds two files of the kernel's.
+func (l *lab) unmountBPFFS() error {
+	if !l.Mounted {
+		return nil
+	}
+	pins, err := os.ReadDir(pinsParent)
+	if err != nil {
+		return err
+	}
+	for _, pin := range pins {
+		if !strings.HasSuffix(pin.Name(), ".debug") {
+			return nil
+		}
+	}
+	_, err = command("umount", pinsParent)
 	return err
 }
 
