@@ -25,8 +25,7 @@ import (
 // Role is what a caller may do.
 type Role string
 
-// The roles. They do not contain one another: an admin who is to read
-// statements is made a responder, too.
+// The roles. A person may have several; only an admin's contains others.
 const (
 	Viewer    Role = "viewer"    // sees sessions, agents and findings; no statement text
 	Responder Role = "responder" // and records, searches, exports
