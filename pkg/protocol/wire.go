@@ -33,7 +33,7 @@ type wire struct {
 }
 
 func newWire(conn net.Conn, size int) *wire {
-	return &wire{conn: conn, first: size, in: make([]byte, size)}
+	return &wire{conn: direct(conn), first: size, in: make([]byte, size)}
 }
 
 func (w *wire) unread() []byte { return w.in[w.r:w.w] }
