@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
@@ -170,13 +169,21 @@ func (r *Redirect) leaveDead(alive map[inode]bool) {
 // file or a single thread refers to may be missing: it is enrolled again when
 // somebody connects from there.
 func aliveNamespaces() (map[inode]bool, error) {
-	paths, err := filepath.Glob("/proc/[0-9]*/ns/net")
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	defer func() { _ = proc.Close() }() // read only
+	names, err := proc.Readdirnames(-1)
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
 	alive := make(map[inode]bool)
-	for _, path := range paths {
-		if id, err := inodeAt(path); err == nil {
+	for _, name := range names {
+		if name[0] < '0' || name[0] > '9' {
+			continue
+		}
+		if id, err := inodeAt("/proc/" + name + "/ns/net"); err == nil {
 			alive[id] = true
 		}
 	}
