@@ -45,15 +45,12 @@ type digest struct {
 	size int64
 }
 
-// Session writes the opening of a session, which is on stable storage when it
-// returns nil.
+// Session writes the opening of a session. It does not wait for stable storage:
+// the first durable intent of the session takes the opening with it, and what
+// is read before that has no lasting effect.
 func (l *Log) Session(s *session.Session) (*Session, error) {
 	a := &Session{log: l, id: s.ID, streams: map[uint64]*streams{}}
-	position, err := a.append(&record.Header{Type: record.SessionOpened, Opened: s}, &record.Body{}, record.Closed{})
-	if err != nil {
-		return nil, fmt.Errorf("record session: %w", err)
-	}
-	if err := l.cfg.Spool.Sync(position); err != nil {
+	if _, err := a.append(&record.Header{Type: record.SessionOpened, Opened: s}, &record.Body{}, record.Closed{}); err != nil {
 		return nil, fmt.Errorf("record session: %w", err)
 	}
 	return a, nil
