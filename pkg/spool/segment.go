@@ -45,6 +45,8 @@ type segment struct {
 	sum    uint32 // of the seed: where each entry's checksum starts
 	used   uint32 // bytes up to the next entry
 	gaps   []gap  // entries that cannot be read, by offset
+
+	lead [entryHead]byte // checksum's memory, which would escape: an entry's offset and head
 }
 
 // gap is a run of bytes between entries that cannot be read.
@@ -188,11 +190,10 @@ func (seg *segment) append(kind Kind, head, rest []byte) (err error) {
 }
 
 func (seg *segment) checksum(offset uint32, fixed, head, rest []byte) uint32 {
-	var place [4]byte
-	binary.LittleEndian.PutUint32(place[:], offset)
+	binary.LittleEndian.PutUint32(seg.lead[:], offset)
+	copy(seg.lead[4:], fixed)
 	table := castagnoli()
-	sum := crc32.Update(seg.sum, table, place[:])
-	sum = crc32.Update(sum, table, fixed)
+	sum := crc32.Update(seg.sum, table, seg.lead[:])
 	sum = crc32.Update(sum, table, head)
 	return crc32.Update(sum, table, rest)
 }
