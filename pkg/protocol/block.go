@@ -28,9 +28,11 @@ func (p *Pump) block(ctx context.Context, e Action) bool {
 
 // ask runs one operation through the guard while its client waits.
 func (p *Pump) ask(ctx context.Context, op *Pending) bool {
-	asking, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	p.mu.Lock()
+	if p.asking == nil || p.asking.Err() != nil {
+		p.asking, p.cancel = context.WithCancelCause(ctx)
+	}
+	asking, cancel := p.asking, p.cancel
 	p.interrupt = cancel
 	p.open[op] = struct{}{}
 	p.mu.Unlock()

@@ -46,7 +46,9 @@ type Pump struct {
 	wires     [2]*wire
 	actions   []Action
 	open      map[*Pending]struct{}
-	interrupt context.CancelCauseFunc // nil unless an Ask is open
+	asking    context.Context         // of one Ask after the other, until one is cancelled
+	cancel    context.CancelCauseFunc // of asking
+	interrupt context.CancelCauseFunc // cancel while an Ask is open, else nil
 	paused    [2]bool
 	ended     bool
 	err       error
