@@ -26,7 +26,7 @@ generate: ## compile the eBPF programs and write the generated docs
 	go generate ./...
 
 fmt: ## format Go and shell sources
-	gofmt -w cmd pkg testenv
+	gofmt -w cmd deploy pkg testenv
 
 check: ## format, vet, lint, layers, generated files; needs no root
 	scripts/check

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -151,6 +152,9 @@ func (a *Agent) reportAlerts(ctx context.Context) error {
 		case alert := <-a.Redirect.Alerts():
 			a.Log.Warn("Interception stopped something", zap.String("kind", string(alert.Kind)))
 			seen := record.Alert{Kind: string(alert.Kind), Count: alert.Count, Detail: alert.Detail}
+			if alert.CgroupID != 0 {
+				seen.Detail = strings.TrimSpace(fmt.Sprintf("cgroup %d, netns %d %s", alert.CgroupID, alert.NetnsCookie, alert.Detail))
+			}
 			if alert.Destination.IsValid() {
 				seen.Destination = alert.Destination.String()
 			}

@@ -197,6 +197,7 @@ func (a *appending) place(b *Batch, link link) error {
 func (a *appending) derive(b *Batch, index int64) error {
 	b.Read()
 	var sums deltas
+	var seen alerts
 	for i := range b.headers {
 		if err := b.headers[i].err; err != nil {
 			if err := a.finding(b, RecordUnreadable, unreadable(b.Entries[i].No, err)); err != nil {
@@ -205,6 +206,12 @@ func (a *appending) derive(b *Batch, index int64) error {
 			continue
 		}
 		sums.add(&b.headers[i].header)
+		seen.add(b.headers[i].header.Alert)
+	}
+	for _, kind := range seen.kinds {
+		if err := a.finding(b, AlertPrefix+kind, seen.detail[kind]); err != nil {
+			return err
+		}
 	}
 	for _, d := range sums.order {
 		if err := a.session(b, d, index); err != nil {

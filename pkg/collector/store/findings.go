@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/record"
 )
 
 // The codes of findings that the collector itself can make. They are early
@@ -23,6 +24,41 @@ const (
 	DropsStated      = "drops"             // the agent says that it lost records
 	LogForked        = "log-forked"        // an agent has seen a log that is not this one
 )
+
+// AlertPrefix begins the code of what an agent's interception stopped; the
+// kind of the alert follows.
+const AlertPrefix = "alert-"
+
+// alerts are those of one batch, by kind.
+type alerts struct {
+	kinds  []string          // in the order of their first alert
+	detail map[string]string // what a finding says
+}
+
+// maxAlertDetail bounds what one finding says of many alerts; the records have
+// them all.
+const maxAlertDetail = 1 << 10
+
+// add takes an alert, or nil, into account.
+func (a *alerts) add(alert *record.Alert) {
+	if alert == nil {
+		return
+	}
+	if a.detail == nil {
+		a.detail = make(map[string]string)
+	}
+	said, known := a.detail[alert.Kind]
+	if !known {
+		a.kinds = append(a.kinds, alert.Kind)
+	}
+	one := fmt.Sprintf("%d× %s %s", alert.Count, alert.Destination, alert.Detail)
+	if known {
+		one = said + "; " + one
+	}
+	if len(one) <= maxAlertDetail {
+		a.detail[alert.Kind] = one
+	}
+}
 
 // Finding adds a finding. The same one twice is kept once.
 func (s *Store) Finding(ctx context.Context, f view.Finding) error {

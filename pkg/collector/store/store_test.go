@@ -267,6 +267,26 @@ func TestRecordThatCannotBeReadIsAFindingAndHidesNoOther(t *testing.T) {
 	}
 }
 
+func TestAlertsAreFindings(t *testing.T) {
+	f := open(t)
+	alert := func(kind string, count uint64) collectortest.Record {
+		return collectortest.Record{Header: record.Header{
+			Schema: record.Schema, Type: record.AgentAlert, Time: time.Now().UTC(),
+			Alert: &record.Alert{Kind: kind, Destination: "192.0.2.1:5432", Count: count},
+		}}
+	}
+	f.add(alert("packets_dropped", 3), alert("no_record", 1), alert("packets_dropped", 4))
+	findings, err := f.Findings(t.Context(), 10)
+	check(t, err)
+	said := map[string]string{}
+	for _, finding := range findings {
+		said[finding.Code] = finding.Detail
+	}
+	if len(said) != 2 || !strings.Contains(said["alert-packets_dropped"], "3× 192.0.2.1:5432 ; 4×") || said["alert-no_record"] == "" {
+		t.Errorf("findings: %+v", said)
+	}
+}
+
 // What people type is never an error of the query language underneath. This
 // is no fuzz target, because instrumenting SQLite takes minutes.
 func TestSearchTakesWhateverIsTyped(t *testing.T) {
