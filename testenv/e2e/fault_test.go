@@ -101,3 +101,19 @@ func labStatus(t *testing.T) (status struct{ Console string }) {
 	}
 	return status
 }
+
+// TestPacketOnesOwnIsStoppedAndSeen sends what no socket hook sees: a raw TCP
+// segment to the server, which Docker's default capabilities allow.
+func TestPacketOnesOwnIsStoppedAndSeen(t *testing.T) {
+	const raw = `
+import socket, struct
+to = socket.gethostbyname("pg.lab")
+syn = struct.pack("!HHLLBBHHH", 40000, 5432, 1, 0, 5 << 4, 2, 1024, 0, 0)
+socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP).sendto(syn, (to, 0))
+`
+	r := run("job", "--", "/usr/bin/python3", "-c", raw)
+	contains(t, r.all(), "PermissionError")
+	eventually(t, "the alert is a finding", func() bool {
+		return strings.Contains(ctl(t, "findings"), "alert-packets_dropped")
+	})
+}
