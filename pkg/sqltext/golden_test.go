@@ -39,7 +39,7 @@ func describe(a *sqltext.Analysis) string {
 		for _, fact := range []struct {
 			name  string
 			holds bool
-		}{{"read-only", st.ReadOnly}, {"opaque", st.Opaque}, {"where", st.HasWhere}} {
+		}{{"read-only", st.ReadOnly}, {"opaque", st.Opaque}, {"where", st.HasWhere}, {"secret", st.Secret}} {
 			if fact.holds {
 				b.WriteString(", " + fact.name)
 			}

@@ -9,6 +9,7 @@ import (
 
 // look notes what a node by itself tells: columns, calls, locks.
 func (w *walker) look(node any) {
+	w.secrets(node)
 	switch n := node.(type) {
 	case *pg_query.FuncCall:
 		w.call(nameList(n.GetFuncname()))

@@ -70,6 +70,10 @@ type Statement struct {
 	// Renames says that an alias also gives the columns other names, so that
 	// Refs may not be the columns' own.
 	Renames bool
+	// Secret says that it sets or takes a password or the like, so that its
+	// literals must not be kept. Only names tell: of options, parameters and
+	// functions, and of anything in the text where it is Opaque.
+	Secret bool
 	// Effects are what it does to the session, in order.
 	Effects []Effect
 }
@@ -139,6 +143,9 @@ func (a *Analyzer) analyzeNew(s *scratch, text []byte, opt Options) *Analysis {
 		return refuse(why)
 	}
 	found := describe(tree, a.names, opt.BuiltinNames)
+	if !found.shareable {
+		hideOpaque(found.analysis, text)
+	}
 	switch {
 	case found.shareable && !s.exact:
 		a.cache.add(opt.space(), s.shape, found.analysis)
