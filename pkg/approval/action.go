@@ -22,6 +22,7 @@ func ActionHash(op *operation.Operation, resource, principal, policy string) str
 	writeField(h, []byte(actionTag))
 	writeField(h, []byte(op.Kind))
 	writeField(h, op.Bytes)
+	writeField(h, op.Source)
 	writeNumber(h, uint64(len(op.Params)))
 	for _, param := range op.Params {
 		writeFlag(h, param.Null)

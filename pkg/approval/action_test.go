@@ -25,6 +25,7 @@ func TestActionHashChangesWithEverythingThatMatters(t *testing.T) {
 		"unchanged": hash(func(*operation.Operation) {}),
 		"kind":      hash(func(op *operation.Operation) { op.Kind = operation.Call }),
 		"bytes":     hash(func(op *operation.Operation) { op.Bytes = []byte("DELETE FROM t WHERE id=$2") }),
+		"source":    hash(func(op *operation.Operation) { op.Source = []byte("DELETE FROM t") }),
 		"parameter": hash(func(op *operation.Operation) { op.Params[1].Text = operation.Text("3") }),
 		"parameters moved": hash(func(op *operation.Operation) {
 			op.Params[0].Text, op.Params[1].Text = operation.Text("12"), operation.Text("")

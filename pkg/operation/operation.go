@@ -50,10 +50,15 @@ type Operation struct {
 	Text     Text    // what is recorded as the request, e.g. the SQL text
 	Params   []Param // bound values, in order
 	Bytes    []byte  // exactly what will be forwarded if it is allowed; an approval binds it
+	Source   []byte  // the exact text that Bytes runs by a name; an approval binds it, and it is never recorded
 	Context  Context
 	SQL      *SQL // nil when this is not SQL
 	Parsed   bool // false: we could not understand the request
 	ReadOnly bool // proven free of lasting effect; false when in doubt
+
+	// Data that follows from the client, and the answer, are recorded by keyed
+	// hash and size only.
+	SealedRequest, SealedResponse bool
 }
 
 // Param is one bound value. Text is nil for NULL. Sealed values are recorded
