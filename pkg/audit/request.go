@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/sluicegate/sluice/pkg/operation"
@@ -105,7 +106,21 @@ func (p *piece) takes(n int64) bool {
 func (l *Log) sealed(value []byte) string {
 	mac := hmac.New(sha256.New, l.write.key)
 	mac.Write(value)
-	return "hmac-sha256:" + hex.EncodeToString(mac.Sum(nil))
+	return sealedBy + hex.EncodeToString(mac.Sum(nil))
+}
+
+// sealedBy stands before a keyed hash.
+const sealedBy = "hmac-sha256:"
+
+// sealDigits is how much of a keyed hash stands in a text, in hex.
+const sealDigits = 16
+
+// Seal appends what stands in a text in place of a value that must not be
+// kept: the beginning of its keyed hash, and its length.
+func (s *Session) Seal(dst, value []byte) []byte {
+	dst = append(append(dst, "[sealed "...), s.log.sealed(value)[:len(sealedBy)+sealDigits]...)
+	dst = strconv.AppendInt(append(dst, ' '), int64(len(value)), 10)
+	return append(dst, " bytes]"...)
 }
 
 // sealingKey derives the key of sealed values from the epoch's secret.

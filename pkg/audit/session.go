@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -38,9 +39,10 @@ type streams struct {
 	beyond   map[string]*digest
 }
 
-// digest is a run of bytes beyond the limit.
+// digest is a run of bytes that are not kept: beyond the limit, or sealed.
 type digest struct {
 	hash hash.Hash
+	kind string        // before the hex: empty, or that of a keyed hash
 	at   time.Duration // of the first byte
 	size int64
 }
@@ -145,6 +147,28 @@ func (s *Session) Chunk(op uint64, stream string, at time.Duration, chunk []byte
 	return nil
 }
 
+// SealedChunk is Chunk for a stream that must not be kept: none of it is, and
+// its digest is keyed, so that nobody can try what it may have been.
+func (s *Session) SealedChunk(op uint64, stream string, at time.Duration, chunk []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[op]
+	if st == nil {
+		st = &streams{}
+		s.streams[op] = st
+	}
+	if stream == "response" {
+		st.response += int64(len(chunk))
+	}
+	if st.beyond == nil {
+		st.beyond = map[string]*digest{}
+	}
+	if st.beyond[stream] == nil {
+		st.beyond[stream] = &digest{hash: hmac.New(sha256.New, s.log.write.key), kind: sealedBy}
+	}
+	return s.digest(op, st, stream, at, chunk)
+}
+
 // crowded reports whether the spool is so full that room is kept for requests
 // and decisions.
 func (l *Log) crowded() bool {
@@ -178,7 +202,7 @@ func (s *Session) flush(op uint64, stream string, d *digest) error {
 	if d.size == 0 {
 		return nil
 	}
-	c := record.Chunk{Stream: stream, At: int64(d.at), Size: d.size, Digest: hex.EncodeToString(d.hash.Sum(nil))}
+	c := record.Chunk{Stream: stream, At: int64(d.at), Size: d.size, Digest: d.kind + hex.EncodeToString(d.hash.Sum(nil))}
 	d.hash.Reset()
 	d.size = 0
 	if _, err := s.append(&record.Header{Type: record.OperationChunk, Operation: op, Chunk: &c}, &record.Body{}, record.Closed{}); err != nil {

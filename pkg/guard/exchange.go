@@ -80,6 +80,9 @@ func (x *exchange) Record(stream protocol.Stream, at time.Duration, chunk []byte
 	if !x.decided || x.done {
 		return errOrder
 	}
+	if x.op.SealedRequest && stream == protocol.Request || x.op.SealedResponse && stream == protocol.Response {
+		return x.guard.Trail.SealedChunk(x.op.ID, string(stream), at, chunk)
+	}
 	return x.guard.Trail.Chunk(x.op.ID, string(stream), at, chunk)
 }
 

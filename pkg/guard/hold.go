@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/approval"
-	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/record"
@@ -82,7 +81,7 @@ func (x *exchange) request(ruling policy.Ruling) approval.Request {
 		Requester: approval.RequesterOf(s.Workload),
 		Trigger:   approval.TriggerOf(s.Workload),
 		FourEyes:  approval.Enforced,
-		Text:      rendering(x.op),
+		Text:      x.rendering(),
 		Rule:      ruling.Rule,
 		Reason:    ruling.Reason,
 		Required:  approval.Required{Groups: ruling.Approve.Groups, Votes: ruling.Approve.Votes},
@@ -98,8 +97,10 @@ func (x *exchange) request(ruling policy.Ruling) approval.Request {
 }
 
 // rendering is the operation as an approver reads it: the text, then each
-// bound value.
-func rendering(op *operation.Operation) string {
+// bound value, sealed as it is recorded. The action's hash binds what is not
+// shown.
+func (x *exchange) rendering() string {
+	op := x.op
 	var text strings.Builder
 	text.Write(op.Text.Reveal())
 	for i, param := range op.Params {
@@ -107,7 +108,7 @@ func rendering(op *operation.Operation) string {
 		case param.Null:
 			fmt.Fprintf(&text, "\n$%d = NULL", i+1)
 		case param.Sealed:
-			fmt.Fprintf(&text, "\n$%d = [masked, %d bytes]", i+1, len(param.Text))
+			fmt.Fprintf(&text, "\n$%d = %s", i+1, x.guard.Trail.Seal(nil, param.Text.Reveal()))
 		case param.Binary:
 			fmt.Fprintf(&text, "\n$%d = \\x%x", i+1, param.Text.Reveal())
 		default:
