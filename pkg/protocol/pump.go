@@ -181,7 +181,7 @@ func (p *Pump) speak(leg Leg, speak func(w *wire, to []Action) []Action) (claims
 	if err != nil {
 		last = Action{Kind: End, Err: err}
 	}
-	return p.claim(last.Kind == Ask), last, true
+	return p.claim(), last, true
 }
 
 // perform does all actions that take no time, under the lock, and returns the

@@ -10,7 +10,6 @@ const (
 	serverBuffer = 64 << 10 // likewise; results are larger than questions
 	minRead      = 4 << 10  // room that a read should have
 	maxQueue     = 1 << 20  // bytes that may wait for a peer that does not read
-	maxHeld      = 16 << 10 // bytes that may wait for what is being decided
 )
 
 var errTooLarge = errors.New("a message is larger than the limit")
@@ -25,7 +24,7 @@ type wire struct {
 	r, w  int
 	batch [][]byte // of the actions being done
 
-	queue   []byte // to be written by whoever is busy, or by whoever is next
+	queue   []byte // to be written by whoever is busy
 	spare   []byte // the queue's other half
 	joined  []byte // memory of a batch of several pieces
 	busy    bool   // somebody writes
@@ -99,20 +98,19 @@ type claimed struct {
 // claim takes the batches of both legs. A leg that nobody writes to becomes
 // this goroutine's, which then writes the batch straight from where it lies;
 // otherwise the batch is copied to the queue of whoever writes.
-//
-// When an operation is about to be decided, what goes before it to the server
-// is held back in the queue: it then leaves in one piece with the operation.
-func (p *Pump) claim(deciding bool) (claims [2]claimed) {
+func (p *Pump) claim() (claims [2]claimed) {
 	for leg, w := range p.wires {
-		if w == nil || (len(w.batch)+len(w.queue) == 0 && !w.closing) {
+		if w == nil || (len(w.batch) == 0 && !w.closing) {
 			continue
 		}
 		if w.broken {
 			w.batch = w.batch[:0]
 			continue
 		}
-		if w.busy || (deciding && Leg(leg) == ServerLeg && w.holds()) {
-			w.enqueue()
+		if w.busy {
+			for _, piece := range w.batch {
+				w.queue = append(w.queue, piece...)
+			}
 		} else {
 			w.busy = true
 			claims[leg] = claimed{wire: w, direct: w.join()}
@@ -123,35 +121,8 @@ func (p *Pump) claim(deciding bool) (claims [2]claimed) {
 	return claims
 }
 
-// holds reports whether what is to be written is little enough to wait.
-func (w *wire) holds() bool {
-	size := len(w.queue)
-	for _, piece := range w.batch {
-		size += len(piece)
-	}
-	return size <= maxHeld && !w.closing
-}
-
-func (w *wire) enqueue() {
-	for _, piece := range w.batch {
-		w.queue = append(w.queue, piece...)
-	}
-}
-
-// takeQueue returns the queue's bytes, which stay until it is taken again.
-func (w *wire) takeQueue() []byte {
-	piece := w.queue
-	w.queue, w.spare = w.spare[:0], w.queue
-	return piece
-}
-
-// join makes one piece of what was held back and the batch, so that it costs
-// one system call.
+// join makes one piece of the batch, so that it costs one system call.
 func (w *wire) join() []byte {
-	if len(w.queue) > 0 {
-		w.enqueue()
-		return w.takeQueue()
-	}
 	if len(w.batch) == 0 {
 		return nil
 	}
@@ -216,7 +187,8 @@ func (p *Pump) drain(c claimed) error {
 			}
 			return err
 		}
-		piece = w.takeQueue()
+		piece = w.queue
+		w.queue, w.spare = w.spare[:0], w.queue
 		p.mu.Unlock()
 	}
 }
