@@ -100,6 +100,7 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *redirect
 		TLS:        a.servers[resource.Name],
 		Credential: login,
 		Guard:      g,
+		Seal:       trail.Seal,
 		Masks:      a.Policy.Masks(resource.Name),
 		SQLRules:   a.Policy.ReadsSQL(resource.Name),
 		Log:        log,

@@ -109,6 +109,9 @@ type Conn struct {
 	SQLRules   bool      // a rule that reads op.sql could apply to this resource
 	Observe    bool      // change nothing, refuse nothing
 	Log        *zap.Logger
+	// Seal appends what is recorded in place of a value that must not be kept;
+	// nil where values cannot be compared later.
+	Seal func(dst, value []byte) []byte
 }
 
 // Guard is all that a plug-in sees of policy. It is safe for concurrent use.

@@ -46,12 +46,12 @@ const maxReads = 2
 // the portal that runs it. What it keeps it copies: buffers and portals are
 // used again before the operation ends.
 func (c *conversation) describe(o *op, text []byte, analysis *sqltext.Analysis, portal *portal) {
-	o.text = append(o.text, text...)
-	o.Operation.Text = o.text
 	if portal != nil {
 		o.keepParams(portal)
 		o.Operation.Params = o.params
+		o.Operation.Source = text
 	}
+	c.record(o, text, analysis, portal)
 	if analysis == nil {
 		return
 	}
@@ -118,7 +118,7 @@ func (o *op) keepParams(portal *portal) {
 
 // forwarded notes what a statement that was just forwarded may change.
 func (c *conversation) forwarded(o *op, analysis *sqltext.Analysis) {
-	o.Operation.Bytes = nil // the buffer is used again
+	o.Operation.Bytes, o.Operation.Source = nil, nil // the buffer is used again
 	c.dirty = c.dirty || o.touched
 	if analysis == nil {
 		c.unsettled, c.defines, c.installs = true, true, true

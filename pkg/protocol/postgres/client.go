@@ -206,7 +206,7 @@ func (c *conversation) clientCall(s *stream, frame []byte) {
 	if c.front.op == nil {
 		o := c.newOp(operation.Call)
 		o.Operation.Bytes = frame
-		o.Operation.Text = append(o.text, frame[headerSize:]...)
+		c.recordCall(o, frame[headerSize:])
 		c.ask(o)
 		return
 	}

@@ -177,7 +177,7 @@ func (g *guard) Begin(_ context.Context, op *operation.Operation) (protocol.Exch
 	g.last++
 	op.ID = g.last
 	kept := *op
-	kept.Text = bytes.Clone(op.Text)
+	kept.Text, kept.Source = bytes.Clone(op.Text), bytes.Clone(op.Source)
 	kept.Params = nil
 	for _, p := range op.Params {
 		p.Text = bytes.Clone(p.Text)
@@ -194,7 +194,10 @@ func (e *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (
 	return e.guard.decide(ctx, e.op, waiting)
 }
 
-func (e *exchange) Record(_ protocol.Stream, _ time.Duration, chunk []byte) error {
+func (e *exchange) Record(stream protocol.Stream, _ time.Duration, chunk []byte) error {
+	if stream == protocol.Request && e.op.SealedRequest || stream == protocol.Response && e.op.SealedResponse {
+		return nil // by digest and size
+	}
 	e.guard.mu.Lock()
 	defer e.guard.mu.Unlock()
 	if e.guard.recorded.Len() < 1<<20 {
