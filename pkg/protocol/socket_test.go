@@ -90,7 +90,7 @@ func TestSocketReportsAPeerThatIsGone(t *testing.T) {
 	if err := peer.Close(); err != nil { // sends a reset
 		t.Fatal(err)
 	}
-	if _, err := ours.Read(make([]byte, 1)); err == nil || err == io.EOF {
+	if _, err := ours.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("a reset was read as %v", err)
 	}
 	if _, err := ours.Write([]byte("x")); err == nil {
