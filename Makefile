@@ -31,13 +31,14 @@ fmt: ## format Go and shell sources
 check: ## format, vet, lint, layers, generated files; needs no root
 	scripts/check
 
+# Kernel, servers and containers are invisible to the test cache: -count=1.
 test: ## all tests, with what they need installed
 	scripts/install-deps build lab test
-	go test -timeout 20m ./...
+	go test -count=1 -timeout 20m ./...
 	$(MAKE) race
 
 race: ## the concurrent packages under the race detector
-	CGO_ENABLED=1 go test -race -timeout 15m $(RACE)
+	CGO_ENABLED=1 go test -count=1 -race -timeout 15m $(RACE)
 
 fuzz: ## every fuzz target for FUZZTIME (default 20s)
 	scripts/fuzz $(or $(FUZZTIME),20s)
