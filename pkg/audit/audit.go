@@ -62,7 +62,7 @@ const (
 	seenEntry                         // head: a checkpoint that was verified, signed
 )
 
-// defaultResponseLimit is DESIGN §8's audit.response_limit.
+// defaultResponseLimit is what audit.response_limit is when nobody says.
 const defaultResponseLimit = 64 << 10
 
 // Log is one agent's chain of records. It is safe for concurrent use.

@@ -138,7 +138,7 @@ func TestRefusalIsAnErrorAndNotATimeout(t *testing.T) {
 	}
 }
 
-// audit.md §2.5: the stream drops a message whose id it has seen, whoever sent
+// JetStream de-duplicates by id alone: the stream drops a message whose id it has seen, whoever sent
 // it. An agent that could guess a neighbour's id could delete its records.
 func TestNeighbourCannotPoisonTheDuplicateFilter(t *testing.T) {
 	l := newLab(t, "a", "evil")

@@ -11,7 +11,7 @@ import "time"
 // Assurance says how well a workload is known. The zero value is the weakest.
 type Assurance int
 
-// The levels of DESIGN §5, weakest first.
+// The levels of assurance, weakest first.
 const (
 	Unattributed Assurance = iota // A0: no container or unit could be named
 	Kernel                        // A1: a container or unit, attested by the kernel
@@ -88,7 +88,7 @@ type Claims struct {
 // AgentKind is the kind of actor behind a workload.
 type AgentKind string
 
-// The kinds of DESIGN §5.
+// The kinds of actor.
 const (
 	AgentUnknown  AgentKind = "unknown"
 	AgentPipeline AgentKind = "pipeline"

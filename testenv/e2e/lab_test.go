@@ -118,7 +118,7 @@ func ctl(t *testing.T, args ...string) string {
 	return r.out
 }
 
-// sessionView is one element of sluice sessions --json, as DESIGN §10 fixes it.
+// sessionView is one element of sluice sessions --json, which scripts of other people rely on.
 type sessionView struct {
 	ID         string         `json:"id"`
 	Resource   string         `json:"resource"`

@@ -2,7 +2,7 @@
 // collector, an agent with its eBPF programs, and a Docker daemon whose
 // containers are the jobs. Everything lives in network namespaces of its own
 // and under one state directory, so that labs of different checkouts run side
-// by side. scripts/lab builds and calls it; DESIGN §10 fixes its commands.
+// by side. scripts/lab builds and calls it; other people's tests rely on its commands.
 package main
 
 import (
