@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // transcript collects what a running job prints.
@@ -55,6 +56,7 @@ func hasColumn(t *testing.T, name string) bool {
 }
 
 func TestHeldStatementRunsOnceApproved(t *testing.T) {
+	began := time.Now()
 	job, said, number := held(t, "ALTER TABLE orders ADD COLUMN approved_column text")
 	if hasColumn(t, "approved_column") {
 		t.Fatal("it ran before anybody said yes")
@@ -67,7 +69,7 @@ func TestHeldStatementRunsOnceApproved(t *testing.T) {
 	if !hasColumn(t, "approved_column") {
 		t.Error("it was approved and did not run")
 	}
-	s := newest(t, func(s sessionView) bool { return s.Held == 1 })
+	s := newest(t, began, func(s sessionView) bool { return s.Held == 1 })
 	contains(t, ctl(t, "show", s.ID), "schema-changes-need-a-person", "approver")
 	if again := run("ctl", "approvals", "approve", number); again.code == 0 {
 		t.Error("a settled approval took another vote")

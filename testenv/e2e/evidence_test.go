@@ -9,11 +9,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestOneChangedByteIsNamed(t *testing.T) {
+	began := time.Now()
 	psql("SELECT 'the tampered record'")
-	s := newest(t, func(s sessionView) bool { return s.Operations > 0 })
+	s := newest(t, began, func(s sessionView) bool { return s.Operations > 0 })
 	bundle := filepath.Join(t.TempDir(), "bundle")
 	eventually(t, "the session is exported whole", func() bool {
 		_ = os.RemoveAll(bundle)

@@ -67,9 +67,10 @@ func TestUnreachableServerIsANativeError(t *testing.T) {
 }
 
 func TestOversizedStatementIsRefused(t *testing.T) {
+	began := time.Now()
 	r := run("job", "--", "sh", "-c", `{ printf "SELECT length('"; head -c 17000000 /dev/zero | tr '\0' a; printf "');\n"; } | psql -h pg.lab -U app shop`)
 	contains(t, r.errs, "FATAL:", "larger than the limit")
-	s := newest(t, func(sessionView) bool { return true })
+	s := newest(t, began, func(sessionView) bool { return true })
 	contains(t, ctl(t, "show", s.ID), "violation")
 }
 

@@ -5,15 +5,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMaskedColumnsArriveMasked(t *testing.T) {
+	began := time.Now()
 	r := psql("SELECT id, name, email, ssn FROM customers ORDER BY id")
 	contains(t, r.out, "1|Ada Example|[redacted]|[redacted]")
 	if truth := admin(t, "SELECT email, ssn FROM customers WHERE id = 1"); truth != "ada@example.com|078-05-1120" {
 		t.Errorf("the database itself was changed: %s", truth)
 	}
-	s := newest(t, func(s sessionView) bool { return s.Masked == 6 })
+	s := newest(t, began, func(s sessionView) bool { return s.Masked == 6 })
 	lacks(t, ctl(t, "replay", s.ID)+ctl(t, "show", "--json", s.ID), "ada@example.com", "078-05-1120")
 }
 
@@ -62,6 +64,7 @@ func TestNoWayToAMaskedValue(t *testing.T) {
 }
 
 func TestDeniedStatementNeverReachesTheServerAndKeepsTheSession(t *testing.T) {
+	began := time.Now()
 	r := psql("DROP TABLE orders", "SELECT 'still here'")
 	contains(t, r.out, "still here")
 	contains(t, r.errs, "ERROR:", "never-drop-a-table", "Dropping a table is not for pipelines.")
@@ -73,7 +76,7 @@ func TestDeniedStatementNeverReachesTheServerAndKeepsTheSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	lacks(t, string(log), "DROP TABLE orders")
-	s := newest(t, func(s sessionView) bool { return s.Denied == 1 })
+	s := newest(t, began, func(s sessionView) bool { return s.Denied == 1 })
 	contains(t, ctl(t, "show", s.ID), "never-drop-a-table", "DROP TABLE orders")
 }
 
@@ -105,12 +108,13 @@ func TestJobSeesNeitherCredentialNorState(t *testing.T) {
 }
 
 func TestSessionSaysWho(t *testing.T) {
+	began := time.Now()
 	r := run("job", "--name", "who-"+filepath.Base(lab.dir), "--env", "GITHUB_REPOSITORY=acme/shop", "--env", "CLAUDECODE=1", "--env", "DB_TOKEN=hunter2",
 		"--", "psql", "--no-psqlrc", "-h", "pg.lab", "-U", "app", "-Atc", "SELECT 4711", "shop")
 	if strings.TrimSpace(r.out) != "4711" {
 		t.Fatalf("the job failed: %s", r.all())
 	}
-	s := newest(t, func(s sessionView) bool { return s.Operations > 0 })
+	s := newest(t, began, func(s sessionView) bool { return s.Operations > 0 })
 	if s.Resource != "shop-db" || s.Protocol != "postgres" || s.Assurance != "A3" {
 		t.Errorf("resource %q, protocol %q, assurance %q", s.Resource, s.Protocol, s.Assurance)
 	}

@@ -137,18 +137,25 @@ type sessionView struct {
 	Masked     int            `json:"masked"`
 }
 
-// newest waits until the newest session has ended and satisfies want: records
-// reach the collector in batches, a moment after the job ended.
-func newest(t *testing.T, want func(sessionView) bool) sessionView {
+// newest waits for the newest session that began after a moment, has ended and
+// satisfies want: records reach the collector in batches, a moment after the
+// job ended, and until then the newest session is another test's.
+func newest(t *testing.T, after time.Time, want func(sessionView) bool) (found sessionView) {
 	t.Helper()
-	var got []sessionView
 	eventually(t, "the session is at the collector", func() bool {
+		var got []sessionView
 		if err := json.Unmarshal([]byte(ctl(t, "sessions", "--json", "--limit", "5")), &got); err != nil {
 			t.Fatal(err)
 		}
-		return len(got) > 0 && got[0].Ended != nil && want(got[0])
+		for _, s := range got {
+			if s.Started.After(after) && s.Ended != nil && want(s) {
+				found = s
+				return true
+			}
+		}
+		return false
 	})
-	return got[0]
+	return found
 }
 
 // eventually waits until something is true, at most half a minute.
