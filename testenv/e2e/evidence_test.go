@@ -51,6 +51,38 @@ func TestOneChangedByteIsNamed(t *testing.T) {
 	contains(t, r.all(), "record-altered", s.ID)
 }
 
+// TestValueForAMaskedColumnIsRecordedSealed writes one by a script, because a
+// command line is recorded with the session's claims as it is.
+func TestValueForAMaskedColumnIsRecordedSealed(t *testing.T) {
+	began := time.Now()
+	const canary = "canary-4711@example.com"
+	job := labCommand(append([]string{"job", "--"}, psqlArgs()...)...)
+	job.Stdin = strings.NewReader("INSERT INTO customers VALUES (99, 'Sealed Example', '" + canary + "', '000-00-0000', 'Paris');\n")
+	if out, err := job.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got := admin(t, "DELETE FROM customers WHERE id = 99 RETURNING email"); !strings.HasPrefix(got, canary) {
+		t.Fatalf("the server got %q", got)
+	}
+	s := newest(t, began, func(s sessionView) bool { return s.Operations > 1 })
+	shown := ctl(t, "show", "--json", s.ID)
+	lacks(t, shown, canary, "000-00-0000")
+	contains(t, shown, "[sealed hmac-sha256:")
+	bundle := filepath.Join(t.TempDir(), "bundle")
+	ctl(t, "export", "--session", s.ID, "-o", bundle)
+	err := filepath.WalkDir(bundle, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		lacks(t, string(data), canary, "000-00-0000")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestKilledAgentLosesNoRecordOfAForwardedOperation kills the agent while jobs
 // write, and then asks the database what got through: all of it must have an
 // intent in the trail.
