@@ -52,7 +52,7 @@ func (c *Collector) ApprovalRequests(ctx context.Context, handle func(context.Co
 	})
 }
 
-// consume pulls until ctx ends. Whatever goes wrong, it makes sure of the
+// consume pulls until ctx ends. Whatever goes wrong, it makes sure of its own
 // stream and its consumer again and goes on: a server that was wiped is a
 // server that must be set up.
 func (c *Collector) consume(ctx context.Context, stream string, handle func(context.Context, []jetstream.Msg) error) error {
@@ -69,7 +69,7 @@ func (c *Collector) consume(ctx context.Context, stream string, handle func(cont
 
 // pull handles groups until something fails.
 func (c *Collector) pull(ctx context.Context, stream string, handle func(context.Context, []jetstream.Msg) error) error {
-	if err := c.ensureStreams(ctx); err != nil {
+	if err := c.ensureStream(ctx, stream); err != nil {
 		return err
 	}
 	consumer, err := c.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{

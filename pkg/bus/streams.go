@@ -17,22 +17,39 @@ const (
 )
 
 // ensureStreams makes the streams or brings them back to what they must be.
-// Full means refused: an agent keeps what it cannot hand over, and nothing
-// that was accepted is discarded for something new.
 func (c *Collector) ensureStreams(ctx context.Context) error {
-	for _, cfg := range []jetstream.StreamConfig{
-		{Name: batchStream, Subjects: []string{allBatches(c.cfg.Cluster)}, MaxBytes: c.limit(batchStream), DenyDelete: true},
-		{Name: requestStream, Subjects: []string{allRequests(c.cfg.Cluster)}, MaxBytes: c.limit(requestStream), MaxAge: requestAge},
-	} {
-		cfg.Storage = jetstream.FileStorage
-		cfg.Retention = jetstream.LimitsPolicy
-		cfg.Discard = jetstream.DiscardNew
-		cfg.MaxMsgSize = maxMessage
-		cfg.Duplicates = duplicateWindow
-		cfg.Replicas = 1
-		if _, err := c.js.CreateOrUpdateStream(ctx, cfg); err != nil {
-			return fmt.Errorf("set up stream %s: %w", cfg.Name, err)
+	for _, stream := range []string{batchStream, requestStream} {
+		if err := c.ensureStream(ctx, stream); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// ensureStream makes one stream or brings it back to what it must be. Full
+// means refused: an agent keeps what it cannot hand over, and nothing that was
+// accepted is discarded for something new. One goroutine at a time may set up
+// a stream and its consumers: nats-server reads a stream's configuration for a
+// new consumer without the lock under which it updates it.
+func (c *Collector) ensureStream(ctx context.Context, stream string) error {
+	cfg := jetstream.StreamConfig{
+		Name:       stream,
+		MaxBytes:   c.limit(stream),
+		Storage:    jetstream.FileStorage,
+		Retention:  jetstream.LimitsPolicy,
+		Discard:    jetstream.DiscardNew,
+		MaxMsgSize: maxMessage,
+		Duplicates: duplicateWindow,
+		Replicas:   1,
+	}
+	switch stream {
+	case batchStream:
+		cfg.Subjects, cfg.DenyDelete = []string{allBatches(c.cfg.Cluster)}, true
+	case requestStream:
+		cfg.Subjects, cfg.MaxAge = []string{allRequests(c.cfg.Cluster)}, requestAge
+	}
+	if _, err := c.js.CreateOrUpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("set up stream %s: %w", stream, err)
 	}
 	return nil
 }
