@@ -54,12 +54,14 @@ func (p *Pump) ask(ctx context.Context, op *Pending) bool {
 }
 
 func (p *Pump) decide(ctx context.Context, cancel context.CancelCauseFunc, op *Pending) (Decision, error) {
-	op.began = time.Now()
+	began := time.Now()
 	exchange, err := p.conn.Guard.Begin(ctx, &op.Operation)
 	if err != nil {
 		return Decision{}, err
 	}
-	op.exchange = exchange
+	p.mu.Lock() // what the server sends meanwhile may be for this operation
+	op.began, op.exchange = began, exchange
+	p.mu.Unlock()
 	watch := watcher{wire: p.wires[ClientLeg], gone: func() { cancel(ErrClientGone) }}
 	defer p.unwatch(&watch)
 	return exchange.Decide(ctx, func(why Waiting) {
