@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	resolveEvery   = 30 * time.Second
+	resolveEvery   = 5 * time.Second
 	resolveTimeout = 10 * time.Second
 	// keepAddress is how long an address stays protected after its name no
 	// longer has it: clients and connection pools remember it too.

@@ -93,6 +93,7 @@ var owners = map[string][]string{
 	"github.com/prometheus":            {"telemetry"},
 	"go.uber.org/zap/zapcore":          {"telemetry"},
 	"github.com/jackc/pgproto3":        {"protocol/postgres"},
+	"github.com/xdg-go/stringprep":     {"protocol/postgres"},
 	"golang.org/x/crypto/ssh":          {"protocol/ssh", "approval"},
 	"modernc.org/sqlite":               {"collector/store"},
 	"github.com/klauspost/compress":    {"record"},

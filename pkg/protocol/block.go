@@ -1,9 +1,11 @@
 package protocol
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -131,20 +133,19 @@ func (p *Pump) dial(ctx context.Context) bool {
 	return true
 }
 
-// startTLS secures a leg in place. Bytes that came before the handshake were
-// sent in plain text by somebody and are a violation.
+// startTLS secures a leg in place.
 func (p *Pump) startTLS(ctx context.Context, leg Leg) bool {
 	w := p.wires[leg]
-	if len(w.unread()) > 0 {
-		p.fail(&Violation{Leg: leg, Reason: "plain bytes after TLS was agreed"})
+	secured, err := p.secured(leg, w)
+	if err != nil {
+		p.fail(&Violation{Leg: leg, Reason: err.Error()})
 		return false
 	}
-	if leg != ServerLeg || p.conn.TLS.Config == nil {
+	if secured == nil {
 		return p.change(ctx, leg, leg, Broken)
 	}
 	shaking, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	secured := tls.Client(w.conn, p.conn.TLS.Config)
 	if err := secured.HandshakeContext(shaking); err != nil {
 		return p.change(ctx, leg, leg, Broken)
 	}
@@ -152,6 +153,45 @@ func (p *Pump) startTLS(ctx context.Context, leg Leg) bool {
 	w.conn = secured
 	p.mu.Unlock()
 	return p.change(ctx, leg, leg, Secured)
+}
+
+var errPlainBytes = errors.New("plain bytes after TLS was agreed")
+
+// secured returns a leg's connection under TLS, before the handshake; nil
+// where nothing is configured for it. What a client sent already begins its
+// handshake and nothing else: bytes that somebody put in front of it make the
+// handshake fail. A server has nothing to say before it.
+func (p *Pump) secured(leg Leg, w *wire) (*tls.Conn, error) {
+	if leg == ServerLeg {
+		if len(w.unread()) > 0 {
+			return nil, errPlainBytes
+		}
+		if p.conn.TLS.Config == nil {
+			return nil, nil
+		}
+		return tls.Client(w.conn, p.conn.TLS.Config), nil
+	}
+	if p.conn.ClientTLS == nil {
+		return nil, nil
+	}
+	first := bytes.Clone(w.unread())
+	w.consume(len(first))
+	return tls.Server(&replayed{Conn: w.conn, first: first}, p.conn.ClientTLS), nil
+}
+
+// replayed is a connection of which some bytes have been read already.
+type replayed struct {
+	net.Conn
+	first []byte
+}
+
+func (r *replayed) Read(b []byte) (int, error) {
+	if len(r.first) == 0 {
+		return r.Conn.Read(b)
+	}
+	n := copy(b, r.first)
+	r.first = r.first[n:]
+	return n, nil
 }
 
 // change tells the conversation, on the goroutine of the leg by, what became

@@ -51,7 +51,7 @@ const (
 	Ask                              // decide Op; only from the client leg's calls
 	Done                             // Op has ended with Op.Outcome; its memory is the conversation's again
 	Dial                             // open the server leg; only from the client leg's calls
-	StartTLS                         // secure Leg as Conn.TLS says; only from that leg's calls
+	StartTLS                         // secure Leg as Conn.ClientTLS or Conn.TLS says; only from that leg's calls
 	CloseWrite                       // no more will be written to Leg
 	Pause                            // feed nothing from Leg until Resume
 	Resume                           // feed Leg again, even without new bytes

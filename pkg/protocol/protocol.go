@@ -102,6 +102,7 @@ type Conn struct {
 	Session    *session.Session
 	Client     net.Conn                                    // replays peeked bytes
 	Dial       func(ctx context.Context) (net.Conn, error) // flagged, to the session's destination
+	ClientTLS  *tls.Config                                 // for a client that asks for TLS; nil: there is none
 	TLS        ServerTLS
 	Credential Credential
 	Guard      Guard

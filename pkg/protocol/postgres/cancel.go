@@ -13,7 +13,8 @@ import (
 // key is one session's place in the keyring: the cancel key that its client
 // was given, and the server's own, which no client ever sees.
 type key struct {
-	given     [8]byte
+	given     string // 8 bytes, or 36 where the client's version takes long ones
+	long      bool   // the client's version does
 	real      []byte
 	server    netip.AddrPort
 	resource  string
@@ -24,18 +25,23 @@ type key struct {
 // keyring holds the cancel keys of all sessions of one plug-in.
 type keyring struct {
 	mu   sync.Mutex
-	keys map[[8]byte]*key // guarded by mu
+	keys map[string]*key // by what was given; guarded by mu
 }
 
-func newKeyring() *keyring { return &keyring{keys: make(map[[8]byte]*key)} }
+func newKeyring() *keyring { return &keyring{keys: make(map[string]*key)} }
 
 // add gives a session a fresh key.
 func (k *keyring) add(session *key) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	given := make([]byte, 8)
+	if session.long {
+		given = make([]byte, 36)
+	}
 	for {
-		_, _ = rand.Read(session.given[:]) // never fails: crypto/rand ends the program instead
-		session.given[0] &= 0x7f           // a process id is not negative
+		_, _ = rand.Read(given) // never fails: crypto/rand ends the program instead
+		given[0] &= 0x7f        // a process id is not negative
+		session.given = string(given)
 		if _, taken := k.keys[session.given]; !taken {
 			k.keys[session.given] = session
 			return
@@ -55,12 +61,9 @@ func (k *keyring) remove(session *key) {
 // find returns the session that a key was given to, if the one that now shows
 // it is of the same workload and asked for the same server.
 func (k *keyring) find(shown []byte, conn *protocol.Conn) *key {
-	if len(shown) != 8 {
-		return nil
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	found := k.keys[[8]byte(shown)]
+	found := k.keys[string(shown)]
 	if found == nil || found.server != conn.Session.Destination || found.resource != conn.Session.Resource ||
 		found.workload != conn.Session.Workload.Kernel.NetnsCookie {
 		return nil
@@ -81,7 +84,7 @@ func (c *conversation) replaceKey(body []byte) {
 	c.plugin.keys.add(&c.key)
 	c.synthesise(protocol.ClientLeg, nil, func(dst []byte) []byte {
 		dst, mark := open(dst, msgBackendKeyData)
-		return shut(append(dst, c.key.given[:]...), mark)
+		return shut(append(dst, c.key.given...), mark)
 	})
 }
 
@@ -110,12 +113,12 @@ func (c *conversation) cancelDecided(answer protocol.Decision) {
 	}
 }
 
-// sendCancel passes the request on. The server answers by closing. Cancel
-// requests go in plain text: their key is good for nothing else.
+// sendCancel passes the request on. The server answers by closing.
 func (c *conversation) sendCancel() {
 	c.synthesise(protocol.ServerLeg, nil, func(dst []byte) []byte {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(8+len(c.target.real)))
 		dst = binary.BigEndian.AppendUint32(dst, cancelRequest)
 		return append(dst, c.target.real...)
 	})
+	c.resume(true)
 }

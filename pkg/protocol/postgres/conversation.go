@@ -10,7 +10,7 @@ import (
 // violation.
 //
 //	phase        from the client            from the server
-//	opening      a start-up packet          –
+//	opening      a start-up packet, or TLS  –
 //	deciding     – (Connect is asked)       –
 //	securing     –                          one byte: S or N
 //	loggingIn    –                          R, S, K, N, E, v
@@ -173,8 +173,11 @@ func (c *conversation) Changed(leg protocol.Leg, change protocol.Change, to []pr
 	switch {
 	case change == protocol.Opened:
 		c.serverOpened()
+	case leg == protocol.ClientLeg && change == protocol.Secured: // its start-up packet comes next
+	case leg == protocol.ClientLeg && change == protocol.Broken:
+		c.act(protocol.Action{Kind: protocol.End}) // the client cannot read what would be said
 	case change == protocol.Secured:
-		c.sendStartup()
+		c.greetServer()
 	case change == protocol.Broken:
 		c.refuseLogin("08006", "the server cannot be reached as its resource demands")
 	case leg == protocol.ClientLeg && c.phase >= ready:

@@ -12,6 +12,8 @@ const (
 	headerSize = 5
 	maxStartup = 10000      // MAX_STARTUP_PACKET_LENGTH
 	maxFrame   = 0x3fffffff // MaxAllocSize: the server takes none that is longer
+
+	tlsHandshake = 0x16 // the first byte of a TLS client; of a length that is allowed it is 0
 )
 
 // Request codes that stand where a version would.
@@ -20,6 +22,7 @@ const (
 	sslRequest    = 80877103
 	gssRequest    = 80877104
 	version30     = 3 << 16
+	version32     = 3<<16 | 2 // cancel keys of up to 256 bytes
 )
 
 // Messages of the client.

@@ -22,6 +22,7 @@ var errAuthentication = errors.New("the server asks for an authentication that i
 
 // login is the state of the agent's authentication to the server.
 type login struct {
+	endpoint []byte // the channel binding of it; nil if there is none
 	scram    *scram
 	verified bool // the server has proven that it knows the password
 }

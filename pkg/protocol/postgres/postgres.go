@@ -77,7 +77,7 @@ func (p *Postgres) Serve(ctx context.Context, conn *protocol.Conn) error {
 		return protocol.NewPump(conn, observed, p.options.MaxMessage+headerSize).Run(ctx)
 	}
 	c := newConversation(p, conn)
-	pump := protocol.NewPump(conn, c, p.options.MaxMessage+headerSize)
+	pump := protocol.NewPump(c.secure(conn), c, p.options.MaxMessage+headerSize)
 	c.key.interrupt = pump.Interrupt
 	defer p.keys.remove(&c.key)
 	return pump.Run(ctx)

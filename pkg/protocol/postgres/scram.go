@@ -10,35 +10,66 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strconv"
+
+	"github.com/xdg-go/stringprep"
 
 	"github.com/sluicegate/sluice/pkg/protocol"
 )
 
 const (
 	scramName          = "SCRAM-SHA-256"
+	scramPlusName      = "SCRAM-SHA-256-PLUS"
 	maxScramIterations = 1 << 20 // a server that asks for more wants our time, not our proof
 )
 
 var errScram = errors.New("the server's SCRAM exchange is not valid")
 
-// scram is a SCRAM-SHA-256 exchange without channel binding (RFC 5802, RFC
-// 7677). PostgreSQL ignores the user name in it. The password is used as its
-// bytes stand: one that SASLprep would change must be configured prepared.
+// scram is a SCRAM-SHA-256 exchange (RFC 5802, RFC 7677), bound to the TLS
+// channel where the server offers that. PostgreSQL ignores the user name in it.
 type scram struct {
+	mechanism string
+	header    []byte // gs2-header: what is said of channel binding
+	binding   []byte // base64 of header and channel binding data
 	password  string
 	nonce     []byte
 	first     []byte // client-first-message-bare
 	signature []byte // the server's, as it must be
 }
 
-func newScram(password string) *scram {
-	s := &scram{password: password, nonce: make([]byte, 24)}
+// newScram chooses among the mechanisms that a server offers; nil if it offers
+// none of ours. A client that could have bound the channel says so, so that
+// the server notices when somebody took its offer away.
+func newScram(offered []byte, in login, password string) *scram {
+	s := &scram{mechanism: scramName, header: []byte("n,,"), password: normal(password)}
+	switch {
+	case in.endpoint != nil && offers(offered, scramPlusName):
+		s.mechanism, s.header = scramPlusName, []byte("p=tls-server-end-point,,")
+		s.binding = in.endpoint
+	case in.endpoint != nil:
+		s.header = []byte("y,,")
+	}
+	if s.mechanism == scramName && !offers(offered, scramName) {
+		return nil
+	}
+	s.binding = base64.StdEncoding.AppendEncode(nil, slices.Concat(s.header, s.binding))
+	s.nonce = make([]byte, 24)
 	raw := make([]byte, 18)
 	_, _ = rand.Read(raw) // never fails: crypto/rand ends the program instead
 	base64.StdEncoding.Encode(s.nonce, raw)
 	s.first = append([]byte("n=,r="), s.nonce...)
 	return s
+}
+
+// normal is a password as SASLprep leaves it (RFC 4013). One that it does not
+// take is used as it stands, as servers do.
+func normal(password string) string {
+	prepared, err := stringprep.SASLprep.Prepare(password)
+	if err != nil {
+		return password
+	}
+	return prepared
 }
 
 // answer returns client-final-message for server-first-message.
@@ -59,7 +90,7 @@ func (s *scram) answer(challenge []byte) ([]byte, error) {
 	if err != nil {
 		return nil, errScram
 	}
-	final := append([]byte("c=biws,r="), nonce...)
+	final := slices.Concat([]byte("c="), s.binding, []byte(",r="), nonce)
 	message := bytes.Join([][]byte{s.first, challenge, final}, []byte(","))
 	s.signature = mac(mac(salted, []byte("Server Key")), message)
 	clientKey := mac(salted, []byte("Client Key"))
@@ -89,15 +120,19 @@ func mac(key, message []byte) []byte {
 func (c *conversation) sasl(kind int, body []byte) error {
 	switch kind {
 	case authSASL:
-		if c.login.scram != nil || !offers(body, scramName) {
+		if c.login.scram != nil {
 			return errAuthentication
 		}
-		c.login.scram = newScram(c.conn.Credential.Password)
+		s := newScram(body, c.login, c.conn.Credential.Password)
+		if s == nil {
+			return errAuthentication
+		}
+		c.login.scram = s
 		c.synthesise(protocol.ServerLeg, nil, func(dst []byte) []byte {
 			dst, mark := open(dst, msgPassword)
-			dst = appendString(dst, scramName)
-			dst = binary.BigEndian.AppendUint32(dst, uint32(len("n,,")+len(c.login.scram.first)))
-			return shut(append(append(dst, "n,,"...), c.login.scram.first...), mark)
+			dst = appendString(dst, s.mechanism)
+			dst = binary.BigEndian.AppendUint32(dst, uint32(len(s.header)+len(s.first)))
+			return shut(append(append(dst, s.header...), s.first...), mark)
 		})
 		return nil
 	case authSASLContinue:

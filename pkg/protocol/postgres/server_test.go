@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -262,7 +263,9 @@ type proxyOptions struct {
 	observe    bool
 	tapped     bool
 	statements int
+	clientTLS  *tls.Config
 	tls        protocol.ServerTLS
+	dial       func(context.Context) (net.Conn, error) // instead of the server itself
 	user       string
 	password   string
 }
@@ -324,13 +327,17 @@ func (p *proxy) conn(client net.Conn, s *server, o proxyOptions) *protocol.Conn 
 	}
 	opened := &session.Session{ID: session.NewID(), Resource: "shop-db", Protocol: "postgres", Destination: destination, Started: time.Now()}
 	opened.Workload.Kernel.NetnsCookie = p.netns.Load()
+	dial := o.dial
+	if dial == nil {
+		dial = func(ctx context.Context) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", destination.String())
+		}
+	}
 	return &protocol.Conn{
-		Session: opened,
-		Client:  client,
-		Dial: func(ctx context.Context) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", destination.String())
-		},
+		Session:    opened,
+		Client:     client,
+		Dial:       dial,
+		ClientTLS:  o.clientTLS,
 		TLS:        o.tls,
 		Credential: protocol.Credential{User: o.user, Password: o.password},
 		Guard:      p.guard,

@@ -11,6 +11,7 @@ import (
 // startup is what the client asked for before its session began.
 type startup struct {
 	askedTLS, askedGSS bool
+	direct             bool // TLS began without a request
 	database           string
 	parameters         []parameter // as sent, without what we set ourselves
 }
@@ -18,9 +19,14 @@ type startup struct {
 type parameter struct{ name, value string }
 
 // clientStartup reads start-up packets: a length and a code, then a body. TLS
-// and GSS encryption are answered with N, each at most once.
+// and GSS encryption are answered at most once each.
 func (c *conversation) clientStartup(s *stream) bool {
 	b := s.src[s.pos:]
+	if len(b) > 0 && b[0] == tlsHandshake && !c.start.askedTLS && !c.start.askedGSS && c.conn.ClientTLS != nil {
+		c.start.askedTLS, c.start.direct = true, true
+		c.act(protocol.Action{Kind: protocol.StartTLS, Leg: protocol.ClientLeg})
+		return false
+	}
 	if len(b) < 8 {
 		return false
 	}
@@ -37,7 +43,7 @@ func (c *conversation) clientStartup(s *stream) bool {
 	switch {
 	case code == sslRequest && size == 8 && !c.start.askedTLS:
 		c.start.askedTLS = true
-		c.write(protocol.ClientLeg, []byte{'N'}, nil)
+		c.answerTLS()
 	case code == gssRequest && size == 8 && !c.start.askedGSS:
 		c.start.askedGSS = true
 		c.write(protocol.ClientLeg, []byte{'N'}, nil)
@@ -51,6 +57,16 @@ func (c *conversation) clientStartup(s *stream) bool {
 	return !c.halted
 }
 
+// answerTLS answers the client's request for TLS.
+func (c *conversation) answerTLS() {
+	if c.conn.ClientTLS == nil {
+		c.write(protocol.ClientLeg, []byte{'N'}, nil)
+		return
+	}
+	c.write(protocol.ClientLeg, []byte{'S'}, nil)
+	c.act(protocol.Action{Kind: protocol.StartTLS, Leg: protocol.ClientLeg})
+}
+
 // openSession reads the parameters and asks for the login. The client's user
 // is what it is called in the record; the server sees the credential's.
 func (c *conversation) openSession(version uint32, body []byte) {
@@ -59,8 +75,13 @@ func (c *conversation) openSession(version uint32, body []byte) {
 		c.violate(protocol.ClientLeg, errMalformed)
 		return
 	}
-	if version != version30 || len(unknown) > 0 {
-		c.synthesise(protocol.ClientLeg, nil, func(dst []byte) []byte { return negotiate(dst, unknown) })
+	granted := uint32(version30)
+	if version >= version32 {
+		granted = version32
+	}
+	c.key.long = granted == version32
+	if version != granted || len(unknown) > 0 {
+		c.synthesise(protocol.ClientLeg, nil, func(dst []byte) []byte { return negotiate(dst, granted, unknown) })
 	}
 	o := c.newOp(operation.Connect)
 	o.text = append(o.text, "user="...)
@@ -119,10 +140,11 @@ func (s *startup) replicates() bool {
 	return false
 }
 
-// negotiate is NegotiateProtocolVersion: 3.0, and which options are not known.
-func negotiate(dst []byte, unknown []string) []byte {
+// negotiate is NegotiateProtocolVersion: the version that it will be, major
+// and minor as servers send it, and which options are not known.
+func negotiate(dst []byte, granted uint32, unknown []string) []byte {
 	dst, mark := open(dst, msgNegotiateVersion)
-	dst = binary.BigEndian.AppendUint32(dst, 0) // the minor version
+	dst = binary.BigEndian.AppendUint32(dst, granted)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(unknown)))
 	for _, name := range unknown {
 		dst = appendString(dst, name)
@@ -132,17 +154,24 @@ func negotiate(dst []byte, unknown []string) []byte {
 
 // serverOpened speaks first on the server leg.
 func (c *conversation) serverOpened() {
-	if c.phase == cancelling {
-		c.sendCancel()
-		return
-	}
-	c.pause() // until the login is over
+	c.pause() // until the login is over, or the cancel request sent
 	if c.conn.TLS.Mode == protocol.TLSOff {
-		c.sendStartup()
+		c.greetServer()
 		return
 	}
 	c.phase = securing
 	c.write(protocol.ServerLeg, []byte{0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f}, nil) // SSLRequest
+}
+
+// greetServer says what the session was opened for, once the server leg is as
+// secure as its resource demands.
+func (c *conversation) greetServer() {
+	if c.target != nil {
+		c.phase = cancelling
+		c.sendCancel()
+		return
+	}
+	c.sendStartup()
 }
 
 // serverTLSAnswer reads the one byte that answers our SSLRequest. An error
