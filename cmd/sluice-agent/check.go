@@ -45,6 +45,10 @@ func checkPolicy(cfg config.Agent) error {
 	if err != nil {
 		return err
 	}
-	_, err = agent.New(agent.Parts{Policy: rules, Protocols: speaks, Log: zap.NewNop()})
+	authority, err := loadAuthority(cfg)
+	if err != nil {
+		return err
+	}
+	_, err = agent.New(agent.Parts{Policy: rules, Protocols: speaks, Trust: authority, Log: zap.NewNop()})
 	return err
 }

@@ -37,7 +37,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(runCommand(), checkCommand(), doctorCommand(), unloadCommand())
+	cmd.AddCommand(runCommand(), checkCommand(), doctorCommand(), authorityCommand(), unloadCommand())
 	return cmd
 }
 

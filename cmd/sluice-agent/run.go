@@ -48,6 +48,10 @@ func run(ctx context.Context, cfg config.Agent) (err error) {
 	if err != nil {
 		return err
 	}
+	authority, err := loadAuthority(cfg)
+	if err != nil {
+		return err
+	}
 	speaks, err := protocols()
 	if err != nil {
 		return err
@@ -64,7 +68,7 @@ func run(ctx context.Context, cfg config.Agent) (err error) {
 	}, log)
 	guarding, err := agent.New(agent.Parts{
 		Name: cfg.Name, Cluster: cfg.Cluster, Link: cfg.ConsoleURL, Strict: cfg.Audit.Durability == "strict",
-		Policy: rules, Redirect: kernel, Registry: registry, Identities: identities,
+		Policy: rules, Redirect: kernel, Registry: registry, Identities: identities, Trust: authority,
 		Trail: trail.log, Desk: trail.desk, Protocols: speaks, Ready: notifyReady, Log: log,
 	})
 	if err != nil {

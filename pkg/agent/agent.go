@@ -29,6 +29,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/redirect"
+	"github.com/sluicegate/sluice/pkg/trust"
 )
 
 // Parts are what an agent is made of. Whoever makes them closes them, after
@@ -41,6 +42,7 @@ type Parts struct {
 	Redirect      *redirect.Redirect
 	Registry      *attribution.Registry
 	Identities    *identity.Workloads
+	Trust         *trust.Authority // nil: client legs have no TLS
 	Trail         *audit.Log
 	Desk          *approval.Desk // nil: nobody can approve
 	Protocols     map[string]protocol.Protocol
@@ -77,6 +79,9 @@ func New(parts Parts) (*Agent, error) {
 		server, err := serverTLS(resource)
 		errs = append(errs, err)
 		a.servers[resource.Name] = server
+		if a.Trust != nil {
+			errs = append(errs, a.Trust.Covers(hosts(resource)))
+		}
 	}
 	return a, errors.Join(errs...)
 }

@@ -2,12 +2,9 @@ package agent
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"runtime/debug"
 	"time"
 
@@ -97,6 +94,7 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *redirect
 		Session:    s,
 		Client:     accepted.Conn,
 		Dial:       a.dialler(accepted.Origin),
+		ClientTLS:  a.clientTLS(resource, accepted.Origin.Destination),
 		TLS:        a.servers[resource.Name],
 		Credential: login,
 		Guard:      g,
@@ -167,34 +165,4 @@ func (a *Agent) dialler(origin redirect.Origin) func(context.Context) (net.Conn,
 		}
 		return conn, nil
 	}
-}
-
-// serverTLS reads how the agent checks a resource's server.
-func serverTLS(resource policy.Resource) (protocol.ServerTLS, error) {
-	if resource.ServerTLS.Mode == policy.Off {
-		return protocol.ServerTLS{Mode: protocol.TLSOff}, nil
-	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: serverName(resource)}
-	if resource.ServerTLS.CAFile == "" {
-		return protocol.ServerTLS{Config: cfg}, nil
-	}
-	pem, err := os.ReadFile(resource.ServerTLS.CAFile)
-	if err != nil {
-		return protocol.ServerTLS{}, fmt.Errorf("resource %s: server_tls.ca_file: %w", resource.Name, err)
-	}
-	cfg.RootCAs = x509.NewCertPool()
-	if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-		return protocol.ServerTLS{}, fmt.Errorf("resource %s: server_tls.ca_file: %s holds no certificate in PEM", resource.Name, resource.ServerTLS.CAFile)
-	}
-	return protocol.ServerTLS{Config: cfg}, nil
-}
-
-// serverName is what the server's certificate must be for: the resource's
-// first host.
-func serverName(resource policy.Resource) string {
-	host := resource.Hosts[0]
-	if host.Name != "" {
-		return host.Name
-	}
-	return host.Prefix.Addr().String()
 }

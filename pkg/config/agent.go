@@ -45,6 +45,9 @@ type Agent struct {
 	// Identity says whose tokens prove what a workload is.
 	Identity Identity `yaml:"identity"`
 
+	// Trust is the authority for jobs that insist on TLS.
+	Trust Trust `yaml:"trust"`
+
 	// Approvals says whose votes count.
 	Approvals Approvals `yaml:"approvals"`
 
@@ -146,6 +149,18 @@ type Binding struct {
 	// To is the fact that the claim must equal: pod_uid, container_id or
 	// container_name.
 	To string `yaml:"to"`
+}
+
+// Trust is the authority for jobs that insist on TLS.
+type Trust struct {
+	// CAFile holds the certificate of the authority, which `sluice-agent
+	// authority` makes, bound to the policy's hosts. Jobs must believe it: put
+	// it into their images. Empty: a job that asks for TLS is told that there is
+	// none.
+	CAFile Path `yaml:"ca_file"`
+
+	// KeyFile holds the authority's key. Only its owner may read it.
+	KeyFile Path `yaml:"key_file"`
 }
 
 // Approvals says whose votes count.

@@ -46,6 +46,9 @@ func (a *Agent) Validate(report Problems) {
 	for i := range a.Identity.Issuers {
 		a.Identity.Issuers[i].validate(report, fmt.Sprintf("identity.issuers[%d]", i))
 	}
+	if (a.Trust.CAFile == "") != (a.Trust.KeyFile == "") {
+		report("trust", "has half of an authority: write ca_file and key_file, or neither")
+	}
 	a.Approvals.validate(report)
 	if a.Audit.Durability != "default" && a.Audit.Durability != "strict" {
 		report("audit.durability", "%q is not a durability: write default or strict", a.Audit.Durability)

@@ -23,6 +23,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -134,4 +135,24 @@ func constrainsAddresses(cert *x509.Certificate) bool {
 		excluded[len(n.IP)] = excluded[len(n.IP)] || everything(n)
 	}
 	return excluded[net.IPv4len] && excluded[net.IPv6len]
+}
+
+// Covers reports the first name or block that the authority cannot speak for.
+func (a *Authority) Covers(wanted Constraints) error {
+	for _, name := range wanted.Names {
+		if !slices.ContainsFunc(a.cert.PermittedDNSDomains, func(d string) bool { return name == d || strings.HasSuffix(name, "."+d) }) {
+			return fmt.Errorf("the authority cannot speak for %s: make a new one", name)
+		}
+	}
+	for _, prefix := range wanted.Prefixes {
+		if !slices.ContainsFunc(a.cert.PermittedIPRanges, func(n *net.IPNet) bool { return contains(n, prefix) }) {
+			return fmt.Errorf("the authority cannot speak for %s: make a new one", prefix)
+		}
+	}
+	return nil
+}
+
+func contains(n *net.IPNet, prefix netip.Prefix) bool {
+	ones, _ := n.Mask.Size()
+	return ones <= prefix.Bits() && n.Contains(prefix.Addr().AsSlice())
 }

@@ -182,3 +182,21 @@ func TestAuthorityWithoutConstraintsIsRefused(t *testing.T) {
 		t.Error("nonsense was loaded")
 	}
 }
+
+func TestAuthorityTellsWhatItCannotSpeakFor(t *testing.T) {
+	a, _ := authority(t, shop)
+	for _, test := range []struct {
+		wanted trust.Constraints
+		ok     bool
+	}{
+		{shop, true},
+		{trust.Constraints{Names: []string{"replica.pg.lab"}, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")}}, true},
+		{trust.Constraints{Names: []string{"xpg.lab"}}, false},
+		{trust.Constraints{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.0.0/16")}}, false},
+		{trust.Constraints{Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db8::/64")}}, false},
+	} {
+		if err := a.Covers(test.wanted); test.ok != (err == nil) {
+			t.Errorf("%v: %v", test.wanted, err)
+		}
+	}
+}

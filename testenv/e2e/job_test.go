@@ -63,6 +63,16 @@ func TestNoWayToAMaskedValue(t *testing.T) {
 	}
 }
 
+func TestJobThatInsistsOnTLSIsServed(t *testing.T) {
+	r := run("job", "--", "psql", "--no-psqlrc", "-At", "-c", `\conninfo`, "-c", "SELECT email FROM customers WHERE id = 1",
+		"host=pg.lab user=app dbname=shop sslmode=verify-full sslrootcert=/run/sluice/ca.pem")
+	contains(t, r.out, "SSL connection", "[redacted]")
+	r = run("job", "--", "ls", "-A", "/run/sluice")
+	if r.out != "ca.pem\n" {
+		t.Errorf("the job sees %q: %s", r.out, r.errs)
+	}
+}
+
 func TestDeniedStatementNeverReachesTheServerAndKeepsTheSession(t *testing.T) {
 	began := time.Now()
 	r := psql("DROP TABLE orders", "SELECT 'still here'")

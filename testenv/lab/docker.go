@@ -100,6 +100,10 @@ func writeRoot(w io.Writer) error {
 	return out.Close()
 }
 
+// jobAuthority is where a job finds the authority of the client legs, which a
+// fleet's owner would put into the images.
+const jobAuthority = "/run/sluice/ca.pem"
+
 // job runs a command as an unmodified CI job: a container with its own network
 // namespace and cgroup, Docker's default capabilities and seccomp profile, and
 // this machine's file system without what hidden names and the lab's state.
@@ -140,6 +144,7 @@ func (l *lab) job(args []string) error {
 	for _, mount := range mounts {
 		run = append(run, "--volume", mount)
 	}
+	run = append(run, "--volume", l.path("agent", "trust", "ca.pem")+":"+jobAuthority+":ro")
 	run = append(run, "--workdir", visibleDirectory(l.dir), jobImage)
 	id, err := command(l.docker(append(run, cmd...)...)...)
 	if err != nil {

@@ -116,6 +116,7 @@ identity:
       audience: %s
       token_file: %s
       bind: [{claim: sluice/container_id, to: container_id}]
+trust: {ca_file: trust/ca.pem, key_file: trust/ca.key}
 approvals:
   roster_file: %s
   root_key: %q
@@ -126,6 +127,12 @@ approvals:
 		return err
 	}
 	if err := l.write(string(policy), "agent", "policy.yaml"); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(l.path("agent", "trust"), 0o700); err != nil {
+		return err
+	}
+	if _, err := command(l.program("sluice-agent"), "authority", "--config", l.path("agent", "agent.yaml")); err != nil {
 		return err
 	}
 	hosts := localHosts
