@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -68,7 +70,7 @@ func run(ctx context.Context, cfg config.Agent) (err error) {
 	}, log)
 	guarding, err := agent.New(agent.Parts{
 		Name: cfg.Name, Cluster: cfg.Cluster, Link: cfg.ConsoleURL, Strict: cfg.Audit.Durability == "strict",
-		Policy: rules, Redirect: kernel, Registry: registry, Identities: identities, Trust: authority,
+		Policy: rules, MaskKey: secrets.masking(), Redirect: kernel, Registry: registry, Identities: identities, Trust: authority,
 		Trail: trail.log, Desk: trail.desk, Protocols: speaks, Ready: notifyReady, Log: log,
 	})
 	if err != nil {
@@ -122,6 +124,14 @@ func loadKeys(cfg config.Agent) (keys, error) {
 		return keys{}, fmt.Errorf("signing_key_file: %w", err)
 	}
 	return k, nil
+}
+
+// masking derives the key of hashed values from the agent's own, so that equal
+// values get equal hashes for as long as the agent keeps its key.
+func (k keys) masking() []byte {
+	mac := hmac.New(sha256.New, k.private.Seed())
+	mac.Write([]byte("sluice masked values"))
+	return mac.Sum(nil)
 }
 
 func issuers(cfg config.Agent) []identity.Issuer {

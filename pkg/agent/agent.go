@@ -39,6 +39,7 @@ type Parts struct {
 	Link          string // where people decide approvals; "" for none
 	Strict        bool   // every intent waits for the disk
 	Policy        *policy.Policy
+	MaskKey       []byte // of hashed values; see protocol.Conn
 	Redirect      *redirect.Redirect
 	Registry      *attribution.Registry
 	Identities    *identity.Workloads

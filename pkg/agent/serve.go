@@ -100,6 +100,7 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *redirect
 		Guard:      g,
 		Seal:       trail.Seal,
 		Masks:      a.Policy.Masks(resource.Name),
+		MaskKey:    a.MaskKey,
 		SQLRules:   a.Policy.ReadsSQL(resource.Name),
 		Log:        log,
 	}

@@ -19,11 +19,31 @@ type Column struct {
 	Method                Method
 }
 
+// Path names a value inside of a column that holds JSON. Arrays on the way are
+// passed through: every element is looked into.
+type Path struct {
+	Column          // Mask and Method are the path's own
+	Keys   []string // from the outermost object; never empty, compared exactly
+}
+
+// Detection hides what a detector finds, in any value.
+type Detection struct {
+	Detector Detector
+	Mask     string
+	Method   Method
+}
+
 // Set is what is masked in one session: the masks of its resource, in the
 // policy's order. The zero value masks nothing.
 type Set struct {
 	Columns []Column
+	Paths   []Path
+	Detect  []Detection
 }
 
 // Empty reports whether the set masks nothing.
-func (s *Set) Empty() bool { return len(s.Columns) == 0 }
+func (s *Set) Empty() bool { return !s.Placed() && len(s.Detect) == 0 }
+
+// Placed reports whether the set names columns, so that it matters where a
+// value comes from.
+func (s *Set) Placed() bool { return len(s.Columns)+len(s.Paths) > 0 }

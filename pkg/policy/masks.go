@@ -16,12 +16,10 @@ func (c *compiler) masks(p *Policy, clauses []maskClause) {
 		path := fmt.Sprintf("masks[%d]", i)
 		c.unique(path, "mask", clause.Name, names[clause.Name])
 		names[clause.Name] = true
-		c.unsupported(path+".json_paths", clause.JSONPaths)
 		c.unsupported(path+".kinds", clause.Kinds)
-		c.unsupported(path+".detect", clause.Detect)
 		method := c.method(path+".method", string(clause.Method))
-		if len(clause.Columns) == 0 {
-			c.doc.Problem(path+".columns", "is missing: list columns as in public.customers.email")
+		if len(clause.Columns)+len(clause.JSONPaths)+len(clause.Detect) == 0 {
+			c.doc.Problem(path+".columns", "is missing: list columns as in public.customers.email, or json_paths, or detect")
 		}
 		chosen := c.selected(path, p, clause.Resources)
 		for j, text := range clause.Columns {
@@ -34,16 +32,73 @@ func (c *compiler) masks(p *Policy, clauses []maskClause) {
 			column.Mask, column.Method = clause.Name, method
 			c.addMask(at, column, chosen)
 		}
+		for j, text := range clause.JSONPaths {
+			at := fmt.Sprintf("%s.json_paths[%d]", path, j)
+			found, err := parsePath(text)
+			if err != nil {
+				c.doc.Problem(at, "%v", err)
+				continue
+			}
+			found.Mask, found.Method = clause.Name, method
+			c.addPath(at, found, chosen)
+		}
+		for j, name := range clause.Detect {
+			c.addDetection(fmt.Sprintf("%s.detect[%d]", path, j), mask.Detection{
+				Detector: mask.Detector(name), Mask: clause.Name, Method: method,
+			}, chosen)
+		}
 	}
+}
+
+// addPath masks a value inside of a column in each of the resources. A column
+// that is masked as a whole needs no path.
+func (c *compiler) addPath(at string, found mask.Path, resources []*resource) {
+	for _, r := range resources {
+		inColumn := 0
+		for i := range r.masks.Paths {
+			other := &r.masks.Paths[i]
+			if !sameColumn(other.Column, found.Column) {
+				continue
+			}
+			inColumn++
+			if slices.Equal(other.Keys, found.Keys) {
+				c.doc.Problem(at, "is already masked by %q in resource %q: keep one", other.Mask, r.Name)
+				return
+			}
+		}
+		if inColumn == mask.MaxPaths {
+			c.doc.Problem(at, "is one too many: a column has at most %d paths; mask the whole column", mask.MaxPaths)
+			return
+		}
+		r.masks.Paths = append(r.masks.Paths, found)
+	}
+}
+
+// addDetection adds a detector to each of the resources.
+func (c *compiler) addDetection(at string, d mask.Detection, resources []*resource) {
+	if !slices.Contains(mask.Detectors(), d.Detector) {
+		c.doc.Problem(at, "%q is not a detector: write one of %v", string(d.Detector), mask.Detectors())
+		return
+	}
+	for _, r := range resources {
+		same := func(other mask.Detection) bool { return other.Detector == d.Detector }
+		if i := slices.IndexFunc(r.masks.Detect, same); i >= 0 {
+			c.doc.Problem(at, "is already a detector of %q in resource %q: keep one", r.masks.Detect[i].Mask, r.Name)
+			return
+		}
+		r.masks.Detect = append(r.masks.Detect, d)
+	}
+}
+
+func sameColumn(a, b mask.Column) bool {
+	return a.Schema == b.Schema && a.Table == b.Table && a.Column == b.Column
 }
 
 // addMask masks a column in each of the resources. A column is masked by one
 // mask only: which of two methods hides more is not for us to guess.
 func (c *compiler) addMask(path string, column mask.Column, resources []*resource) {
 	for _, r := range resources {
-		same := func(other mask.Column) bool {
-			return other.Schema == column.Schema && other.Table == column.Table && other.Column == column.Column
-		}
+		same := func(other mask.Column) bool { return sameColumn(other, column) }
 		if i := slices.IndexFunc(r.masks.Columns, same); i >= 0 {
 			c.doc.Problem(path, "is already masked by %q in resource %q: keep one", r.masks.Columns[i].Mask, r.Name)
 			return
@@ -85,6 +140,39 @@ func parseColumn(text string) (mask.Column, error) {
 	return mask.Column{Schema: parts[0], Table: parts[1], Column: parts[2]}, nil
 }
 
+// parsePath reads schema.table.column.key, with as many keys as it takes. Keys
+// are compared exactly, so they do not fold.
+func parsePath(text string) (mask.Path, error) {
+	parts, err := identifiers(text)
+	if err != nil {
+		return mask.Path{}, err
+	}
+	if len(parts) < 4 {
+		return mask.Path{}, fmt.Errorf("%q is not a path: write schema, table, column and keys, as in public.customers.notes.email", text)
+	}
+	column := mask.Column{Schema: parts[0], Table: parts[1], Column: parts[2]}
+	keys, err := spelled(text, 3)
+	return mask.Path{Column: column, Keys: keys}, err
+}
+
+// spelled returns the names of a dotted name from the nth on, as written.
+func spelled(text string, n int) ([]string, error) {
+	var keys []string
+	for rest := text; ; n-- {
+		part, after, err := rawIdentifier(rest)
+		if err != nil {
+			return nil, err
+		}
+		if n <= 0 {
+			keys = append(keys, part)
+		}
+		if after == "" {
+			return keys, nil
+		}
+		rest = after[1:]
+	}
+}
+
 // identifiers splits a dotted SQL name (PostgreSQL documentation §4.1.1).
 func identifiers(text string) ([]string, error) {
 	var parts []string
@@ -104,14 +192,23 @@ func identifiers(text string) ([]string, error) {
 	}
 }
 
-// identifier takes one name from the front of text.
+// identifier takes one name from the front of text, and folds it.
 func identifier(text string) (name, rest string, err error) {
+	name, rest, err = rawIdentifier(text)
+	if !strings.HasPrefix(text, `"`) {
+		name = strings.Map(lowerASCII, name)
+	}
+	return name, rest, err
+}
+
+// rawIdentifier takes one name from the front of text.
+func rawIdentifier(text string) (name, rest string, err error) {
 	if !strings.HasPrefix(text, `"`) {
 		end := strings.IndexByte(text, '.')
 		if end < 0 {
 			end = len(text)
 		}
-		name = strings.Map(lowerASCII, text[:end])
+		name = text[:end]
 		if name == "" || strings.ContainsAny(name, "\"*' \t") {
 			return "", "", errors.New("each part is a name; wildcards are not supported, and other characters need double quotes")
 		}

@@ -107,6 +107,7 @@ type Conn struct {
 	Credential Credential
 	Guard      Guard
 	Masks      *mask.Set // never nil; may be empty
+	MaskKey    []byte    // for mask.Hash, the same in all sessions; empty: the plug-in has one of its own
 	SQLRules   bool      // a rule that reads op.sql could apply to this resource
 	Observe    bool      // change nothing, refuse nothing
 	Log        *zap.Logger

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"crypto/rand"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -69,6 +70,7 @@ func newTargets() *targets {
 type catalog struct {
 	targets  *targets
 	masks    *mask.Set
+	rules    []rule // what masks want of columns
 	resource string
 	database string
 	key      []byte
@@ -88,8 +90,8 @@ type catalog struct {
 type relation struct {
 	name   string
 	schema string
-	masked map[int16]*mask.Column // of a table: its masked columns
-	opaque string                 // the mask that may show in any column; empty for none
+	masked map[int16]*rule // of a table: its masked columns
+	opaque string          // the mask that may show in any column; empty for none
 }
 
 // taint is what a relation's name may mean.
@@ -113,15 +115,49 @@ const (
 )
 
 func newCatalog(t *targets, conn *protocol.Conn) catalog {
-	c := catalog{targets: t, masks: conn.Masks, resource: conn.Session.Resource, key: t.key}
+	c := catalog{targets: t, masks: conn.Masks, resource: conn.Session.Resource, key: conn.MaskKey}
 	if conn.Observe {
 		c.masks = &mask.Set{} // nothing is changed
 	}
+	if len(c.key) == 0 {
+		c.key = t.key
+	}
+	c.rules = rulesOf(c.masks)
 	return c
 }
 
-// needed reports whether anything is masked in this session.
-func (c *catalog) needed() bool { return !c.masks.Empty() }
+// rule is what masks want of one column: all of it hidden, or, where it has
+// paths, what stands there. Whatever is computed from the column is hidden as
+// a whole.
+type rule struct {
+	mask.Column
+	paths []*mask.Path
+}
+
+// rulesOf gives each column its one rule. A path in a column that is hidden as
+// a whole adds nothing.
+func rulesOf(set *mask.Set) []rule {
+	var rules []rule
+	for _, m := range set.Columns {
+		rules = append(rules, rule{Column: m})
+	}
+	for i := range set.Paths {
+		p := &set.Paths[i]
+		at := slices.IndexFunc(rules, func(r rule) bool {
+			return r.Schema == p.Schema && r.Table == p.Table && r.Column.Column == p.Column.Column
+		})
+		switch {
+		case at < 0:
+			rules = append(rules, rule{Column: p.Column, paths: []*mask.Path{p}})
+		case len(rules[at].paths) > 0:
+			rules[at].paths = append(rules[at].paths, p)
+		}
+	}
+	return rules
+}
+
+// needed reports whether it matters where values come from.
+func (c *catalog) needed() bool { return c.masks.Placed() }
 
 // stale reports whether definitions may have changed since the last reading.
 // Without masks only what the names of functions mean is of interest.
@@ -213,6 +249,9 @@ func (c *catalog) meaning(name string) taint {
 
 // judge says what masks make of a result's column.
 func (c *catalog) judge(table uint32, column int16) field {
+	if !c.needed() {
+		return field{origin: plain}
+	}
 	if table == 0 {
 		return field{origin: computed}
 	}
@@ -230,7 +269,11 @@ func (c *catalog) judge(table uint32, column int16) field {
 		return wholeRow(r)
 	}
 	if m := r.masked[column]; m != nil {
-		return field{origin: maskedColumn, method: m.Method, mask: m.Mask}
+		f := field{origin: maskedColumn, method: m.Method, mask: m.Mask, paths: m.paths}
+		if len(m.paths) > 0 {
+			f.method = ""
+		}
+		return f
 	}
 	return field{origin: plain}
 }

@@ -136,7 +136,7 @@ func (c *conversation) portalName(portal *portal) []byte {
 // unless the client did. Nothing waits for the answer: it comes before the
 // rows.
 func (c *conversation) describeFirst(portal *portal, name []byte) {
-	if c.catalog.needed() && portal != nil && !portal.described {
+	if c.masks() && portal != nil && !portal.described {
 		c.describePortal(portal, bytes.Clone(name))
 	}
 }

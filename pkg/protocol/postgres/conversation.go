@@ -56,6 +56,7 @@ type conversation struct {
 	dirty     bool     // the transaction touched a masked relation
 	voided    []undo   // memory of void
 	copyIn    bool     // the server reads COPY data
+	copyOut   copyOut  // what it sends
 	lostSync  bool     // a Sync came during COPY, where the server ignores it
 	status    byte     // of the last ReadyForQuery: I, T or E
 	prepared  prepared // statements and portals

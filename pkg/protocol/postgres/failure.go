@@ -53,7 +53,7 @@ func (c *conversation) relayError(s *stream, frame []byte, head *debt) {
 			return
 		}
 	}
-	if !touched || !c.catalog.needed() {
+	if !c.wordsWithheld(frame, touched) {
 		c.pass(s, len(frame), o)
 		return
 	}
@@ -106,13 +106,13 @@ func (c *conversation) serverNotice(s *stream, frame []byte, head *debt) {
 	touched := c.dirty
 	if head != nil {
 		o = head.op
-		touched = touched || c.catalog.needed() && (head.own || head.touched(c))
+		touched = touched || head.own || c.catalog.needed() && head.touched(c)
 	}
 	if head != nil && head.own {
 		c.swallow(s, len(frame))
 		return
 	}
-	if !touched {
+	if !c.wordsWithheld(frame, touched) {
 		c.pass(s, len(frame), o)
 		return
 	}
@@ -125,7 +125,7 @@ func (c *conversation) serverNotice(s *stream, frame []byte, head *debt) {
 func (c *conversation) serverNotification(s *stream, frame []byte) {
 	r := reader{b: frame[headerSize:]}
 	pid, channel := r.take(4), r.cstring()
-	if !c.catalog.needed() || r.bad {
+	if !r.bad && !c.catalog.needed() && !(c.detects() && c.quotes(frame)) {
 		c.pass(s, len(frame), nil)
 		return
 	}

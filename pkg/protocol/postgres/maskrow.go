@@ -12,16 +12,18 @@ import (
 type layout struct {
 	known  bool
 	fields []field
-	masked bool   // some field is masked
+	masked bool   // some field is masked, or may be
 	mask   string // the mask that forbids the result, when one does
 }
 
 // field is one column of a result.
 type field struct {
 	origin origin
-	method mask.Method // empty: the value passes
+	method mask.Method  // empty: the value passes, but for what paths hide
+	paths  []*mask.Path // what is hidden inside of the value
 	mask   string
-	blank  bool // a masked value becomes NULL: nothing else suits its type or format
+	typ    uint32
+	binary bool // its format
 }
 
 func (l *layout) reset() { *l = layout{fields: l.fields[:0]} }
@@ -52,7 +54,7 @@ func (l *layout) refusal(touched bool) string {
 func (c *conversation) learn(kind byte, frame []byte, head *debt) bool {
 	var l *layout
 	switch {
-	case !c.catalog.needed():
+	case !c.masks():
 		return true
 	case head.portal != nil:
 		l = &head.portal.layout
@@ -72,11 +74,11 @@ func (c *conversation) learn(kind byte, frame []byte, head *debt) bool {
 	for n := r.int16(); n > 0 && !r.bad; n-- {
 		r.cstring()
 		table, column := uint32(r.int32()), r.int16()
-		typ := r.int32()
+		typ := uint32(r.int32())
 		r.take(2 + 4) // the type's size and modifier
 		f := c.catalog.judge(table, int16(column))
-		f.blank = r.int16() != 0 || !textual(typ)
-		l.masked = l.masked || f.method != ""
+		f.typ, f.binary = typ, r.int16() != 0
+		l.masked = l.masked || f.method != "" || len(f.paths) > 0
 		l.fields = append(l.fields, f)
 	}
 	return r.done()
@@ -92,12 +94,18 @@ func (c *conversation) rowLayout(head *debt) *layout {
 
 // rowsPass reports whether the rows of an answer are relayed as they are.
 func (c *conversation) rowsPass(head *debt) bool {
-	if !c.catalog.needed() {
+	if !c.masks() {
 		return true
 	}
 	l := c.rowLayout(head)
-	return l.known && !l.masked && l.refusal(head.op.touched) == ""
+	return l.known && !l.masked && !c.detects() && l.refusal(head.op.touched) == ""
 }
+
+// masks reports whether any value may have to be changed in this session.
+func (c *conversation) masks() bool { return !c.catalog.masks.Empty() }
+
+// detects reports whether every value is looked into.
+func (c *conversation) detects() bool { return len(c.catalog.masks.Detect) > 0 }
 
 // answerRow relays a row with its masked values replaced. A result that must
 // not be shown should have been refused before it ran; when its columns changed
@@ -113,12 +121,24 @@ func (c *conversation) answerRow(s *stream, frame []byte, head *debt) bool {
 		c.act(protocol.Action{Kind: protocol.End})
 		return true
 	}
+	buf := c.scratch[c.caller]
+	mark := len(buf)
+	hides := masker{c.catalog.masks, c.catalog.key}
+	found, ok := l.masked, true
+	if !found {
+		found, ok = l.finds(&hides, buf, frame)
+	}
+	if ok && !found {
+		head.op.Outcome.Rows++
+		c.pass(s, len(frame), head.op)
+		return true
+	}
 	if s.from != s.pos {
 		c.cut()
 	}
-	buf := c.scratch[c.caller]
-	mark := len(buf)
-	buf, ok := l.rewrite(buf, frame, c.catalog.key, &head.op.Outcome.Masked)
+	if ok {
+		buf, ok = l.rewrite(buf, frame, &hides, &head.op.Outcome.Masked)
+	}
 	if !ok {
 		return false
 	}
@@ -143,13 +163,26 @@ func (c *conversation) extend(b []byte, op *op) {
 	c.out = append(c.out, protocol.Action{Kind: protocol.Write, Leg: protocol.ClientLeg, Bytes: b, Op: &op.Pending})
 }
 
-// textual reports whether any text is a value of a type: name, text, bpchar,
-// varchar.
-func textual(typ int32) bool { return typ == 19 || typ == 25 || typ == 1042 || typ == 1043 }
+// finds reports whether a detector finds something in a DataRow. room is memory
+// to work in.
+func (l *layout) finds(hides *masker, room, frame []byte) (found, ok bool) {
+	r := reader{b: frame[headerSize:]}
+	if r.int16() != len(l.fields) {
+		return false, false
+	}
+	for i := range l.fields {
+		size := r.int32()
+		if size == -1 {
+			continue
+		}
+		value := r.take(int(size))
+		found = found || hides.finds(room, &l.fields[i], value)
+	}
+	return found, r.done()
+}
 
-// rewrite appends a DataRow with masked values replaced. A value in binary
-// format, or of a type that not every text belongs to, becomes NULL.
-func (l *layout) rewrite(dst, frame, key []byte, masked *int64) ([]byte, bool) {
+// rewrite appends a DataRow with masked values replaced.
+func (l *layout) rewrite(dst, frame []byte, hides *masker, masked *int64) ([]byte, bool) {
 	r := reader{b: frame[headerSize:]}
 	if r.int16() != len(l.fields) {
 		return dst, false
@@ -157,35 +190,14 @@ func (l *layout) rewrite(dst, frame, key []byte, masked *int64) ([]byte, bool) {
 	dst, mark := open(dst, msgDataRow)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(l.fields)))
 	for i := range l.fields {
-		f := &l.fields[i]
 		size := r.int32()
 		if size == -1 {
 			dst = binary.BigEndian.AppendUint32(dst, 0xffffffff)
 			continue
 		}
-		value := r.take(int(size))
-		if f.method == "" {
-			dst = binary.BigEndian.AppendUint32(dst, uint32(size))
-			dst = append(dst, value...)
-			continue
-		}
-		*masked++
-		dst = f.hide(dst, key, value)
+		var n int64
+		dst, n = hides.appendValue(dst, &l.fields[i], r.take(int(size)))
+		*masked += n
 	}
 	return shut(dst, mark), r.done()
-}
-
-// hide appends the length and the bytes of what stands for a value.
-func (f *field) hide(dst, key, value []byte) []byte {
-	at := len(dst)
-	dst = append(dst, 0xff, 0xff, 0xff, 0xff)
-	if f.blank {
-		return dst
-	}
-	out, null := f.method.Apply(dst, key, value)
-	if null {
-		return dst
-	}
-	binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4))
-	return out
 }

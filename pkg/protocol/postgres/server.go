@@ -26,7 +26,7 @@ func (c *conversation) serverFrame(s *stream) bool {
 	case kind == msgDataRow && head != nil && !head.own && head.op != nil && c.rowsPass(head):
 		head.op.Outcome.Rows++
 		return c.streamed(s, size, head.op, false)
-	case kind == msgCopyData && head != nil && head.op != nil:
+	case kind == msgCopyData && head != nil && head.op != nil && !c.detects():
 		return c.streamed(s, size, head.op, false)
 	}
 	if size > c.plugin.options.MaxMessage {
@@ -52,7 +52,9 @@ func (c *conversation) serverMessage(s *stream, kind byte, frame []byte) bool {
 		return true
 	case msgParameterStatus:
 		c.settings.follow(frame)
-		c.pass(s, len(frame), nil)
+		if !c.dropParameter(s, frame) {
+			c.pass(s, len(frame), nil)
+		}
 		return true
 	case msgNotification:
 		c.serverNotification(s, frame)
@@ -96,11 +98,15 @@ func (c *conversation) answer(s *stream, kind byte, frame []byte, head *debt) bo
 		c.copyIn, c.lostSync = true, false
 		c.queue.dropSyncs()
 		c.pass(s, len(frame), head.op)
-	case msgCopyOutResponse, msgCopyDone:
+	case msgCopyOutResponse:
+		c.pass(s, len(frame), head.op)
+		return c.copyOut.begin(frame)
+	case msgCopyData:
+		return head.op != nil && c.answerCopyData(s, frame, head.op)
+	case msgCopyDone:
 		c.pass(s, len(frame), head.op)
 	case msgFunctionCallResponse:
-		c.pass(s, len(frame), head.op)
-		return head.kind == oweCall
+		return c.answerCall(s, frame, head)
 	default:
 		return false // CopyBoth is for replication only
 	}

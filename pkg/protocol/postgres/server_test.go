@@ -259,6 +259,9 @@ func (p *proxy) received() []byte {
 type proxyOptions struct {
 	decide     func(context.Context, *operation.Operation, func(protocol.Waiting)) (protocol.Decision, error)
 	masks      []mask.Column
+	paths      []mask.Path
+	detect     []mask.Detection
+	maskKey    []byte
 	sqlRules   bool
 	observe    bool
 	tapped     bool
@@ -341,7 +344,8 @@ func (p *proxy) conn(client net.Conn, s *server, o proxyOptions) *protocol.Conn 
 		TLS:        o.tls,
 		Credential: protocol.Credential{User: o.user, Password: o.password},
 		Guard:      p.guard,
-		Masks:      &mask.Set{Columns: o.masks},
+		Masks:      &mask.Set{Columns: o.masks, Paths: o.paths, Detect: o.detect},
+		MaskKey:    o.maskKey,
 		SQLRules:   o.sqlRules,
 		Observe:    o.observe,
 		Log:        zap.NewNop(),

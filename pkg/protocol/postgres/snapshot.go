@@ -116,8 +116,8 @@ func closeOwn(dst []byte) []byte {
 // and tables, the revealing relations, and where masked columns once were.
 func (c *catalog) arguments() [][]string {
 	var columns, tables []string
-	for _, m := range c.masks.Columns {
-		columns = append(columns, m.Column)
+	for i := range c.rules {
+		columns = append(columns, c.rules[i].Column.Column)
 	}
 	for _, p := range c.remembered() {
 		tables = append(tables, strconv.FormatUint(uint64(p.table), 10))
@@ -237,7 +237,8 @@ func (c *catalog) remembered() map[mask.Column]place {
 	c.targets.mu.Lock()
 	defer c.targets.mu.Unlock()
 	places := make(map[mask.Column]place)
-	for _, m := range c.masks.Columns {
+	for i := range c.rules {
+		m := c.rules[i].Column
 		if p, ok := c.targets.found[targetKey{c.resource, c.database, m}]; ok {
 			places[m] = p
 		}

@@ -28,14 +28,14 @@ func (c *catalog) build() {
 	}
 	c.names = make(map[string]taint)
 	remembered := c.remembered()
-	for i := range c.masks.Columns {
-		m := &c.masks.Columns[i]
-		p, ok := b.find(m, remembered)
+	for i := range c.rules {
+		m := &c.rules[i]
+		p, ok := b.find(&m.Column, remembered)
 		if !ok {
 			c.names[quoted(m.Table)] = opaque // whatever has this name may be what was meant
 			continue
 		}
-		c.remember(*m, p)
+		c.remember(m.Column, p)
 		b.mask(p, m)
 	}
 	b.taintViews()
@@ -46,8 +46,8 @@ func (c *catalog) build() {
 		c.names[name] = opaque
 	}
 	c.relations, c.columns = b.relations, b.maskedNames()
-	for i := range c.masks.Columns {
-		c.columns[quoted(c.masks.Columns[i].Column)] = true
+	for i := range c.rules {
+		c.columns[quoted(c.rules[i].Column.Column)] = true
 	}
 }
 
@@ -84,7 +84,7 @@ func (b *builder) take(row *catalogRow) {
 	case 's':
 		b.shadowed = row.second != "false"
 	case 'r':
-		b.relations[row.oid] = &relation{schema: row.second, name: row.third, masked: make(map[int16]*mask.Column)}
+		b.relations[row.oid] = &relation{schema: row.second, name: row.third, masked: make(map[int16]*rule)}
 	case 'i':
 		b.relatives[row.oid] = append(b.relatives[row.oid], row.secondN)
 		b.relatives[row.secondN] = append(b.relatives[row.secondN], row.oid)
@@ -126,7 +126,7 @@ func (b *builder) columnName(p place) string {
 
 // mask marks a column, and the column of that name in every table of the same
 // inheritance tree. A relative that has none is opaque.
-func (b *builder) mask(p place, m *mask.Column) {
+func (b *builder) mask(p place, m *rule) {
 	name := b.columnName(p)
 	seen := map[uint32]bool{}
 	var visit func(oid uint32)
