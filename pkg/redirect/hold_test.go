@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -32,6 +33,24 @@ func TestFirstConnectionOfFreshNamespaceIsServed(t *testing.T) {
 	}
 	if got := l.counter(t, "connect_held"); got < namespaces {
 		t.Errorf("connect_held = %d, want at least %d: what was tested was not the hold", got, namespaces)
+	}
+}
+
+// Docker gives a container ::1 after 127.0.0.1, and so perhaps after its
+// namespace was enrolled.
+func TestIPv6ThatComesLaterIsServed(t *testing.T) {
+	l := newLab(t)
+	const off = "/proc/sys/net/ipv6/conf/lo/disable_ipv6" // of the thread's namespace
+	ns := newNamespace(t)
+	must(t, ns.Do(func() error { return os.WriteFile(off, []byte("1"), 0) }))
+	_, err := dialFrom(t, ns, "tcp4", l.server4)
+	must(t, err)
+	l.accept(t)
+	must(t, ns.Do(func() error { return os.WriteFile(off, []byte("0"), 0) }))
+	_, err = dialFrom(t, ns, "tcp6", l.server6)
+	must(t, err)
+	if got := l.accept(t).Origin.Destination; got != l.server6 {
+		t.Errorf("destination = %s, want %s", got, l.server6)
 	}
 }
 

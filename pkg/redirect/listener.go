@@ -34,8 +34,8 @@ const backlog = 4096
 // errLoopbackDown means that 127.0.0.1 does not exist (yet) in a namespace.
 var errLoopbackDown = errors.New("loopback is down")
 
-// listenIn opens the listeners of a namespace: 127.0.0.1, and ::1 where IPv6 is
-// on. The caller owns file until listenIn succeeds.
+// listenIn opens the listeners of a namespace: 127.0.0.1, and ::1 where the
+// kernel has IPv6, whether or not the address exists there yet. The caller owns file until listenIn succeeds.
 func (r *Redirect) listenIn(file *os.File, cookie uint64) (*namespace, error) {
 	id, err := inodeOf(file)
 	if err != nil {
@@ -56,7 +56,7 @@ func (r *Redirect) listenIn(file *os.File, cookie uint64) (*namespace, error) {
 	ns.state |= redirectNetnsStateNETNS_LISTENS_V4
 
 	v6, err := r.listen(file, unix.AF_INET6, &unix.SockaddrInet6{Port: int(r.port), Addr: [16]byte{15: 1}})
-	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
+	if errors.Is(err, unix.EAFNOSUPPORT) {
 		return ns, nil
 	}
 	if err != nil {
@@ -82,6 +82,12 @@ func (r *Redirect) listen(ns *os.File, family int, at unix.Sockaddr) (*net.TCPLi
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return nil, fmt.Errorf("set SO_REUSEADDR: %w", err)
+	}
+	// A container gets ::1 some time after 127.0.0.1, and may connect in between.
+	if family == unix.AF_INET6 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_FREEBIND, 1); err != nil {
+			return nil, fmt.Errorf("set IPV6_FREEBIND: %w", err)
+		}
 	}
 	if err := unix.Bind(fd, at); err != nil {
 		return nil, fmt.Errorf("bind listener: %w", err)
