@@ -66,6 +66,7 @@ static __always_inline int connect(struct bpf_sock_addr *ctx, struct address *de
 {
 	struct origin origin = {.port = ctx->user_port};
 	struct control *control = agent();
+	struct bpf_sock *sk = ctx->sk;
 	struct netns *netns;
 	__u32 wanted;
 
@@ -73,14 +74,15 @@ static __always_inline int connect(struct bpf_sock_addr *ctx, struct address *de
 		return refuse_connect(CONNECT_REFUSED_NO_AGENT);
 	address_resolve_any(destination);
 	if (!endpoint_is_protected(destination, origin.port)) {
-		bpf_sk_storage_delete(&asked, ctx->sk);
+		if (bpf_sk_storage_get(&asked, sk, NULL, 0))
+			bpf_sk_storage_delete(&asked, sk);
 		if (origin.port == control->listener_port && ctx->type == SOCK_STREAM &&
-		    address_is_loopback(destination) && !is_agent(ctx->sk))
+		    address_is_loopback(destination) && !is_agent(sk))
 			return refuse_connect(CONNECT_REFUSED_LISTENER);
 		count(CONNECT_UNPROTECTED);
 		return PASS;
 	}
-	if (is_agent(ctx->sk)) {
+	if (is_agent(sk)) {
 		count(CONNECT_AGENT);
 		return PASS;
 	}
@@ -90,7 +92,7 @@ static __always_inline int connect(struct bpf_sock_addr *ctx, struct address *de
 	}
 
 	/* It could not reach loopback, and would wait for minutes to find out. */
-	if (ctx->sk->bound_dev_if > LOOPBACK_IFINDEX)
+	if (sk->bound_dev_if > LOOPBACK_IFINDEX)
 		return refuse_connect(CONNECT_REFUSED_DEVICE);
 
 	origin.destination = *destination;

@@ -86,6 +86,42 @@ static __always_inline void read_port(struct __sk_buff *skb, struct packet *p)
 	p->has_port = true;
 }
 
+/*
+ * Nearly every packet ends here: a plain one, to a port that no destination
+ * has. It is read where it lies; whatever does not lie there whole is read by
+ * copy later.
+ */
+static __always_inline bool is_none_of_ours(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct control *control = agent();
+	struct ports *ports;
+	__u8 protocol;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		struct ipv4_header *ip = data;
+
+		ports = (void *)(ip + 1);
+		if ((void *)(ports + 1) > end || ip->version_length != 0x45 ||
+		    ip->fragment & bpf_htons(IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET))
+			return false;
+		protocol = ip->protocol;
+	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		struct ipv6_header *ip = data;
+
+		ports = (void *)(ip + 1);
+		if ((void *)(ports + 1) > end)
+			return false;
+		protocol = ip->next_header;
+	} else {
+		return false;
+	}
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
+		return false;
+	return control && ports->destination != control->listener_port &&
+	       !port_is_protected(ports->destination);
+}
+
 /* Is this the SYN of a redirected socket whose listener may still come? */
 static __always_inline bool is_held(struct __sk_buff *skb, struct packet *p)
 {
@@ -179,6 +215,8 @@ int redirect_egress(struct __sk_buff *skb)
 	struct packet p = {};
 	struct bpf_sock *sk;
 
+	if (is_none_of_ours(skb))
+		return PASS;
 	if (!read_network(skb, &p))
 		return drop(skb, &p, EGRESS_DROPPED_UNREADABLE);
 	read_port(skb, &p);

@@ -145,6 +145,21 @@ struct {
 	__type(value, __u8);
 } hosts SEC(".maps");
 
+/* The ports of all destinations, a bit for each, by the port in network byte
+ * order. Most connects and packets end here, before the matches above. A bit is
+ * set before the first destination with that port is added, and cleared after
+ * the last one is gone. */
+struct port_set {
+	__u8 bits[8192];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct port_set);
+} protected_ports SEC(".maps");
+
 /* The agent's own sockets, flagged by fd between socket and connect or bind.
  * Nobody without this map's fd can forge it, unlike SO_MARK. */
 struct {

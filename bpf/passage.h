@@ -110,14 +110,18 @@ static __always_inline void abandon(struct bpf_sock_ops *ops, struct bpf_sock *s
 static __always_inline void arrive(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 {
 	struct control *control = agent();
-	bool v6 = ops->family == 10; /* AF_INET6 */
-	struct address listener = local_address(ops, v6);
-	struct passage key = {.netns_cookie = bpf_get_netns_cookie(ops)};
+	struct passage key = {.listener_port = bpf_htons((__u16)ops->local_port)};
+	struct address listener;
 	struct origin *origin;
+	bool v6;
 
-	key.listener_port = bpf_htons((__u16)ops->local_port);
-	if (!control || key.listener_port != control->listener_port || !address_is_loopback(&listener))
+	if (!control || key.listener_port != control->listener_port)
 		return;
+	v6 = ops->family == 10; /* AF_INET6 */
+	listener = local_address(ops, v6);
+	if (!address_is_loopback(&listener))
+		return;
+	key.netns_cookie = bpf_get_netns_cookie(ops);
 	key.client = remote_address(ops, v6);
 	key.client_port = remote_port(ops);
 	origin = bpf_map_lookup_elem(&passages, &key);
@@ -158,25 +162,24 @@ static __always_inline void hurry(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 SEC("sockops")
 int redirect_sockops(struct bpf_sock_ops *ops)
 {
-	struct bpf_sock *sk = ops->sk;
+	__u32 op = ops->op;
+	struct bpf_sock *sk;
 
+	/* Half of the calls are about what we have nothing to say to. */
+	if (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_TIMEOUT_INIT &&
+	    op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_STATE_CB)
+		return PASS;
+	sk = ops->sk;
 	if (!sk)
 		return PASS;
-	switch (ops->op) {
-	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB)
 		publish(ops, sk);
-		break;
-	case BPF_SOCK_OPS_TIMEOUT_INIT:
+	else if (op == BPF_SOCK_OPS_TIMEOUT_INIT)
 		hurry(ops, sk);
-		break;
-	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+	else if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
 		arrive(ops, sk);
-		break;
-	case BPF_SOCK_OPS_STATE_CB:
-		if (ops->args[1] == TCP_CLOSE)
-			abandon(ops, sk);
-		break;
-	}
+	else if (ops->args[1] == TCP_CLOSE)
+		abandon(ops, sk);
 	return PASS;
 }
 

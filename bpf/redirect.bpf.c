@@ -41,11 +41,19 @@ static __always_inline bool is_alive(struct control *control, __u64 now)
 	return heartbeat && (heartbeat > now || now - heartbeat <= HEARTBEAT_LIMIT_NS);
 }
 
+static __always_inline bool port_is_protected(__u16 port)
+{
+	__u32 key = 0;
+	struct port_set *ports = bpf_map_lookup_elem(&protected_ports, &key);
+
+	return !ports || ports->bits[port >> 3] & 1 << (port & 7);
+}
+
 static __always_inline bool endpoint_is_protected(const struct address *a, __u16 port)
 {
 	struct endpoint key = {.prefix_bits = ENDPOINT_BITS, .port = port, .address = *a};
 
-	return bpf_map_lookup_elem(&destinations, &key) != NULL;
+	return port_is_protected(port) && bpf_map_lookup_elem(&destinations, &key) != NULL;
 }
 
 static __always_inline bool host_is_protected(const struct address *a)

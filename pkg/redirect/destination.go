@@ -64,15 +64,54 @@ func (r *Redirect) Protect(ds []Destination) error {
 		endpoints[d.endpoint()] = true
 		hosts[d.host()] = true
 	}
-	// Additions of both maps come before removals from either.
+	// Additions of all maps come before removals from any.
+	if err := r.addPorts(endpoints); err != nil {
+		return fmt.Errorf("protect: %w", err)
+	}
 	if err := errors.Join(addKeys(r.objects.Hosts, hosts), addKeys(r.objects.Destinations, endpoints)); err != nil {
 		return fmt.Errorf("protect: %w", err)
 	}
 	if err := errors.Join(keepKeys(r.objects.Destinations, endpoints), keepKeys(r.objects.Hosts, hosts)); err != nil {
 		return fmt.Errorf("protect: forget earlier destinations: %w", err)
 	}
+	if err := r.setPorts(portsOf(endpoints)); err != nil {
+		return fmt.Errorf("protect: forget earlier ports: %w", err)
+	}
 	return nil
 }
+
+// addPorts lets the programs look at the ports of wanted and of all that is
+// protected already.
+func (r *Redirect) addPorts(wanted map[redirectEndpoint]bool) error {
+	ports := portsOf(wanted)
+	var key redirectEndpoint
+	var value uint8
+	entries := r.objects.Destinations.Iterate()
+	for entries.Next(&key, &value) {
+		ports.add(key.Port)
+	}
+	if err := entries.Err(); err != nil {
+		return fmt.Errorf("read destinations: %w", err)
+	}
+	return r.setPorts(ports)
+}
+
+func (r *Redirect) setPorts(ports redirectPortSet) error {
+	if err := r.objects.ProtectedPorts.Put(uint32(0), ports); err != nil {
+		return fmt.Errorf("write ports: %w", err)
+	}
+	return nil
+}
+
+func portsOf(endpoints map[redirectEndpoint]bool) (ports redirectPortSet) {
+	for key := range endpoints {
+		ports.add(key.Port)
+	}
+	return ports
+}
+
+// add takes a port in network byte order.
+func (s *redirectPortSet) add(port uint16) { s.Bits[port>>3] |= 1 << (port & 7) }
 
 func addKeys[K comparable](m *ebpf.Map, keys map[K]bool) error {
 	for key := range keys {

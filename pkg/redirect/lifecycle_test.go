@@ -99,6 +99,26 @@ func TestNextAgentTakesOverWithoutAGap(t *testing.T) {
 	}
 }
 
+// The programs look at no destination whose port is not in the set, and an
+// agent of another version may have left none.
+func TestSetOfPortsIsMadeFromThePinnedDestinations(t *testing.T) {
+	l := newLab(t)
+	l.stop()
+	must(t, l.agent.Close())
+	must(t, os.Remove(filepath.Join(l.pins, "maps", "protected_ports")))
+
+	next, err := redirect.Open(redirect.Config{Pins: l.pins, Port: l.slice.Port}, zaptest.NewLogger(t))
+	must(t, err)
+	closeLater(t, next.Close)
+	l.agent = next // and no Protect
+	l.runAgent(t)
+	_, err = dialFrom(t, l.job, "tcp4", l.server4)
+	must(t, err)
+	if got := l.accept(t).Origin.Destination; got != l.server4 {
+		t.Errorf("destination = %s, want %s", got, l.server4)
+	}
+}
+
 // However agents end and begin, not one packet gets past them.
 func TestNothingLeaksWhileAgentsComeAndGo(t *testing.T) {
 	l := newNetwork(t)

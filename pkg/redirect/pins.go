@@ -139,19 +139,20 @@ func pinMaps(dir string, maps *redirectMaps, reused map[string]*ebpf.Map) error 
 
 func mapsByName(m *redirectMaps) map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
-		redirectMapAccepted:      m.Accepted,
-		redirectMapAgentControl:  m.AgentControl,
-		redirectMapAgentSockets:  m.AgentSockets,
-		redirectMapAsked:         m.Asked,
-		redirectMapCounters:      m.Counters,
-		redirectMapDestinations:  m.Destinations,
-		redirectMapDropRates:     m.DropRates,
-		redirectMapDrops:         m.Drops,
-		redirectMapEnrolments:    m.Enrolments,
-		redirectMapHosts:         m.Hosts,
-		redirectMapNamespaces:    m.Namespaces,
-		redirectMapPassages:      m.Passages,
-		redirectMapPassageCounts: m.PassageCounts,
+		redirectMapAccepted:       m.Accepted,
+		redirectMapAgentControl:   m.AgentControl,
+		redirectMapAgentSockets:   m.AgentSockets,
+		redirectMapAsked:          m.Asked,
+		redirectMapCounters:       m.Counters,
+		redirectMapDestinations:   m.Destinations,
+		redirectMapDropRates:      m.DropRates,
+		redirectMapDrops:          m.Drops,
+		redirectMapEnrolments:     m.Enrolments,
+		redirectMapHosts:          m.Hosts,
+		redirectMapNamespaces:     m.Namespaces,
+		redirectMapPassages:       m.Passages,
+		redirectMapPassageCounts:  m.PassageCounts,
+		redirectMapProtectedPorts: m.ProtectedPorts,
 	}
 }
 

@@ -122,6 +122,9 @@ func (r *Redirect) load(pins string, root *os.File) error {
 	if err := r.forgetNamespaces(); err != nil {
 		return err
 	}
+	if err := r.addPorts(nil); err != nil {
+		return err
+	}
 	if err := r.beat(0); err != nil {
 		return err
 	}

@@ -142,6 +142,11 @@ type redirectPassage struct {
 	Zero         uint32
 }
 
+type redirectPortSet struct {
+	_    structs.HostLayout
+	Bits [8192]uint8
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -159,6 +164,7 @@ const (
 	redirectMapNamespaces            = "namespaces"
 	redirectMapPassageCounts         = "passage_counts"
 	redirectMapPassages              = "passages"
+	redirectMapProtectedPorts        = "protected_ports"
 	redirectProgRedirectBind4        = "redirect_bind4"
 	redirectProgRedirectBind6        = "redirect_bind6"
 	redirectProgRedirectConnect4     = "redirect_connect4"
@@ -231,19 +237,20 @@ type redirectProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type redirectMapSpecs struct {
-	Accepted      *ebpf.MapSpec `ebpf:"accepted"`
-	AgentControl  *ebpf.MapSpec `ebpf:"agent_control"`
-	AgentSockets  *ebpf.MapSpec `ebpf:"agent_sockets"`
-	Asked         *ebpf.MapSpec `ebpf:"asked"`
-	Counters      *ebpf.MapSpec `ebpf:"counters"`
-	Destinations  *ebpf.MapSpec `ebpf:"destinations"`
-	DropRates     *ebpf.MapSpec `ebpf:"drop_rates"`
-	Drops         *ebpf.MapSpec `ebpf:"drops"`
-	Enrolments    *ebpf.MapSpec `ebpf:"enrolments"`
-	Hosts         *ebpf.MapSpec `ebpf:"hosts"`
-	Namespaces    *ebpf.MapSpec `ebpf:"namespaces"`
-	PassageCounts *ebpf.MapSpec `ebpf:"passage_counts"`
-	Passages      *ebpf.MapSpec `ebpf:"passages"`
+	Accepted       *ebpf.MapSpec `ebpf:"accepted"`
+	AgentControl   *ebpf.MapSpec `ebpf:"agent_control"`
+	AgentSockets   *ebpf.MapSpec `ebpf:"agent_sockets"`
+	Asked          *ebpf.MapSpec `ebpf:"asked"`
+	Counters       *ebpf.MapSpec `ebpf:"counters"`
+	Destinations   *ebpf.MapSpec `ebpf:"destinations"`
+	DropRates      *ebpf.MapSpec `ebpf:"drop_rates"`
+	Drops          *ebpf.MapSpec `ebpf:"drops"`
+	Enrolments     *ebpf.MapSpec `ebpf:"enrolments"`
+	Hosts          *ebpf.MapSpec `ebpf:"hosts"`
+	Namespaces     *ebpf.MapSpec `ebpf:"namespaces"`
+	PassageCounts  *ebpf.MapSpec `ebpf:"passage_counts"`
+	Passages       *ebpf.MapSpec `ebpf:"passages"`
+	ProtectedPorts *ebpf.MapSpec `ebpf:"protected_ports"`
 }
 
 // redirectVariableSpecs contains global variables before they are loaded into the kernel.
@@ -274,19 +281,20 @@ func (o *redirectObjects) Close() error {
 //
 // It can be passed to loadRedirectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type redirectMaps struct {
-	Accepted      *ebpf.Map `ebpf:"accepted"`
-	AgentControl  *ebpf.Map `ebpf:"agent_control"`
-	AgentSockets  *ebpf.Map `ebpf:"agent_sockets"`
-	Asked         *ebpf.Map `ebpf:"asked"`
-	Counters      *ebpf.Map `ebpf:"counters"`
-	Destinations  *ebpf.Map `ebpf:"destinations"`
-	DropRates     *ebpf.Map `ebpf:"drop_rates"`
-	Drops         *ebpf.Map `ebpf:"drops"`
-	Enrolments    *ebpf.Map `ebpf:"enrolments"`
-	Hosts         *ebpf.Map `ebpf:"hosts"`
-	Namespaces    *ebpf.Map `ebpf:"namespaces"`
-	PassageCounts *ebpf.Map `ebpf:"passage_counts"`
-	Passages      *ebpf.Map `ebpf:"passages"`
+	Accepted       *ebpf.Map `ebpf:"accepted"`
+	AgentControl   *ebpf.Map `ebpf:"agent_control"`
+	AgentSockets   *ebpf.Map `ebpf:"agent_sockets"`
+	Asked          *ebpf.Map `ebpf:"asked"`
+	Counters       *ebpf.Map `ebpf:"counters"`
+	Destinations   *ebpf.Map `ebpf:"destinations"`
+	DropRates      *ebpf.Map `ebpf:"drop_rates"`
+	Drops          *ebpf.Map `ebpf:"drops"`
+	Enrolments     *ebpf.Map `ebpf:"enrolments"`
+	Hosts          *ebpf.Map `ebpf:"hosts"`
+	Namespaces     *ebpf.Map `ebpf:"namespaces"`
+	PassageCounts  *ebpf.Map `ebpf:"passage_counts"`
+	Passages       *ebpf.Map `ebpf:"passages"`
+	ProtectedPorts *ebpf.Map `ebpf:"protected_ports"`
 }
 
 func (m *redirectMaps) Close() error {
@@ -304,6 +312,7 @@ func (m *redirectMaps) Close() error {
 		m.Namespaces,
 		m.PassageCounts,
 		m.Passages,
+		m.ProtectedPorts,
 	)
 }
 
