@@ -13,7 +13,7 @@ export REQUIRE_ROOT := 1
 RACE := ./pkg/agent ./pkg/approval ./pkg/attribution ./pkg/audit ./pkg/bus ./pkg/collector/... ./pkg/guard \
 	./pkg/identity ./pkg/protocol ./pkg/redirect ./pkg/spool ./pkg/translog
 
-.PHONY: help build generate fmt check lint test race fuzz bypass bench demo clean
+.PHONY: help build generate fmt check lint test race fuzz bypass bench regress demo clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ test: ## all tests, with what they need installed
 
 race: ## the concurrent packages under the race detector
 	CGO_ENABLED=1 go test -count=1 -race -timeout 15m $(RACE)
+
+regress: ## PostgreSQL's own regression tests, directly and through the agent
+	scripts/regress
 
 fuzz: ## every fuzz target for FUZZTIME (default 20s)
 	scripts/fuzz $(or $(FUZZTIME),20s)

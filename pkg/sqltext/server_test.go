@@ -21,8 +21,14 @@ import (
 	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
-// serverBinaries is where Debian keeps PostgreSQL's.
-const serverBinaries = "/usr/lib/postgresql/15/bin"
+// serverBinaries is where Debian keeps the newest PostgreSQL's.
+func serverBinaries() string {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // fails for a bad pattern only
+	if len(found) == 0 {
+		return "/usr/lib/postgresql"
+	}
+	return found[len(found)-1]
+}
 
 // startServer runs a PostgreSQL of its own, on a socket only, until the test
 // ends. It refuses to run as root, so the test must be root to become someone
@@ -40,7 +46,7 @@ func startServer(t *testing.T) *pgx.Conn {
 	}
 	run := func(name string, args ...string) {
 		t.Helper()
-		cmd := exec.Command(filepath.Join(serverBinaries, name), args...)
+		cmd := exec.Command(filepath.Join(serverBinaries(), name), args...)
 		cmd.Dir = dir
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -28,7 +28,14 @@ import (
 	"github.com/sluicegate/sluice/pkg/session"
 )
 
-const binaries = "/usr/lib/postgresql/15/bin"
+// binaries returns the directory of the newest server on this machine.
+func binaries() string {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // fails for a bad pattern only
+	if len(found) == 0 {
+		return "/usr/lib/postgresql"
+	}
+	return found[len(found)-1]
+}
 
 // server is a real PostgreSQL of this test binary's own.
 type server struct {
@@ -51,7 +58,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// realServer starts PostgreSQL 15 the first time it is called. The job's role
+// realServer starts PostgreSQL the first time it is called. The job's role
 // is app; it logs in with SCRAM.
 func realServer(t testing.TB) *server {
 	t.Helper()
@@ -102,7 +109,7 @@ func (s *server) secret(password string) string {
 
 // run runs one of PostgreSQL's own programs as the user postgres.
 func (s *server) run(program string, args ...string) error {
-	cmd := exec.Command("setpriv", append([]string{"--reuid=postgres", "--regid=postgres", "--clear-groups", filepath.Join(binaries, program)}, args...)...)
+	cmd := exec.Command("setpriv", append([]string{"--reuid=postgres", "--regid=postgres", "--clear-groups", filepath.Join(binaries(), program)}, args...)...)
 	cmd.Dir = s.dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {
