@@ -12,16 +12,30 @@ static __always_inline int refuse_connect(enum counter why)
 	return REFUSE;
 }
 
-/* Returns false when the agent could not be asked. A namespace asks again only
- * after a while, so that it cannot fill the buffer alone. */
+/* A cgroup may ask so often and no more: whoever makes namespaces by the
+ * thousand must not fill the map that everybody's are in. */
+static __always_inline bool may_ask(__u64 now)
+{
+	__u64 cgroup_id = bpf_get_current_cgroup_id();
+	struct enrolment_rate first = {.since_ns = now, .asked = 1};
+	struct enrolment_rate *rate = bpf_map_lookup_elem(&enrolment_rates, &cgroup_id);
+
+	if (!rate)
+		return !bpf_map_update_elem(&enrolment_rates, &cgroup_id, &first, BPF_ANY);
+	if (now - rate->since_ns > ENROLMENTS_INTERVAL_NS) {
+		rate->since_ns = now;
+		rate->asked = 0;
+	}
+	return __sync_fetch_and_add(&rate->asked, 1) < ENROLMENTS_PER_CGROUP;
+}
+
+/* Returns false when the agent could not be asked. */
 static __always_inline bool ask_to_enrol(__u64 cookie, struct netns *known, __u64 now)
 {
 	struct netns fresh = {.asked_ns = now};
 	struct enrolment *event;
 	__u64 thread;
 
-	if (known && now - known->asked_ns < ENROLMENT_RETRY_NS)
-		return true;
 	event = bpf_ringbuf_reserve(&enrolments, sizeof(*event), 0);
 	if (!event)
 		return false;
@@ -107,8 +121,12 @@ static __always_inline int connect(struct bpf_sock_addr *ctx, struct address *de
 			return refuse_connect(CONNECT_REFUSED_NO_AGENT);
 		if (netns && netns->state & NETNS_ENROLLED)
 			return refuse_connect(CONNECT_REFUSED_NO_LISTENER);
-		if (!ask_to_enrol(origin.netns_cookie, netns, now))
-			return refuse_connect(CONNECT_REFUSED_NO_ROOM);
+		if (!netns || now - netns->asked_ns >= ENROLMENT_RETRY_NS) {
+			if (!may_ask(now))
+				return refuse_connect(CONNECT_REFUSED_QUOTA);
+			if (!ask_to_enrol(origin.netns_cookie, netns, now))
+				return refuse_connect(CONNECT_REFUSED_NO_ROOM);
+		}
 		count(CONNECT_HELD);
 	}
 	if (!remember(ctx, &origin))

@@ -87,6 +87,12 @@ struct drop {
 const struct enrolment *enrolment_type __attribute__((unused));
 const struct drop *drop_type __attribute__((unused));
 
+struct enrolment_rate {
+	__u64 since_ns;
+	__u32 asked;
+	__u32 zero;
+};
+
 struct drop_rate {
 	__u64 since_ns;
 	__u32 packets;
@@ -105,6 +111,7 @@ enum counter {
 	CONNECT_REFUSED_NO_AGENT,
 	CONNECT_REFUSED_NO_LISTENER,
 	CONNECT_REFUSED_NO_ROOM,
+	CONNECT_REFUSED_QUOTA,
 	SENDMSG_REFUSED,
 	BIND_REFUSED,
 	PEERNAME_RESTORED,
@@ -127,6 +134,8 @@ enum counter {
 #define PASSAGES_PER_NETNS 4096
 #define HEARTBEAT_LIMIT_NS 1000000000ULL
 #define ENROLMENT_RETRY_NS 10000000ULL
+#define ENROLMENTS_PER_CGROUP 256
+#define ENROLMENTS_INTERVAL_NS 1000000000ULL
 #define DROP_ALERT_INTERVAL_NS 100000000ULL
 
 struct {
@@ -234,6 +243,15 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 65536);
 } drops SEC(".maps");
+
+/* How often each cgroup asked lately. A lost entry lets one ask for as many
+ * again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct enrolment_rate);
+} enrolment_rates SEC(".maps");
 
 /* Only slows alerts down: a lost entry costs one alert more. */
 struct {

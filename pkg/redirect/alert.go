@@ -25,6 +25,9 @@ const (
 	// AlertNoListener: a network namespace was found, but no listener could be
 	// opened in it. Its workloads are refused.
 	AlertNoListener AlertKind = "no_listener"
+	// AlertTooManyNamespaces: a container has more network namespaces than the
+	// agent listens in for one. The ones beyond are refused.
+	AlertTooManyNamespaces AlertKind = "too_many_namespaces"
 )
 
 // Alert is something that should not happen and that was stopped.

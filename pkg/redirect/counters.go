@@ -8,7 +8,8 @@ import (
 )
 
 // Counters returns what every branch of every program counted since the maps
-// were made, under the names of bpf/README.md, and alerts_lost of this run.
+// were made, under the names of bpf/README.md, and of this run alerts_lost and
+// namespaces_refused.
 func (r *Redirect) Counters() (map[string]uint64, error) {
 	spec, err := loadRedirect()
 	if err != nil {
@@ -18,7 +19,9 @@ func (r *Redirect) Counters() (map[string]uint64, error) {
 	if err := spec.Types.TypeByName("counter", &enum); err != nil {
 		return nil, fmt.Errorf("read names of counters: %w", err)
 	}
-	counters := map[string]uint64{"alerts_lost": r.lost.Load()}
+	counters := map[string]uint64{
+		"alerts_lost": r.lost.Load(), "namespaces_refused": r.refusals.Load(),
+	}
 	for _, value := range enum.Values {
 		if value.Value == uint64(redirectCounterCOUNTERS) {
 			continue

@@ -24,14 +24,19 @@ const refusalLasts = time.Second
 // refused.
 const searchBacklog = 64
 
-// enrolAt opens listeners in the namespace at path, a file of /proc. want is
-// the cookie that it must have; 0 takes any.
-func (r *Redirect) enrolAt(path string, want uint64) error {
-	file, err := os.Open(path)
+// enrolOf opens listeners in the namespace of a process or thread, whose
+// directory in /proc it takes. want is the cookie that the namespace must have;
+// 0 takes any.
+func (r *Redirect) enrolOf(process string, want uint64) error {
+	owner, err := ownerOf(process)
+	if err != nil {
+		return err
+	}
+	file, err := os.Open(filepath.Join(process, "ns/net"))
 	if err != nil {
 		return fmt.Errorf("open network namespace: %w", err)
 	}
-	kept, err := r.enrol(file, want)
+	kept, err := r.enrol(file, want, owner)
 	if kept {
 		return err
 	}
@@ -39,7 +44,7 @@ func (r *Redirect) enrolAt(path string, want uint64) error {
 }
 
 // enrol returns kept when file now belongs to the registry.
-func (r *Redirect) enrol(file *os.File, want uint64) (kept bool, err error) {
+func (r *Redirect) enrol(file *os.File, want uint64, owner string) (kept bool, err error) {
 	cookie, err := cookieOf(file)
 	if err != nil {
 		return false, err
@@ -57,14 +62,19 @@ func (r *Redirect) enrol(file *os.File, want uint64) (kept bool, err error) {
 	if ns, ok := r.enrolled[cookie]; ok {
 		return false, r.publish(cookie, ns.state)
 	}
+	if r.owned[owner] >= namespacesPerOwner {
+		return false, errTooMany
+	}
 	ns, err := r.listenIn(file, cookie)
 	if err != nil {
 		return false, err
 	}
+	ns.owner = owner
 	if err := r.publish(cookie, ns.state); err != nil {
 		return false, errors.Join(err, ns.closeListeners())
 	}
 	r.enrolled[cookie] = ns
+	r.owned[owner]++
 	delete(r.refused, cookie)
 	for _, l := range ns.listeners {
 		ns.serving.Go(func() { r.serve(ns, l) })
@@ -91,6 +101,7 @@ func (r *Redirect) refuse(cookie uint64, kind AlertKind, why error) {
 		why = errors.Join(why, err)
 	}
 	r.refused[cookie] = time.Now()
+	r.refusals.Add(1)
 	r.raise(Alert{Kind: kind, NetnsCookie: cookie, Count: 1, Detail: why.Error()})
 }
 
@@ -100,13 +111,13 @@ func (r *Redirect) answer(e redirectEnrolment) {
 	if r.enrolAgain(e.NetnsCookie) {
 		return
 	}
-	err := r.enrolAt(fmt.Sprintf("/proc/%d/task/%d/ns/net", e.Pid, e.Tid), e.NetnsCookie)
+	err := r.enrolOf(fmt.Sprintf("/proc/%d/task/%d", e.Pid, e.Tid), e.NetnsCookie)
 	if err == nil {
 		return
 	}
 	// The process is gone, or uses a socket of another namespace than its own.
 	if !errors.Is(err, errElsewhere) && !isGone(err) {
-		r.refuse(e.NetnsCookie, AlertNoListener, err)
+		r.refuse(e.NetnsCookie, kindOf(err), err)
 		return
 	}
 	select {
@@ -114,6 +125,13 @@ func (r *Redirect) answer(e redirectEnrolment) {
 	default:
 		r.refuse(e.NetnsCookie, AlertUnknownNamespace, errors.New("too many network namespaces to search for"))
 	}
+}
+
+func kindOf(err error) AlertKind {
+	if errors.Is(err, errTooMany) {
+		return AlertTooManyNamespaces
+	}
+	return AlertNoListener
 }
 
 // isGone reports that a process ended while we looked at it.
@@ -143,23 +161,23 @@ func (r *Redirect) listensIn(id inode) bool {
 // search looks for a namespace by its cookie in every process. It takes
 // milliseconds, so the loop that answers others does not wait for it.
 func (r *Redirect) search(cookie uint64) {
-	paths, err := filepath.Glob("/proc/[0-9]*/ns/net")
+	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		r.refuse(cookie, AlertUnknownNamespace, err)
 		return
 	}
 	seen := make(map[inode]bool)
-	for _, path := range paths {
-		id, err := inodeAt(path)
+	for _, process := range processes {
+		id, err := inodeAt(filepath.Join(process, "ns/net"))
 		if err != nil || seen[id] {
 			continue // the process is gone, or shares its namespace
 		}
 		seen[id] = true
-		switch err := r.enrolAt(path, cookie); {
+		switch err := r.enrolOf(process, cookie); {
 		case err == nil:
 			return
 		case !errors.Is(err, errElsewhere) && !isGone(err):
-			r.refuse(cookie, AlertNoListener, err)
+			r.refuse(cookie, kindOf(err), err)
 			return
 		}
 	}
@@ -169,6 +187,9 @@ func (r *Redirect) search(cookie uint64) {
 // leave stops listening in a namespace and forgets it. The caller holds mu.
 func (r *Redirect) leave(ns *namespace) error {
 	delete(r.enrolled, ns.cookie)
+	if r.owned[ns.owner]--; r.owned[ns.owner] == 0 {
+		delete(r.owned, ns.owner)
+	}
 	err := errors.Join(r.forget(ns.cookie), ns.closeListeners())
 	ns.serving.Wait()
 	return errors.Join(err, ns.file.Close())

@@ -16,6 +16,7 @@ import (
 type namespace struct {
 	cookie    uint64
 	inode     inode
+	owner     string // whose quota it counts against
 	file      *os.File
 	listeners []*net.TCPListener
 	state     redirectNetnsState

@@ -63,6 +63,7 @@ type Redirect struct {
 	accepted chan *Accepted
 	alerts   chan Alert
 	lost     atomic.Uint64 // alerts that found their channel full
+	refusals atomic.Uint64 // namespaces that could not be enrolled
 	searches chan uint64   // cookies of namespaces that /proc/PID did not lead to
 	done     chan struct{} // closed by Close
 	close    sync.Once
@@ -71,6 +72,7 @@ type Redirect struct {
 
 	mu       sync.Mutex
 	enrolled map[uint64]*namespace // by netns cookie; guarded by mu
+	owned    map[string]int        // enrolled ones of each owner; guarded by mu
 	refused  map[uint64]time.Time  // could not be enrolled, and when; guarded by mu
 }
 
@@ -102,6 +104,7 @@ func Open(cfg Config, log *zap.Logger) (*Redirect, error) {
 		searches: make(chan uint64, searchBacklog),
 		done:     make(chan struct{}),
 		enrolled: make(map[uint64]*namespace),
+		owned:    make(map[string]int),
 		refused:  make(map[uint64]time.Time),
 	}
 	if err := r.load(cfg.Pins, root); err != nil {

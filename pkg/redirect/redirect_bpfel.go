@@ -33,23 +33,24 @@ const (
 	redirectCounterCONNECT_REFUSED_NO_AGENT    redirectCounter = 7
 	redirectCounterCONNECT_REFUSED_NO_LISTENER redirectCounter = 8
 	redirectCounterCONNECT_REFUSED_NO_ROOM     redirectCounter = 9
-	redirectCounterSENDMSG_REFUSED             redirectCounter = 10
-	redirectCounterBIND_REFUSED                redirectCounter = 11
-	redirectCounterPEERNAME_RESTORED           redirectCounter = 12
-	redirectCounterHOLD_SHORT                  redirectCounter = 13
-	redirectCounterRECORD_PUBLISHED            redirectCounter = 14
-	redirectCounterRECORD_NO_ROOM              redirectCounter = 15
-	redirectCounterRECORD_MOVED                redirectCounter = 16
-	redirectCounterRECORD_MISSING              redirectCounter = 17
-	redirectCounterRECORD_ABANDONED            redirectCounter = 18
-	redirectCounterEGRESS_AGENT                redirectCounter = 19
-	redirectCounterEGRESS_KERNEL_REPLY         redirectCounter = 20
-	redirectCounterEGRESS_HELD                 redirectCounter = 21
-	redirectCounterEGRESS_DROPPED              redirectCounter = 22
-	redirectCounterEGRESS_DROPPED_NO_PORT      redirectCounter = 23
-	redirectCounterEGRESS_DROPPED_UNREADABLE   redirectCounter = 24
-	redirectCounterALERT_LOST                  redirectCounter = 25
-	redirectCounterCOUNTERS                    redirectCounter = 26
+	redirectCounterCONNECT_REFUSED_QUOTA       redirectCounter = 10
+	redirectCounterSENDMSG_REFUSED             redirectCounter = 11
+	redirectCounterBIND_REFUSED                redirectCounter = 12
+	redirectCounterPEERNAME_RESTORED           redirectCounter = 13
+	redirectCounterHOLD_SHORT                  redirectCounter = 14
+	redirectCounterRECORD_PUBLISHED            redirectCounter = 15
+	redirectCounterRECORD_NO_ROOM              redirectCounter = 16
+	redirectCounterRECORD_MOVED                redirectCounter = 17
+	redirectCounterRECORD_MISSING              redirectCounter = 18
+	redirectCounterRECORD_ABANDONED            redirectCounter = 19
+	redirectCounterEGRESS_AGENT                redirectCounter = 20
+	redirectCounterEGRESS_KERNEL_REPLY         redirectCounter = 21
+	redirectCounterEGRESS_HELD                 redirectCounter = 22
+	redirectCounterEGRESS_DROPPED              redirectCounter = 23
+	redirectCounterEGRESS_DROPPED_NO_PORT      redirectCounter = 24
+	redirectCounterEGRESS_DROPPED_UNREADABLE   redirectCounter = 25
+	redirectCounterALERT_LOST                  redirectCounter = 26
+	redirectCounterCOUNTERS                    redirectCounter = 27
 )
 
 type redirectDrop struct {
@@ -88,6 +89,13 @@ type redirectEnrolment struct {
 	NetnsCookie uint64
 	Pid         uint32
 	Tid         uint32
+}
+
+type redirectEnrolmentRate struct {
+	_       structs.HostLayout
+	SinceNs uint64
+	Asked   uint32
+	Zero    uint32
 }
 
 type redirectHost struct {
@@ -159,6 +167,7 @@ const (
 	redirectMapDestinations          = "destinations"
 	redirectMapDropRates             = "drop_rates"
 	redirectMapDrops                 = "drops"
+	redirectMapEnrolmentRates        = "enrolment_rates"
 	redirectMapEnrolments            = "enrolments"
 	redirectMapHosts                 = "hosts"
 	redirectMapNamespaces            = "namespaces"
@@ -245,6 +254,7 @@ type redirectMapSpecs struct {
 	Destinations   *ebpf.MapSpec `ebpf:"destinations"`
 	DropRates      *ebpf.MapSpec `ebpf:"drop_rates"`
 	Drops          *ebpf.MapSpec `ebpf:"drops"`
+	EnrolmentRates *ebpf.MapSpec `ebpf:"enrolment_rates"`
 	Enrolments     *ebpf.MapSpec `ebpf:"enrolments"`
 	Hosts          *ebpf.MapSpec `ebpf:"hosts"`
 	Namespaces     *ebpf.MapSpec `ebpf:"namespaces"`
@@ -289,6 +299,7 @@ type redirectMaps struct {
 	Destinations   *ebpf.Map `ebpf:"destinations"`
 	DropRates      *ebpf.Map `ebpf:"drop_rates"`
 	Drops          *ebpf.Map `ebpf:"drops"`
+	EnrolmentRates *ebpf.Map `ebpf:"enrolment_rates"`
 	Enrolments     *ebpf.Map `ebpf:"enrolments"`
 	Hosts          *ebpf.Map `ebpf:"hosts"`
 	Namespaces     *ebpf.Map `ebpf:"namespaces"`
@@ -307,6 +318,7 @@ func (m *redirectMaps) Close() error {
 		m.Destinations,
 		m.DropRates,
 		m.Drops,
+		m.EnrolmentRates,
 		m.Enrolments,
 		m.Hosts,
 		m.Namespaces,

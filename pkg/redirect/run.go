@@ -36,7 +36,7 @@ func (r *Redirect) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("read drops: %w", err), enrolments.Close())
 	}
-	if err := r.enrolAt("/proc/thread-self/ns/net", 0); err != nil {
+	if err := r.enrolOf("/proc/thread-self", 0); err != nil {
 		return errors.Join(fmt.Errorf("enrol own network namespace: %w", err), enrolments.Close(), drops.Close())
 	}
 	early, err := r.newWatch(r.cgroups)

@@ -178,12 +178,12 @@ func (w *watch) enrolFrom(cgroup string) bool {
 		return true // the cgroup is gone, or will never tell
 	}
 	for _, pid := range strings.Fields(string(pids)) {
-		path := filepath.Join("/proc", pid, "ns/net")
-		id, err := inodeAt(path)
+		process := filepath.Join("/proc", pid)
+		id, err := inodeAt(filepath.Join(process, "ns/net"))
 		if err != nil || id == w.own {
 			continue
 		}
-		if w.redirect.listensIn(id) || w.redirect.enrolAt(path, 0) == nil {
+		if w.redirect.listensIn(id) || w.redirect.enrolOf(process, 0) == nil {
 			return true
 		}
 	}

@@ -1,0 +1,4 @@
+package redirect
+
+// Owner is for tests of the quota.
+var Owner = owner
