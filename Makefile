@@ -13,7 +13,7 @@ export REQUIRE_ROOT := 1
 RACE := ./pkg/agent ./pkg/approval ./pkg/attribution ./pkg/audit ./pkg/bus ./pkg/collector/... ./pkg/guard \
 	./pkg/identity ./pkg/protocol ./pkg/redirect ./pkg/spool ./pkg/translog
 
-.PHONY: help build generate fmt check lint test race fuzz bypass bench regress demo clean
+.PHONY: help build generate fmt check lint test race fuzz bypass bench regress kernels demo clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,11 @@ bypass: ## every known way round the agent: technique, hook that stopped it, wha
 bench: ## side-by-side ratios in one run: name, ratio, against
 	scripts/install-deps build lab bench
 	scripts/bench
+
+# Emulated: a quarter of an hour for each kernel.
+kernels: ## the real-kernel tests in other kernels, under qemu; a table
+	scripts/install-deps build kernels
+	scripts/kernels
 
 demo: ## the main job, start to end, on this machine; KEEP=1 leaves it up
 	scripts/demo

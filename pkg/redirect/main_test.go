@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -36,6 +37,8 @@ func TestMain(m *testing.M) {
 		err = playAgent()
 	case "client":
 		err = playClient()
+	case "features":
+		err = showMissing(os.Stdout)
 	case "tests":
 		os.Args = append(os.Args[:1], os.Args[2:]...)
 		os.Exit(m.Run())
@@ -59,6 +62,27 @@ func runTests() error {
 	cmd.Stdout = os.Stdout
 	cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
 	return cmd.Run()
+}
+
+// errUnsupported means that Open would fail on this kernel.
+var errUnsupported = errors.New("this kernel lacks what interception needs")
+
+// showMissing prints what this kernel lacks, for scripts/kernels.
+func showMissing(out io.Writer) error {
+	var unsupported error
+	for _, f := range redirect.Probe("") {
+		if f.OK {
+			continue
+		}
+		need := "optional"
+		if f.Required {
+			need, unsupported = "required", errUnsupported
+		}
+		if _, err := fmt.Fprintf(out, "== %s %s\n", need, f.Name); err != nil {
+			return err
+		}
+	}
+	return unsupported
 }
 
 // play prepares a command that runs this binary in a role.
