@@ -76,11 +76,12 @@ struct enrolment {
 /* "Somebody went round the agent and was stopped." */
 struct drop {
 	struct address destination;
-	__u64 cgroup_id;
-	__u32 packets; /* since the last alert for this cgroup, this one included */
+	__u64 cgroup_id; /* of the sender; 0 when the packet lost its socket on the way */
+	__u32 packets;   /* since the last alert for this sender, this one included */
+	__u32 ifindex;   /* of the link that it came through; 0 when it came from a socket */
 	__u16 port;
 	__u8 ip_protocol;
-	__u8 zero;
+	__u8 zero[5];
 };
 
 /* Ring buffers have no type; these put theirs where Go finds it. */
@@ -99,7 +100,8 @@ struct drop_rate {
 	__u32 zero;
 };
 
-/* One counter for each branch of each program; README.md explains them. */
+/* One counter for each branch of each program; README.md explains them. What
+ * drops has one for each fault, in the order of enum fault. */
 enum counter {
 	CONNECT_UNPROTECTED,
 	CONNECT_AGENT,
@@ -127,6 +129,15 @@ enum counter {
 	EGRESS_DROPPED,
 	EGRESS_DROPPED_NO_PORT,
 	EGRESS_DROPPED_UNREADABLE,
+	LINK_IN_DROPPED,
+	LINK_IN_DROPPED_NO_PORT,
+	LINK_IN_DROPPED_UNREADABLE,
+	LINK_OUT_AGENT,
+	LINK_OUT_KERNEL_REPLY,
+	LINK_OUT_FORWARDED,
+	LINK_OUT_DROPPED,
+	LINK_OUT_DROPPED_NO_PORT,
+	LINK_OUT_DROPPED_UNREADABLE,
 	ALERT_LOST,
 	COUNTERS,
 };

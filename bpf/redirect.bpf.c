@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Nothing on this node reaches a protected destination except through the
- * agent. All programs are attached once, at the root of cgroup v2, and decide
- * by destination first. README.md says what each hook does, what it counts and
+ * agent. The programs are attached once, at the root of cgroup v2 and to the
+ * links of the agent's network namespace, and decide by destination first. README.md says what each hook does, what it counts and
  * what a workload sees when the agent is dead.
  */
 #include "headers/kernel.h"
@@ -70,4 +70,7 @@ static __always_inline bool is_agent(struct bpf_sock *sk)
 
 #include "connect.h"
 #include "passage.h"
+#include "packet.h"
+#include "alert.h"
 #include "egress.h"
+#include "link.h"

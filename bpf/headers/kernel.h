@@ -38,6 +38,9 @@ typedef _Bool bool;
 #define IPPROTO_ICMPV6 58
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86DD
+#define ETH_P_8021Q 0x8100
+#define ETH_P_8021AD 0x88A8
+#define ETH_HLEN 14
 #define TCP_CLOSE 7
 #define TCP_SYNCNT 7
 

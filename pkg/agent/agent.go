@@ -158,7 +158,7 @@ func (a *Agent) reportAlerts(ctx context.Context) error {
 		case alert := <-a.Redirect.Alerts():
 			a.Log.Warn("Interception stopped something", zap.String("kind", string(alert.Kind)))
 			seen := record.Alert{Kind: string(alert.Kind), Count: alert.Count, Detail: alert.Detail}
-			if alert.CgroupID != 0 {
+			if alert.CgroupID != 0 || alert.NetnsCookie != 0 {
 				seen.Detail = strings.TrimSpace(fmt.Sprintf("cgroup %d, netns %d %s", alert.CgroupID, alert.NetnsCookie, alert.Detail))
 			}
 			if alert.Destination.IsValid() {

@@ -28,14 +28,19 @@ const (
 	// AlertTooManyNamespaces: a container has more network namespaces than the
 	// agent listens in for one. The ones beyond are refused.
 	AlertTooManyNamespaces AlertKind = "too_many_namespaces"
+	// AlertUnguardedLink: a program could not be attached to a network link.
+	// Packets that no socket sent may pass there.
+	AlertUnguardedLink AlertKind = "unguarded_link"
 )
 
-// Alert is something that should not happen and that was stopped.
+// Alert is something that should not happen and, unless its kind says otherwise,
+// was stopped.
 type Alert struct {
 	Kind        AlertKind
 	Destination netip.AddrPort // zero where none is known
 	CgroupID    uint64         // of the sender; 0 where it is not known
 	NetnsCookie uint64         // 0 where it is not known
+	Link        string         // that the packets came through; empty where a socket sent them
 	Count       uint64         // packets or connections that this alert stands for
 	Detail      string
 }
@@ -55,12 +60,19 @@ func (r *Redirect) raise(a Alert) {
 	}
 }
 
-func (d redirectDrop) alert() Alert {
-	return Alert{
+// alert is about packets that a program dropped. One that came through a link may
+// have lost its cgroup; then the namespace behind the link is all that is known.
+func (r *Redirect) alert(d redirectDrop) Alert {
+	a := Alert{
 		Kind:        AlertDropped,
 		Destination: netip.AddrPortFrom(address(d.Destination.Word), networkOrder(d.Port)),
 		CgroupID:    d.CgroupId,
 		Count:       uint64(d.Packets),
 		Detail:      fmt.Sprintf("ip protocol %d", d.IpProtocol),
 	}
+	if d.Ifindex != 0 {
+		a.Link, a.NetnsCookie = r.behind(int(d.Ifindex))
+		a.Detail += " through link " + a.Link
+	}
+	return a
 }

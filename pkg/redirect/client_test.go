@@ -172,16 +172,21 @@ func acknowledgement(src, dst netip.AddrPort) []byte {
 	segment[12], segment[13] = 5<<4, 0x10
 	pseudo := append(src.Addr().AsSlice(), dst.Addr().AsSlice()...)
 	pseudo = append(pseudo, 0, unix.IPPROTO_TCP, 0, byte(len(segment)))
+	binary.BigEndian.PutUint16(segment[16:], checksum(pseudo, segment))
+	return segment
+}
+
+// checksum is the Internet's (RFC 1071), of parts of even length.
+func checksum(parts ...[]byte) uint16 {
 	var sum uint32
-	for _, part := range [][]byte{pseudo, segment} {
+	for _, part := range parts {
 		for i := 0; i < len(part); i += 2 {
 			sum += uint32(binary.BigEndian.Uint16(part[i:]))
 		}
 	}
 	sum = sum&0xffff + sum>>16
 	sum += sum >> 16
-	binary.BigEndian.PutUint16(segment[16:], ^uint16(sum))
-	return segment
+	return ^uint16(sum)
 }
 
 // ipv4 puts a header before a payload.

@@ -193,7 +193,13 @@ func TestUnloadLeavesNothingBehind(t *testing.T) {
 // linkIDs are the links that are in force, by the name of their program.
 func (l *lab) linkIDs(t testing.TB) map[string]link.ID {
 	t.Helper()
-	pins, err := filepath.Glob(filepath.Join(l.pins, "links", "*"))
+	return l.pinnedLinks(t, "links")
+}
+
+// pinnedLinks are the links below a directory of the pins, by file name.
+func (l *lab) pinnedLinks(t testing.TB, dir string) map[string]link.ID {
+	t.Helper()
+	pins, err := filepath.Glob(filepath.Join(l.pins, dir, "*"))
 	must(t, err)
 	if len(pins) == 0 {
 		t.Fatal("no links are pinned")

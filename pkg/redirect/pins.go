@@ -31,7 +31,7 @@ func lockPins(path string) (*os.File, error) {
 	if err := ensureBPFFS(path); err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{mapPins, linkPins} {
+	for _, dir := range []string{mapPins, linkPins, tcxPins} {
 		if err := os.MkdirAll(filepath.Join(path, dir), 0o700); err != nil {
 			return nil, fmt.Errorf("make directory for pins: %w", err)
 		}
@@ -170,7 +170,10 @@ func Unload(pins string) error {
 	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return fmt.Errorf("unload %s: %w", pins, ErrInUse)
 	}
-	for _, sub := range []string{linkPins, mapPins} {
+	if err := deleteFilters(pins); err != nil {
+		return fmt.Errorf("unload: %w", err)
+	}
+	for _, sub := range []string{linkPins, tcxPins, mapPins} {
 		if err := os.RemoveAll(filepath.Join(pins, sub)); err != nil {
 			return fmt.Errorf("unload: %w", err)
 		}

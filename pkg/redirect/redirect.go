@@ -3,16 +3,18 @@
 // destination.
 //
 // It loads the programs of bpf/ and attaches them once, at the root of cgroup
-// v2. It opens a listener on loopback inside each workload's own network
-// namespace, and hands out the accepted connections together with what the
-// kernel knew of the process that asked. It dials servers from the agent's
-// namespace with sockets that the programs let pass.
+// v2 and to the network links of its own namespace. It opens a listener on
+// loopback inside each workload's own network namespace, and hands out the
+// accepted connections together with what the kernel knew of the process that
+// asked. It dials servers from the agent's namespace with sockets that the
+// programs let pass.
 //
 // It promises that a connection without a kernel record is closed, that a
 // listener only counts as ready after our own listen succeeded, and that all
 // programs stay attached when the agent ends, however it ends: protected
-// destinations are then refused, not unguarded. It does not see AF_PACKET, it
-// does not know who a workload is, and it parses nothing that a workload sent.
+// destinations are then refused, not unguarded. It does not see a process of the
+// host's network that writes frames past the queue of a link, it does not know
+// who a workload is, and it parses nothing that a workload sent.
 //
 // It is the privileged half of the agent: only plain values and sockets cross
 // its interface.
@@ -58,6 +60,7 @@ type Redirect struct {
 	cgroups  string // where the root of cgroup v2 is mounted
 	objects  redirectObjects
 	links    []link.Link
+	guard    *linkGuard
 	pins     *os.File  // the directory, locked: one agent at a time
 	booted   time.Time // fixed at Open, so that a process has one start time
 	accepted chan *Accepted
@@ -134,6 +137,10 @@ func (r *Redirect) load(pins string, root *os.File) error {
 	links, err := attachAll(pins, root, &r.objects.redirectPrograms)
 	r.links = links
 	if err != nil {
+		return err
+	}
+	r.guard = newLinkGuard(pins, &r.objects.redirectPrograms, r.raise, r.log)
+	if err := r.guard.coverAll(); err != nil {
 		return err
 	}
 	return r.beat(monotonic())

@@ -49,8 +49,17 @@ const (
 	redirectCounterEGRESS_DROPPED              redirectCounter = 23
 	redirectCounterEGRESS_DROPPED_NO_PORT      redirectCounter = 24
 	redirectCounterEGRESS_DROPPED_UNREADABLE   redirectCounter = 25
-	redirectCounterALERT_LOST                  redirectCounter = 26
-	redirectCounterCOUNTERS                    redirectCounter = 27
+	redirectCounterLINK_IN_DROPPED             redirectCounter = 26
+	redirectCounterLINK_IN_DROPPED_NO_PORT     redirectCounter = 27
+	redirectCounterLINK_IN_DROPPED_UNREADABLE  redirectCounter = 28
+	redirectCounterLINK_OUT_AGENT              redirectCounter = 29
+	redirectCounterLINK_OUT_KERNEL_REPLY       redirectCounter = 30
+	redirectCounterLINK_OUT_FORWARDED          redirectCounter = 31
+	redirectCounterLINK_OUT_DROPPED            redirectCounter = 32
+	redirectCounterLINK_OUT_DROPPED_NO_PORT    redirectCounter = 33
+	redirectCounterLINK_OUT_DROPPED_UNREADABLE redirectCounter = 34
+	redirectCounterALERT_LOST                  redirectCounter = 35
+	redirectCounterCOUNTERS                    redirectCounter = 36
 )
 
 type redirectDrop struct {
@@ -61,9 +70,10 @@ type redirectDrop struct {
 	}
 	CgroupId   uint64
 	Packets    uint32
+	Ifindex    uint32
 	Port       uint16
 	IpProtocol uint8
-	Zero       uint8
+	Zero       [5]uint8
 }
 
 type redirectDropRate struct {
@@ -181,6 +191,10 @@ const (
 	redirectProgRedirectEgress       = "redirect_egress"
 	redirectProgRedirectGetpeername4 = "redirect_getpeername4"
 	redirectProgRedirectGetpeername6 = "redirect_getpeername6"
+	redirectProgRedirectLinkIn       = "redirect_link_in"
+	redirectProgRedirectLinkOut      = "redirect_link_out"
+	redirectProgRedirectLinkOutBare  = "redirect_link_out_bare"
+	redirectProgRedirectLinkOutPort  = "redirect_link_out_port"
 	redirectProgRedirectSendmsg4     = "redirect_sendmsg4"
 	redirectProgRedirectSendmsg6     = "redirect_sendmsg6"
 	redirectProgRedirectSockops      = "redirect_sockops"
@@ -237,6 +251,10 @@ type redirectProgramSpecs struct {
 	RedirectEgress       *ebpf.ProgramSpec `ebpf:"redirect_egress"`
 	RedirectGetpeername4 *ebpf.ProgramSpec `ebpf:"redirect_getpeername4"`
 	RedirectGetpeername6 *ebpf.ProgramSpec `ebpf:"redirect_getpeername6"`
+	RedirectLinkIn       *ebpf.ProgramSpec `ebpf:"redirect_link_in"`
+	RedirectLinkOut      *ebpf.ProgramSpec `ebpf:"redirect_link_out"`
+	RedirectLinkOutBare  *ebpf.ProgramSpec `ebpf:"redirect_link_out_bare"`
+	RedirectLinkOutPort  *ebpf.ProgramSpec `ebpf:"redirect_link_out_port"`
 	RedirectSendmsg4     *ebpf.ProgramSpec `ebpf:"redirect_sendmsg4"`
 	RedirectSendmsg6     *ebpf.ProgramSpec `ebpf:"redirect_sendmsg6"`
 	RedirectSockops      *ebpf.ProgramSpec `ebpf:"redirect_sockops"`
@@ -347,6 +365,10 @@ type redirectPrograms struct {
 	RedirectEgress       *ebpf.Program `ebpf:"redirect_egress"`
 	RedirectGetpeername4 *ebpf.Program `ebpf:"redirect_getpeername4"`
 	RedirectGetpeername6 *ebpf.Program `ebpf:"redirect_getpeername6"`
+	RedirectLinkIn       *ebpf.Program `ebpf:"redirect_link_in"`
+	RedirectLinkOut      *ebpf.Program `ebpf:"redirect_link_out"`
+	RedirectLinkOutBare  *ebpf.Program `ebpf:"redirect_link_out_bare"`
+	RedirectLinkOutPort  *ebpf.Program `ebpf:"redirect_link_out_port"`
 	RedirectSendmsg4     *ebpf.Program `ebpf:"redirect_sendmsg4"`
 	RedirectSendmsg6     *ebpf.Program `ebpf:"redirect_sendmsg6"`
 	RedirectSockops      *ebpf.Program `ebpf:"redirect_sockops"`
@@ -361,6 +383,10 @@ func (p *redirectPrograms) Close() error {
 		p.RedirectEgress,
 		p.RedirectGetpeername4,
 		p.RedirectGetpeername6,
+		p.RedirectLinkIn,
+		p.RedirectLinkOut,
+		p.RedirectLinkOutBare,
+		p.RedirectLinkOutPort,
 		p.RedirectSendmsg4,
 		p.RedirectSendmsg6,
 		p.RedirectSockops,

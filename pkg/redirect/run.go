@@ -49,6 +49,7 @@ func (r *Redirect) Run(ctx context.Context) error {
 	group.Go(func() error { return r.readDrops(drops) })
 	group.Go(func() error { return r.reap(ctx) })
 	group.Go(func() error { return r.searchAll(ctx) })
+	group.Go(func() error { return r.guard.run(ctx) })
 	if early != nil {
 		group.Go(func() error { return early.run(ctx) })
 	}
@@ -110,7 +111,7 @@ func (r *Redirect) readDrops(events *ringbuf.Reader) error {
 		if err := errors.Join(err, decode(event.RawSample, &drop)); err != nil {
 			return fmt.Errorf("read drops: %w", err)
 		}
-		r.raise(drop.alert())
+		r.raise(r.alert(drop))
 	}
 }
 

@@ -43,7 +43,7 @@ func hooks(names ...string) []string { return names }
 func rows() []row {
 	packet := hooks("egress_dropped")
 	portless := hooks("egress_dropped_no_port")
-	frame := hooks("forward_dropped", "forward_dropped_no_port")
+	frame := hooks("link_in_dropped", "link_in_dropped_no_port")
 	datagram := hooks("connect_refused_protocol")
 	sendmsg := hooks("sendmsg_refused")
 	listener := hooks("connect_refused_listener")

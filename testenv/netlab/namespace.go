@@ -171,3 +171,23 @@ func (ns *Namespace) Unlink(name string) error {
 		return netlink.LinkDel(l)
 	})
 }
+
+// Bridge makes a bridge of links that the namespace has.
+func (ns *Namespace) Bridge(name string, ports ...string) error {
+	return ns.Do(func() error {
+		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
+		if err := netlink.LinkAdd(bridge); err != nil {
+			return fmt.Errorf("make bridge %s: %w", name, err)
+		}
+		for _, port := range ports {
+			l, err := netlink.LinkByName(port)
+			if err != nil {
+				return fmt.Errorf("find %s: %w", port, err)
+			}
+			if err := netlink.LinkSetMaster(l, bridge); err != nil {
+				return fmt.Errorf("put %s into bridge %s: %w", port, name, err)
+			}
+		}
+		return setUp(name, nil)
+	})
+}
