@@ -16,7 +16,9 @@ import (
 	"github.com/cilium/ebpf/link"
 	"go.uber.org/zap"
 
+	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/redirect"
+	"github.com/sluicegate/sluice/pkg/workload"
 )
 
 // patience bounds every wait of the suite.
@@ -26,13 +28,16 @@ const patience = 30 * time.Second
 // it: at the sealed port it answers itself, and at the leg's it relays.
 type agent struct {
 	*redirect.Redirect
-	pins  string
-	links []uint32 // their ids
-	world *world
-	stop  func() error
+	pins     string
+	links    []uint32 // their ids
+	registry *attribution.Registry
+	world    *world
+	stop     func() error
 
 	mu     sync.Mutex
 	alerts map[redirect.AlertKind]uint64 // guarded by mu
+	last   workload.Workload             // behind the newest connection; guarded by mu
+	named  bool                          // whether last is wanted: it takes time; guarded by mu
 }
 
 func (w *world) startAgent() error {
@@ -52,6 +57,9 @@ func (a *agent) start() error {
 	if err != nil {
 		return err
 	}
+	a.registry = attribution.New(attribution.Config{
+		CgroupRoot: a.CgroupRoot(), DockerSocket: a.world.engine.socket(),
+	}, zap.NewNop())
 	a.stop = a.Close
 	if err := a.Protect(a.world.destinations()); err != nil {
 		return err
@@ -117,6 +125,7 @@ func (a *agent) accept(ctx context.Context) {
 
 func (a *agent) serve(got *redirect.Accepted) {
 	defer func() { _ = got.Conn.Close() }()
+	a.name(got.Origin)
 	if got.Origin.Destination.Port() == legPort {
 		a.relay(got.Conn, got.Origin.Destination)
 		return
@@ -171,6 +180,30 @@ func (a *agent) counters(t testing.TB) map[string]uint64 {
 	all, err := a.Counters()
 	must(t, err)
 	return all
+}
+
+// name finds out who connected, if somebody wants to know.
+func (a *agent) name(o redirect.Origin) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.named {
+		return
+	}
+	a.last = a.registry.Workload(context.Background(), attribution.Origin{
+		CgroupID: o.CgroupID, NetnsCookie: o.NetnsCookie, PID: o.PID, UID: o.UID, Started: o.Started,
+	})
+}
+
+// workload returns who connected while do ran.
+func (a *agent) workload(do func()) workload.Workload {
+	a.mu.Lock()
+	a.named, a.last = true, workload.Workload{}
+	a.mu.Unlock()
+	do()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.named = false
+	return a.last
 }
 
 func pid() int { return os.Getpid() }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -147,20 +148,26 @@ func (e *engine) findGateways() error {
 
 // run is docker run with a job's image and mounts.
 func (e *engine) run(options []string, argv ...string) []string {
-	args := []string{"run", "--rm", "--interactive"}
+	args := append([]string{"run", "--rm", "--interactive"}, options...)
+	return e.command(append(append(args, e.like()...), argv...)...)
+}
+
+// like is what makes a container a job.
+func (e *engine) like() []string {
+	var args []string
 	for _, folder := range e.folders {
 		args = append(args, "--volume", folder)
 	}
-	args = append(append(args, options...), jobImage)
-	return e.command(append(args, argv...)...)
+	return append(args, jobImage)
 }
 
 // job is a container in which the attacker waits for orders.
 type job struct {
-	world *world
-	name  string
-	in    io.WriteCloser
-	out   *bufio.Reader
+	world  *world
+	name   string
+	onNode bool // in the node's own network namespace
+	in     io.WriteCloser
+	out    *bufio.Reader
 }
 
 // newJob starts a container that ends with the test.
@@ -182,7 +189,7 @@ func (w *world) newJob(t testing.TB, name string, options ...string) *job {
 			t.Logf("container %s: %v %s", name, err, errs.String())
 		}
 	})
-	return &job{world: w, name: name, in: in, out: bufio.NewReader(out)}
+	return &job{world: w, name: name, onNode: slices.Contains(options, "host"), in: in, out: bufio.NewReader(out)}
 }
 
 // seen is what the attacker reports.
@@ -228,6 +235,7 @@ type target struct {
 	Agent                                         int
 	Pins                                          string
 	Links                                         []uint32
+	Run                                           []string
 }
 
 func (w *world) target() target {
@@ -235,7 +243,7 @@ func (w *world) target() target {
 		Server4: w.server4, Server6: w.server6, Innocent: w.innocent,
 		Gateway: w.engine.gateway4, Gateway6: w.engine.gateway6,
 		Port: sealedPort, Leg: legPort, Open: openPort, Listener: w.slice.Port,
-		Share: "/share", Agent: pid(), Pins: w.agent.pins, Links: w.agent.links,
+		Share: "/share", Agent: pid(), Pins: w.agent.pins, Links: w.agent.links, Run: w.engine.like(),
 	}
 }
 

@@ -109,6 +109,7 @@ func rows() []row {
 		{name: "iptables-dnat", stops: hooks(noAccess, noCapability, "iptables: "), admin: packet},
 		{name: "iptables-dnat-udp", stops: hooks(noAccess, noCapability, "iptables: "), admin: packet},
 		{name: "iptables-listener-dnat", stops: hooks(noAccess, noCapability, "iptables: "), admin: packet, alone: true},
+		{name: "traffic-control", stops: hooks(noCapability), admin: append(hooks("kernel: talking to the kernel"), frame...), alone: true},
 		{name: "policy-route", stops: hooks(noCapability), admin: hooks(redirected)},
 
 		{name: "listener", stops: listener, alone: true},

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +17,7 @@ func legs() []technique {
 		{"leg-sniff", sniff},
 		{"leg-listen", listenInFront},
 		{"leg-reset", resetLeg},
+		{"leg-neighbour", neighbourLeg},
 	}
 }
 
@@ -70,7 +73,6 @@ func resetLeg(to target) seen {
 	if err != nil {
 		return saw("", err)
 	}
-	pause() // the leg is open now
 	sent := 0
 	for port := 32768; port <= 60999; port++ {
 		s := segment(to.Server4, to.Gateway, to.Leg, uint16(port), tcpRst, uint32(port)*7919, 0, "")
@@ -78,6 +80,32 @@ func resetLeg(to target) seen {
 			sent++
 		}
 	}
-	pause()
-	return seen{Saw: fmt.Sprintf("%d resets sent", sent)}
+	return seen{Saw: fmt.Sprintf("%d resets: sent", sent)}
+}
+
+// neighbourLeg is the other job, which does no harm: it uses a leg before and
+// after the pause.
+func neighbourLeg(to target) seen {
+	fd, err := open(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return saw("", err)
+	}
+	if err := unix.Connect(fd, at(unix.AF_INET, to.Server4, to.Leg)); err != nil {
+		return saw("connect", err)
+	}
+	for _, between := range []func(){pause, func() {}} {
+		if _, err := unix.Write(fd, []byte(legSecret)); err != nil {
+			return saw("write", err)
+		}
+		for heard := ""; !strings.Contains(heard, legSecret); {
+			answer := make([]byte, 256)
+			n, err := unix.Read(fd, answer)
+			if err != nil || n == 0 {
+				return saw("read", errors.Join(err, errors.New("the leg is gone")))
+			}
+			heard += string(answer[:n])
+		}
+		between()
+	}
+	return seen{Saw: "the leg works"}
 }

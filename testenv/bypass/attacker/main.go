@@ -33,6 +33,7 @@ type target struct {
 	Agent             int        // the agent's process id in the initial namespace
 	Pins              string     // the agent's, on the node
 	Links             []uint32   // ids of the agent's links
+	Run               []string   // options and image of docker run for a job like this one
 }
 
 // seen is what a technique saw. Gained means that it got what it wanted, where

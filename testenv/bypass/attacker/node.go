@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"unsafe"
 
@@ -22,6 +24,7 @@ func nodes() []technique {
 		{"bpf-link-detach", detachLinks},
 		{"bpf-prog-detach", detachPrograms},
 		{"runtime-socket", runtimeSocket},
+		{"second-container", secondContainer},
 		{"flood-connections", floodConnections},
 		{"flood-datagrams", floodDatagrams},
 		{"flood-raw", floodRaw},
@@ -101,7 +104,10 @@ func detachLinks(to target) seen {
 }
 
 func detachPrograms(to target) seen {
-	root, err := unix.Open("/sys/fs/cgroup", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	root, err := unix.Open("/sys/fs/cgroup/unified", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil { // a machine without cgroup v1
+		root, err = unix.Open("/sys/fs/cgroup", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	}
 	if err != nil {
 		return saw("open", err)
 	}
@@ -127,6 +133,24 @@ func runtimeSocket(target) seen {
 	return seen{Saw: last.Error()}
 }
 
+// secondContainer asks the runtime for a container on the node's own network.
+func secondContainer(to target) seen {
+	text, err := json.Marshal(to)
+	if err != nil {
+		return saw("", err)
+	}
+	args := append([]string{"--host", "unix:///run/docker.sock", "run", "--rm", "--network", "host"}, to.Run...)
+	out, err := exec.Command("docker", append(args, "/attack/attacker", "try", "tcp", string(text))...).Output()
+	if err != nil {
+		return saw("docker", err)
+	}
+	var inner seen
+	if err := json.Unmarshal(out, &inner); err != nil {
+		return saw("", err)
+	}
+	return inner
+}
+
 // floodConnections keeps more protected connections open than one namespace may
 // have records.
 func floodConnections(to target) seen {
@@ -134,7 +158,7 @@ func floodConnections(to target) seen {
 	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) // what it has is enough to try
 	made := 0
 	var last error
-	for range 5000 {
+	for range 4500 {
 		fd, err := open(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
 			last = err
