@@ -29,14 +29,26 @@ func (c *conversation) analyseAs(text []byte, conforming, utf8 bool) *sqltext.An
 
 // refresh reads the definitions again before a statement is judged, if they
 // may be old. It reports whether the statement has to wait. A transaction that
-// has failed answers nothing, and runs nothing either.
+// has failed answers nothing, and runs nothing either. A question of ours inside
+// a transaction may be its first query, after which it cannot be given another
+// isolation level. So a statement that does no more than that asks nothing,
+// and without masks none does: it is then rather taken for one that may call
+// anything.
 func (c *conversation) refresh(portal *portal) bool {
-	if c.front.reads >= maxReads || c.status == 'E' || c.conn.Observe {
+	if c.front.reads >= maxReads || c.status == 'E' || c.conn.Observe || c.status == 'T' && !c.catalog.needed() {
 		return false
 	}
 	c.front.reads++
 	c.readCatalog(portal == nil)
 	return true
+}
+
+// steers reports whether a text does no more than begin, end or arrange a
+// transaction, which depends on no definition.
+func steers(analysis *sqltext.Analysis) bool {
+	return analysis != nil && !slices.ContainsFunc(analysis.Statements, func(s sqltext.Statement) bool {
+		return s.Class != operation.Transaction
+	})
 }
 
 // maxReads bounds how often one statement makes the catalog be read.

@@ -163,7 +163,7 @@ func (c *conversation) clientQuery(s *stream, frame []byte) {
 		return
 	}
 	if c.front.op == nil {
-		if c.catalog.stale() && c.refresh(nil) {
+		if c.catalog.stale() && !steers(c.analyse(text)) && c.refresh(nil) {
 			return
 		}
 		o := c.newOp(operation.Statement)
@@ -317,10 +317,10 @@ func (c *conversation) clientExecute(s *stream, frame []byte) {
 		return
 	}
 	portal := c.prepared.portals[string(name)]
-	if c.front.op == nil && portal != nil && c.catalog.stale() && c.refresh(portal) {
+	analysis, text := c.portalText(portal)
+	if c.front.op == nil && portal != nil && c.catalog.stale() && !steers(analysis) && c.refresh(portal) {
 		return
 	}
-	analysis, text := c.portalText(portal)
 	if c.front.op == nil {
 		o := c.newOp(operation.Statement)
 		c.describe(o, text, analysis, portal)
