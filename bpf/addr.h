@@ -28,6 +28,17 @@ static __always_inline bool address_is_v6_loopback(const struct address *a)
 	       a->word[3] == IPV6_LOOPBACK_WORD;
 }
 
+/* Finds the IPv4 address that a gateway would translate an address into
+ * (64:ff9b::/96, RFC 6052). Prefixes of a network's own are unknown here. */
+static __always_inline bool address_translate(struct address *a)
+{
+	if (a->word[0] != bpf_htonl(0x0064ff9b) || a->word[1] != 0 || a->word[2] != 0)
+		return false;
+	a->word[2] = IPV4_MAPPED;
+	a->word[0] = 0;
+	return true;
+}
+
 /* All of 127.0.0.0/8, and ::1. */
 static __always_inline bool address_is_loopback(const struct address *a)
 {

@@ -47,6 +47,7 @@ struct packet {
 	__u8 protocol;
 	bool fragment;
 	bool has_port;
+	enum route route;
 };
 
 static __always_inline bool read_ipv4(struct __sk_buff *skb, struct packet *p)
@@ -59,6 +60,7 @@ static __always_inline bool read_ipv4(struct __sk_buff *skb, struct packet *p)
 	p->transport = p->network + (ip.version_length & 0x0f) * 4;
 	p->protocol = ip.protocol;
 	p->fragment = ip.fragment & bpf_htons(IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET);
+	p->route = ipv4_route(skb, p->network + sizeof(ip), p->transport);
 	return true;
 }
 
@@ -71,6 +73,7 @@ static __always_inline bool read_ipv6(struct __sk_buff *skb, struct packet *p)
 	p->destination = ip.destination;
 	p->transport = p->network + sizeof(ip);
 	p->protocol = ip.next_header;
+	p->route = ipv6_route(skb, ip.next_header, p->transport);
 	return true;
 }
 
@@ -99,6 +102,8 @@ static __always_inline bool read_packet(struct __sk_buff *skb, __be16 type, stru
 /* Is it for a protected destination, as far as anybody can tell? */
 static __always_inline bool packet_is_protected(struct packet *p)
 {
+	if (p->route != ROUTE_HARMLESS)
+		return true;
 	if (p->has_port)
 		return endpoint_is_protected(&p->destination, p->port);
 	if (!p->fragment && (p->protocol == IPPROTO_ICMP || p->protocol == IPPROTO_ICMPV6))
@@ -108,10 +113,12 @@ static __always_inline bool packet_is_protected(struct packet *p)
 
 /* What is wrong with a packet that is dropped, relative to the first counter of
  * the hook that drops it. */
-enum fault { FAULT_ENDPOINT, FAULT_NO_PORT, FAULT_UNREADABLE };
+enum fault { FAULT_ENDPOINT, FAULT_NO_PORT, FAULT_ROUTE, FAULT_UNREADABLE };
 
 static __always_inline enum fault packet_fault(struct packet *p)
 {
+	if (p->route != ROUTE_HARMLESS)
+		return FAULT_ROUTE;
 	return p->has_port ? FAULT_ENDPOINT : FAULT_NO_PORT;
 }
 

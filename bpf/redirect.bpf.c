@@ -49,18 +49,25 @@ static __always_inline bool port_is_protected(__u16 port)
 	return !ports || ports->bits[port >> 3] & 1 << (port & 7);
 }
 
+/* Also by way of a gateway that translates addresses. */
 static __always_inline bool endpoint_is_protected(const struct address *a, __u16 port)
 {
 	struct endpoint key = {.prefix_bits = ENDPOINT_BITS, .port = port, .address = *a};
 
-	return port_is_protected(port) && bpf_map_lookup_elem(&destinations, &key) != NULL;
+	if (!port_is_protected(port))
+		return false;
+	if (bpf_map_lookup_elem(&destinations, &key))
+		return true;
+	return address_translate(&key.address) && bpf_map_lookup_elem(&destinations, &key);
 }
 
 static __always_inline bool host_is_protected(const struct address *a)
 {
 	struct host key = {.prefix_bits = HOST_BITS, .address = *a};
 
-	return bpf_map_lookup_elem(&hosts, &key) != NULL;
+	if (bpf_map_lookup_elem(&hosts, &key))
+		return true;
+	return address_translate(&key.address) && bpf_map_lookup_elem(&hosts, &key);
 }
 
 static __always_inline bool is_agent(struct bpf_sock *sk)
@@ -70,6 +77,7 @@ static __always_inline bool is_agent(struct bpf_sock *sk)
 
 #include "connect.h"
 #include "passage.h"
+#include "route.h"
 #include "packet.h"
 #include "alert.h"
 #include "egress.h"

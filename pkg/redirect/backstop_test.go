@@ -69,7 +69,8 @@ func TestRawPacketsToProtectedDestinationNeverLeave(t *testing.T) {
 // dropped is how many packets the egress hook dropped.
 func (l *lab) dropped(t testing.TB) uint64 {
 	t.Helper()
-	return l.counter(t, "egress_dropped") + l.counter(t, "egress_dropped_no_port")
+	return l.counter(t, "egress_dropped") + l.counter(t, "egress_dropped_no_port") +
+		l.counter(t, "egress_dropped_route")
 }
 
 func TestRawIPv6PacketsToProtectedDestinationNeverLeave(t *testing.T) {

@@ -48,18 +48,21 @@ const (
 	redirectCounterEGRESS_HELD                 redirectCounter = 22
 	redirectCounterEGRESS_DROPPED              redirectCounter = 23
 	redirectCounterEGRESS_DROPPED_NO_PORT      redirectCounter = 24
-	redirectCounterEGRESS_DROPPED_UNREADABLE   redirectCounter = 25
-	redirectCounterLINK_IN_DROPPED             redirectCounter = 26
-	redirectCounterLINK_IN_DROPPED_NO_PORT     redirectCounter = 27
-	redirectCounterLINK_IN_DROPPED_UNREADABLE  redirectCounter = 28
-	redirectCounterLINK_OUT_AGENT              redirectCounter = 29
-	redirectCounterLINK_OUT_KERNEL_REPLY       redirectCounter = 30
-	redirectCounterLINK_OUT_FORWARDED          redirectCounter = 31
-	redirectCounterLINK_OUT_DROPPED            redirectCounter = 32
-	redirectCounterLINK_OUT_DROPPED_NO_PORT    redirectCounter = 33
-	redirectCounterLINK_OUT_DROPPED_UNREADABLE redirectCounter = 34
-	redirectCounterALERT_LOST                  redirectCounter = 35
-	redirectCounterCOUNTERS                    redirectCounter = 36
+	redirectCounterEGRESS_DROPPED_ROUTE        redirectCounter = 25
+	redirectCounterEGRESS_DROPPED_UNREADABLE   redirectCounter = 26
+	redirectCounterLINK_IN_DROPPED             redirectCounter = 27
+	redirectCounterLINK_IN_DROPPED_NO_PORT     redirectCounter = 28
+	redirectCounterLINK_IN_DROPPED_ROUTE       redirectCounter = 29
+	redirectCounterLINK_IN_DROPPED_UNREADABLE  redirectCounter = 30
+	redirectCounterLINK_OUT_AGENT              redirectCounter = 31
+	redirectCounterLINK_OUT_KERNEL_REPLY       redirectCounter = 32
+	redirectCounterLINK_OUT_FORWARDED          redirectCounter = 33
+	redirectCounterLINK_OUT_DROPPED            redirectCounter = 34
+	redirectCounterLINK_OUT_DROPPED_NO_PORT    redirectCounter = 35
+	redirectCounterLINK_OUT_DROPPED_ROUTE      redirectCounter = 36
+	redirectCounterLINK_OUT_DROPPED_UNREADABLE redirectCounter = 37
+	redirectCounterALERT_LOST                  redirectCounter = 38
+	redirectCounterCOUNTERS                    redirectCounter = 39
 )
 
 type redirectDrop struct {
