@@ -38,7 +38,7 @@ func containers() []container {
 				{name: "udp-sendto", stops: hooks("sendmsg_refused")},
 				{name: "raw-tcp", stops: hooks("egress_dropped")},
 				{name: "listener", stops: hooks("connect_refused_listener")},
-				{name: "packet-socket", stops: hooks("uplink_dropped"), gap: true},
+				{name: "packet-socket", stops: hooks("link_out_dropped")},
 			},
 			beyond: []string{"leg-sniff"},
 		},

@@ -149,7 +149,7 @@ func TestEveryTechniqueIsInTheTable(t *testing.T) {
 	for _, r := range rows() {
 		known = append(known, r.name)
 	}
-	known = append(known, stagedTechniques()...)
+	known = append(append(known, stagedTechniques()...), honestTechniques()...)
 	for _, name := range strings.Fields(listed) {
 		if !slices.Contains(known, name) {
 			t.Errorf("%s is tried by no test", name)

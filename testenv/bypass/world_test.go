@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/sluicegate/sluice/testenv/netlab"
@@ -37,6 +39,7 @@ type world struct {
 	engine   *engine
 	agent    *agent
 	tables   tables
+	resets   atomic.Int64   // connections to the server that ended with one
 	closings []func() error // in the order of opening
 }
 
@@ -144,14 +147,14 @@ func (w *world) startServer() error {
 				return err
 			}
 			w.later(l.Close)
-			go serveCanary(l)
+			go w.serveCanary(l)
 		}
 		return nil
 	})
 }
 
 // serveCanary greets, and repeats what it gets.
-func serveCanary(l net.Listener) {
+func (w *world) serveCanary(l net.Listener) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -160,7 +163,9 @@ func serveCanary(l net.Listener) {
 		go func() {
 			defer func() { _ = conn.Close() }()
 			if _, err := io.WriteString(conn, "CANARY \n"); err == nil {
-				_, _ = io.Copy(conn, conn)
+				if _, err := io.Copy(conn, conn); errors.Is(err, syscall.ECONNRESET) {
+					w.resets.Add(1)
+				}
 			}
 		}()
 	}

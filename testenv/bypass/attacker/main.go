@@ -52,7 +52,7 @@ type technique struct {
 func techniques() []technique {
 	var all []technique
 	for _, family := range [][]technique{
-		streams(), repeats(), datagrams(), rawPackets(), frames(), rings(), listeners(), namespaces(), routes(), stacks(), nodes(), legs(),
+		streams(), repeats(), datagrams(), rawPackets(), frames(), rings(), listeners(), namespaces(), routes(), stacks(), nodes(), legs(), honest(),
 	} {
 		all = append(all, family...)
 	}
