@@ -71,6 +71,47 @@ static __always_inline bool remember(struct bpf_sock_addr *ctx, struct origin *o
 	return true;
 }
 
+/* Only who connects counts, not who made the socket. */
+static __always_inline bool is_exempt_cgroup(void)
+{
+	__u64 cgroup_id = bpf_get_current_cgroup_id();
+
+	return bpf_map_lookup_elem(&exempt_cgroups, &cgroup_id) != NULL;
+}
+
+/* Lets a socket through to a protected destination, but not unrecorded: what
+ * the agent has not read yet waits, and when there is no room, this is refused. */
+static __always_inline int exempt(struct bpf_sock *sk, struct origin *origin)
+{
+	struct exemption *event;
+	__u8 yes = 1;
+
+	if (!bpf_sk_storage_get(&exempt_sockets, sk, &yes, BPF_SK_STORAGE_GET_F_CREATE))
+		return refuse_connect(CONNECT_REFUSED_NO_ROOM);
+	event = bpf_ringbuf_reserve(&exemptions, sizeof(*event), 0);
+	if (!event)
+		return refuse_connect(CONNECT_REFUSED_NO_ROOM);
+	event->destination = origin->destination;
+	event->cgroup_id = bpf_get_current_cgroup_id();
+	event->netns_cookie = origin->netns_cookie;
+	event->pid = bpf_get_current_pid_tgid() >> 32;
+	event->port = origin->port;
+	event->zero = 0;
+	bpf_ringbuf_submit(event, 0);
+	count(CONNECT_EXEMPT);
+	return PASS;
+}
+
+/* A socket may have gone to a protected destination before, with or without
+ * the agent. */
+static __always_inline void forget_history(struct bpf_sock *sk)
+{
+	if (bpf_sk_storage_get(&asked, sk, NULL, 0))
+		bpf_sk_storage_delete(&asked, sk);
+	if (bpf_sk_storage_get(&exempt_sockets, sk, NULL, 0))
+		bpf_sk_storage_delete(&exempt_sockets, sk);
+}
+
 /*
  * Decides on a connect. PASS with redirect set means: the caller rewrites the
  * destination to the listener.
@@ -87,9 +128,8 @@ static __always_inline int connect(struct bpf_sock_addr *ctx, struct address *de
 	if (!control)
 		return refuse_connect(CONNECT_REFUSED_NO_AGENT);
 	address_resolve_any(destination);
+	forget_history(sk);
 	if (!endpoint_is_protected(destination, origin.port)) {
-		if (bpf_sk_storage_get(&asked, sk, NULL, 0))
-			bpf_sk_storage_delete(&asked, sk);
 		if (origin.port == control->listener_port && ctx->type == SOCK_STREAM &&
 		    address_is_loopback(destination) && !is_agent(sk))
 			return refuse_connect(CONNECT_REFUSED_LISTENER);
@@ -104,14 +144,16 @@ static __always_inline int connect(struct bpf_sock_addr *ctx, struct address *de
 		count(CONNECT_REFUSED_PROTOCOL);
 		return REFUSE;
 	}
+	origin.destination = *destination;
+	origin.netns_cookie = bpf_get_netns_cookie(ctx);
+	if (is_exempt_cgroup())
+		return exempt(sk, &origin);
 
 	/* It could not reach loopback, and would wait for minutes to find out. */
 	if (sk->bound_dev_if > LOOPBACK_IFINDEX)
 		return refuse_connect(CONNECT_REFUSED_DEVICE);
 
-	origin.destination = *destination;
 	origin.via_v6 = !address_is_v4(destination);
-	origin.netns_cookie = bpf_get_netns_cookie(ctx);
 	wanted = origin.via_v6 ? NETNS_LISTENS_V6 : NETNS_LISTENS_V4;
 	netns = bpf_map_lookup_elem(&namespaces, &origin.netns_cookie);
 	if (!netns || !(netns->state & wanted)) {

@@ -123,6 +123,10 @@ int redirect_egress(struct __sk_buff *skb)
 		count(EGRESS_AGENT);
 		return PASS;
 	}
+	if (sk && is_exempt(sk)) {
+		count(EGRESS_EXEMPT);
+		return PASS;
+	}
 	if (sk && is_kernel_reply(sk, &p)) {
 		count(EGRESS_KERNEL_REPLY);
 		return PASS;

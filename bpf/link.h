@@ -63,6 +63,32 @@ static __always_inline int drop_on_link(struct __sk_buff *skb, struct packet *p,
 }
 
 /*
+ * Does this packet go on with a connection that was open before there was an
+ * agent? Whoever can forge one could have written into that connection anyway.
+ */
+static __always_inline bool is_open(struct __sk_buff *skb, struct packet *p)
+{
+	struct open_connection key = {.destination = p->destination, .port = p->port};
+	__be32 v4;
+	__u8 flags;
+
+	if (!p->has_port || p->protocol != IPPROTO_TCP)
+		return false;
+	if (bpf_skb_load_bytes(skb, p->transport, &key.client_port, sizeof(key.client_port)) ||
+	    bpf_skb_load_bytes(skb, p->transport + 13, &flags, sizeof(flags)) || flags & TCP_FLAG_SYN)
+		return false;
+	if (!address_is_v4(&p->destination)) {
+		if (bpf_skb_load_bytes(skb, p->network + 8, &key.client, sizeof(key.client)))
+			return false;
+	} else {
+		if (bpf_skb_load_bytes(skb, p->network + 12, &v4, sizeof(v4)))
+			return false;
+		key.client = address_from_v4(v4);
+	}
+	return bpf_map_lookup_elem(&open_connections, &key) != NULL;
+}
+
+/*
  * What a container sends, at our end of its link. The agent dials from our own
  * namespace, so whatever comes in here for a protected destination is not its.
  */
@@ -78,6 +104,10 @@ int redirect_link_in(struct __sk_buff *skb)
 		return drop_on_link(skb, &p, LINK_IN_DROPPED, FAULT_UNREADABLE);
 	if (!packet_is_protected(&p))
 		return LINK_NEXT;
+	if (is_open(skb, &p)) {
+		count(LINK_IN_OPEN);
+		return LINK_NEXT;
+	}
 	return drop_on_link(skb, &p, LINK_IN_DROPPED, packet_fault(&p));
 }
 
@@ -120,6 +150,10 @@ static __always_inline int leave(struct __sk_buff *skb, struct packet *p, enum f
 		full = bpf_sk_fullsock(sk);
 	if (full && is_agent(full)) {
 		count(LINK_OUT_AGENT);
+		return LINK_NEXT;
+	}
+	if (full && is_exempt(full)) {
+		count(LINK_OUT_EXEMPT);
 		return LINK_NEXT;
 	}
 	/* It was seen where it came in, if that is the link of a container. */

@@ -73,6 +73,24 @@ struct enrolment {
 	__u32 tid;
 };
 
+/* A connection that was open before there was an agent. */
+struct open_connection {
+	struct address client;
+	struct address destination;
+	__u16 client_port;
+	__u16 port;
+};
+
+/* "Somebody who is exempt connected to a protected destination." */
+struct exemption {
+	struct address destination;
+	__u64 cgroup_id;
+	__u64 netns_cookie;
+	__u32 pid;
+	__u16 port;
+	__u16 zero;
+};
+
 /* "Somebody went round the agent and was stopped." */
 struct drop {
 	struct address destination;
@@ -86,6 +104,7 @@ struct drop {
 
 /* Ring buffers have no type; these put theirs where Go finds it. */
 const struct enrolment *enrolment_type __attribute__((unused));
+const struct exemption *exemption_type __attribute__((unused));
 const struct drop *drop_type __attribute__((unused));
 
 struct enrolment_rate {
@@ -105,6 +124,7 @@ struct drop_rate {
 enum counter {
 	CONNECT_UNPROTECTED,
 	CONNECT_AGENT,
+	CONNECT_EXEMPT,
 	CONNECT_REDIRECTED,
 	CONNECT_HELD,
 	CONNECT_REFUSED_PROTOCOL,
@@ -124,17 +144,20 @@ enum counter {
 	RECORD_MISSING,
 	RECORD_ABANDONED,
 	EGRESS_AGENT,
+	EGRESS_EXEMPT,
 	EGRESS_KERNEL_REPLY,
 	EGRESS_HELD,
 	EGRESS_DROPPED,
 	EGRESS_DROPPED_NO_PORT,
 	EGRESS_DROPPED_ROUTE,
 	EGRESS_DROPPED_UNREADABLE,
+	LINK_IN_OPEN,
 	LINK_IN_DROPPED,
 	LINK_IN_DROPPED_NO_PORT,
 	LINK_IN_DROPPED_ROUTE,
 	LINK_IN_DROPPED_UNREADABLE,
 	LINK_OUT_AGENT,
+	LINK_OUT_EXEMPT,
 	LINK_OUT_KERNEL_REPLY,
 	LINK_OUT_FORWARDED,
 	LINK_OUT_DROPPED,
@@ -192,6 +215,34 @@ struct {
 	__type(value, __u8);
 } agent_sockets SEC(".maps");
 
+/* Cgroups of the host whose own processes need no agent; not those below them,
+ * which may be jobs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u64);
+	__type(value, __u8);
+} exempt_cgroups SEC(".maps");
+
+/* Sockets that go to a protected destination without the agent: of an exempt
+ * cgroup, or connected before there was an agent. They cannot use it to connect
+ * again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u8);
+} exempt_sockets SEC(".maps");
+
+/* Where a container's packets come in, its sockets are not known any more. These
+ * let a connection go on, and never begin again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct open_connection);
+	__type(value, __u8);
+} open_connections SEC(".maps");
+
 /* On the client's socket: what it asked for. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -247,11 +298,16 @@ struct {
 	__type(value, __u64);
 } counters SEC(".maps");
 
-/* Two buffers, so that a flood of drops cannot delay an enrolment. */
+/* Three buffers, so that a flood of drops cannot delay an enrolment. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 65536);
 } enrolments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 65536);
+} exemptions SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

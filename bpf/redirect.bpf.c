@@ -75,6 +75,11 @@ static __always_inline bool is_agent(struct bpf_sock *sk)
 	return bpf_sk_storage_get(&agent_sockets, sk, NULL, 0) != NULL;
 }
 
+static __always_inline bool is_exempt(struct bpf_sock *sk)
+{
+	return bpf_sk_storage_get(&exempt_sockets, sk, NULL, 0) != NULL;
+}
+
 #include "connect.h"
 #include "passage.h"
 #include "route.h"

@@ -60,6 +60,7 @@ func run(ctx context.Context, cfg config.Agent) (err error) {
 	}
 	kernel, err := redirect.Open(redirect.Config{
 		Pins: string(cfg.Redirect.Pins), Cgroup: string(cfg.Redirect.Cgroup), Port: cfg.Redirect.Port,
+		Exempt: cfg.Redirect.Exempt, DestroyOpen: cfg.Redirect.OpenConnections == "destroy",
 	}, log)
 	if err != nil {
 		return err

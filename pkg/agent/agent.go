@@ -156,7 +156,7 @@ func (a *Agent) reportAlerts(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case alert := <-a.Redirect.Alerts():
-			a.Log.Warn("Interception stopped something", zap.String("kind", string(alert.Kind)))
+			a.Log.Warn("Interception saw something", zap.String("kind", string(alert.Kind)))
 			seen := record.Alert{Kind: string(alert.Kind), Count: alert.Count, Detail: alert.Detail}
 			if alert.CgroupID != 0 || alert.NetnsCookie != 0 {
 				seen.Detail = strings.TrimSpace(fmt.Sprintf("cgroup %d, netns %d %s", alert.CgroupID, alert.NetnsCookie, alert.Detail))

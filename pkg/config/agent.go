@@ -102,6 +102,18 @@ type Redirect struct {
 	// for itself. Below the range of net.ipv4.ip_local_port_range. Default:
 	// 15599.
 	Port uint16 `yaml:"port"`
+
+	// Exempt are cgroups of the host whose own processes reach protected
+	// destinations without the agent, as the kubelet must, by their path below
+	// the root of cgroup v2: /system.slice/kubelet.service. Cgroups below them
+	// are not exempt. Each of their connections to a protected destination is
+	// an alert. Empty: none.
+	Exempt []string `yaml:"exempt"`
+
+	// OpenConnections is what becomes of connections to protected destinations
+	// that are open when the first agent starts: drain lets them end by
+	// themselves, destroy ends them. Either is an alert. Default: drain.
+	OpenConnections string `yaml:"open_connections"`
 }
 
 // Attribution says who can be asked about containers.
@@ -200,6 +212,7 @@ func (a *Agent) Defaults() {
 	a.Spool.Limit = 1 << 30
 	a.Redirect.Pins = "/sys/fs/bpf/sluice"
 	a.Redirect.Port = 15599
+	a.Redirect.OpenConnections = "drain"
 	a.Audit.Durability = "default"
 	a.Audit.ResponseLimit = 64 << 10
 }

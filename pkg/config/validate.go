@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -39,10 +40,7 @@ func (a *Agent) Validate(report Problems) {
 	if strings.Count(a.Collector.LogKey, "+") < 2 {
 		report("collector.log_key", "is not a log key: write the line in log.pub, name+hash+key")
 	}
-	required(report, "redirect.pins", string(a.Redirect.Pins), "a directory on bpffs")
-	if a.Redirect.Port < 1024 {
-		report("redirect.port", "is reserved: write a port from 1024 to 32767")
-	}
+	a.Redirect.validate(report)
 	for i := range a.Identity.Issuers {
 		a.Identity.Issuers[i].validate(report, fmt.Sprintf("identity.issuers[%d]", i))
 	}
@@ -55,6 +53,22 @@ func (a *Agent) Validate(report Problems) {
 	}
 	if a.Audit.ResponseLimit > maxResponse {
 		report("audit.response_limit", "is too large: write at most 16MiB")
+	}
+}
+
+// validate reports what cannot work in the kernel's part.
+func (r *Redirect) validate(report Problems) {
+	required(report, "redirect.pins", string(r.Pins), "a directory on bpffs")
+	if r.Port < 1024 {
+		report("redirect.port", "is reserved: write a port from 1024 to 32767")
+	}
+	for i, cgroup := range r.Exempt {
+		if !path.IsAbs(cgroup) || path.Clean(cgroup) != cgroup || cgroup == "/" {
+			report(fmt.Sprintf("redirect.exempt[%d]", i), "%q is not a cgroup: write a path below the root of cgroup v2, as in /system.slice/kubelet.service", cgroup)
+		}
+	}
+	if r.OpenConnections != "drain" && r.OpenConnections != "destroy" {
+		report("redirect.open_connections", "%q is not known: write drain or destroy", r.OpenConnections)
 	}
 }
 

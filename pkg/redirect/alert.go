@@ -31,6 +31,12 @@ const (
 	// AlertUnguardedLink: a program could not be attached to a network link.
 	// Packets that no socket sent may pass there.
 	AlertUnguardedLink AlertKind = "unguarded_link"
+	// AlertExempt: a process of an exempt cgroup connected to a protected
+	// destination, without the agent. It was let through.
+	AlertExempt AlertKind = "exempt_connection"
+	// AlertOpenConnection: connections to a protected destination were there
+	// before the first agent. Its detail says what became of them.
+	AlertOpenConnection AlertKind = "open_connection"
 )
 
 // Alert is something that should not happen and, unless its kind says otherwise,
@@ -75,4 +81,15 @@ func (r *Redirect) alert(d redirectDrop) Alert {
 		a.Detail += " through link " + a.Link
 	}
 	return a
+}
+
+func (e redirectExemption) alert() Alert {
+	return Alert{
+		Kind:        AlertExempt,
+		Destination: netip.AddrPortFrom(address(e.Destination.Word), networkOrder(e.Port)),
+		CgroupID:    e.CgroupId,
+		NetnsCookie: e.NetnsCookie,
+		Count:       1,
+		Detail:      fmt.Sprintf("pid %d", e.Pid),
+	}
 }

@@ -71,6 +71,10 @@ func (r *Redirect) Protect(ds []Destination) error {
 	if err := errors.Join(addKeys(r.objects.Hosts, hosts), addKeys(r.objects.Destinations, endpoints)); err != nil {
 		return fmt.Errorf("protect: %w", err)
 	}
+	if r.first && len(ds) > 0 {
+		r.first = false
+		r.settleOpen(ds)
+	}
 	if err := errors.Join(keepKeys(r.objects.Destinations, endpoints), keepKeys(r.objects.Hosts, hosts)); err != nil {
 		return fmt.Errorf("protect: forget earlier destinations: %w", err)
 	}

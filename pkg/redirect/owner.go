@@ -25,13 +25,22 @@ var container = regexp.MustCompile(`(^|[^0-9a-f])[0-9a-f]{64}($|[^0-9a-f])`)
 // cgroup of its outermost container, or of its unit. Whatever cgroups a
 // container makes inside its own, it stays one owner.
 func ownerOf(process string) (string, error) {
+	path, err := cgroupPath(process)
+	if err != nil {
+		return "", err
+	}
+	return owner(path), nil
+}
+
+// cgroupPath returns the path of a process's cgroup below the root.
+func cgroupPath(process string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(process, "cgroup"))
 	if err != nil {
 		return "", fmt.Errorf("read cgroup of process: %w", err)
 	}
 	for line := range strings.Lines(string(text)) {
 		if path, ok := strings.CutPrefix(line, "0::"); ok {
-			return owner(strings.TrimSpace(path)), nil
+			return strings.TrimSpace(path), nil
 		}
 	}
 	return "", errors.New("read cgroup of process: it has none in cgroup v2")

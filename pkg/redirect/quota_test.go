@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -90,21 +92,61 @@ func TestOneCgroupCannotAskForEveryNamespace(t *testing.T) {
 	l.pins = filepath.Join(t.TempDir(), "pins")
 	l.openAgent(t) // it does not run, so that nobody is answered
 	l.pretendAlive(t)
-	const tooMany = 4
-	var crowd []*netlab.Namespace
-	for range asksPerCgroup + tooMany {
-		crowd = append(crowd, newNamespace(t))
+	const left, tooMany = 6, 4
+	var crowd []int
+	for range left + tooMany {
+		crowd = append(crowd, socketIn(t, newNamespace(t), unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0))
 	}
-	for _, ns := range crowd {
-		fd := socketIn(t, ns, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	l.pretendAsked(t, asksPerCgroup-left)
+	for _, fd := range crowd {
 		_ = unix.Connect(fd, sockaddr(unix.AF_INET, l.server4)) // the counters tell
 	}
-	if got := l.counter(t, "connect_held"); got != asksPerCgroup {
-		t.Errorf("connect_held = %d, want %d", got, asksPerCgroup)
+	if got := l.counter(t, "connect_held"); got != left {
+		t.Errorf("connect_held = %d, want %d", got, left)
 	}
 	if got := l.counter(t, "connect_refused_quota"); got != tooMany {
 		t.Errorf("connect_refused_quota = %d, want %d", got, tooMany)
 	}
+}
+
+// pretendAsked writes that this cgroup asked so often just now: to ask as often
+// takes a slow machine longer than what counts.
+func (l *lab) pretendAsked(t testing.TB, times uint32) {
+	t.Helper()
+	rates, err := ebpf.LoadPinnedMap(filepath.Join(l.pins, "maps", "enrolment_rates"), nil)
+	must(t, err)
+	defer func() { must(t, rates.Close()) }()
+	must(t, rates.Put(ownCgroup(t, l.agent.CgroupRoot()), enrolmentRate{Since: monotonic(t), Asked: times}))
+}
+
+// enrolmentRate is struct enrolment_rate of bpf/maps.h.
+type enrolmentRate struct {
+	Since uint64
+	Asked uint32
+	_     uint32
+}
+
+func monotonic(t testing.TB) uint64 {
+	t.Helper()
+	var now unix.Timespec
+	must(t, unix.ClockGettime(unix.CLOCK_MONOTONIC, &now))
+	return uint64(now.Nano())
+}
+
+// ownCgroup is the id of the cgroup v2 that the test is in.
+func ownCgroup(t testing.TB, root string) uint64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/cgroup")
+	must(t, err)
+	for line := range strings.Lines(string(text)) {
+		if path, ok := strings.CutPrefix(line, "0::"); ok {
+			var st unix.Stat_t
+			must(t, unix.Stat(filepath.Join(root, strings.TrimSpace(path)), &st))
+			return st.Ino
+		}
+	}
+	t.Fatal("the test is in no cgroup v2")
+	return 0
 }
 
 // pretendAlive writes a heartbeat of the future: a slow machine takes longer

@@ -34,6 +34,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 	"go.uber.org/zap"
@@ -50,26 +51,37 @@ type Config struct {
 	// Port is the listeners' port in each network namespace. Nobody else can
 	// bind it. Choose one below net.ipv4.ip_local_port_range.
 	Port uint16
+	// Exempt are paths of host cgroups, as /system.slice/kubelet.service. What
+	// their own processes connect to is not redirected; each connection to a
+	// protected destination is an alert. Cgroups below them are not exempt.
+	Exempt []string
+	// DestroyOpen ends the connections to protected destinations that are open
+	// when something is protected for the first time. Else they are left to
+	// end. Either is an alert.
+	DestroyOpen bool
 }
 
 // Redirect is one agent's hold on this machine's connections. Its methods are
 // safe for concurrent use.
 type Redirect struct {
-	log      *zap.Logger
-	port     uint16
-	cgroups  string // where the root of cgroup v2 is mounted
-	objects  redirectObjects
-	links    []link.Link
-	guard    *linkGuard
-	pins     *os.File  // the directory, locked: one agent at a time
-	booted   time.Time // fixed at Open, so that a process has one start time
-	accepted chan *Accepted
-	alerts   chan Alert
-	lost     atomic.Uint64 // alerts that found their channel full
-	refusals atomic.Uint64 // namespaces that could not be enrolled
-	searches chan uint64   // cookies of namespaces that /proc/PID did not lead to
-	done     chan struct{} // closed by Close
-	close    sync.Once
+	log         *zap.Logger
+	port        uint16
+	cgroups     string // where the root of cgroup v2 is mounted
+	objects     redirectObjects
+	links       []link.Link
+	guard       *linkGuard
+	pins        *os.File  // the directory, locked: one agent at a time
+	booted      time.Time // fixed at Open, so that a process has one start time
+	accepted    chan *Accepted
+	alerts      chan Alert
+	exempt      []string
+	destroyOpen bool
+	first       bool          // nothing was protected when it was opened; guarded by protect
+	lost        atomic.Uint64 // alerts that found their channel full
+	refusals    atomic.Uint64 // namespaces that could not be enrolled
+	searches    chan uint64   // cookies of namespaces that /proc/PID did not lead to
+	done        chan struct{} // closed by Close
+	close       sync.Once
 
 	protect sync.Mutex // serialises Protect
 
@@ -87,6 +99,9 @@ func Open(cfg Config, log *zap.Logger) (*Redirect, error) {
 	if cfg.Port == 0 {
 		return nil, errors.New("open redirect: the listeners need a port")
 	}
+	if err := checkExempt(cfg.Exempt); err != nil {
+		return nil, fmt.Errorf("open redirect: %w", err)
+	}
 	root, err := openCgroupRoot(cfg.Cgroup)
 	if err != nil {
 		return nil, fmt.Errorf("open redirect: %w", err)
@@ -97,18 +112,20 @@ func Open(cfg Config, log *zap.Logger) (*Redirect, error) {
 		return nil, fmt.Errorf("open redirect: %w", err)
 	}
 	r := &Redirect{
-		log:      log,
-		port:     cfg.Port,
-		cgroups:  root.Name(),
-		pins:     pins,
-		booted:   bootTime(),
-		accepted: make(chan *Accepted),
-		alerts:   make(chan Alert, alertBacklog),
-		searches: make(chan uint64, searchBacklog),
-		done:     make(chan struct{}),
-		enrolled: make(map[uint64]*namespace),
-		owned:    make(map[string]int),
-		refused:  make(map[uint64]time.Time),
+		log:         log,
+		port:        cfg.Port,
+		cgroups:     root.Name(),
+		pins:        pins,
+		booted:      bootTime(),
+		accepted:    make(chan *Accepted),
+		alerts:      make(chan Alert, alertBacklog),
+		exempt:      cfg.Exempt,
+		destroyOpen: cfg.DestroyOpen,
+		searches:    make(chan uint64, searchBacklog),
+		done:        make(chan struct{}),
+		enrolled:    make(map[uint64]*namespace),
+		owned:       make(map[string]int),
+		refused:     make(map[uint64]time.Time),
 	}
 	if err := r.load(cfg.Pins, root); err != nil {
 		return nil, errors.Join(fmt.Errorf("open redirect: %w", err), r.Close())
@@ -125,10 +142,15 @@ func (r *Redirect) load(pins string, root *os.File) error {
 	if err := loadObjects(pins, &r.objects); err != nil {
 		return err
 	}
+	var any redirectEndpoint
+	r.first = errors.Is(r.objects.Destinations.NextKey(nil, &any), ebpf.ErrKeyNotExist)
 	if err := r.forgetNamespaces(); err != nil {
 		return err
 	}
 	if err := r.addPorts(nil); err != nil {
+		return err
+	}
+	if err := r.findExempt(); err != nil {
 		return err
 	}
 	if err := r.beat(0); err != nil {

@@ -25,44 +25,48 @@ type redirectCounter uint32
 const (
 	redirectCounterCONNECT_UNPROTECTED         redirectCounter = 0
 	redirectCounterCONNECT_AGENT               redirectCounter = 1
-	redirectCounterCONNECT_REDIRECTED          redirectCounter = 2
-	redirectCounterCONNECT_HELD                redirectCounter = 3
-	redirectCounterCONNECT_REFUSED_PROTOCOL    redirectCounter = 4
-	redirectCounterCONNECT_REFUSED_DEVICE      redirectCounter = 5
-	redirectCounterCONNECT_REFUSED_LISTENER    redirectCounter = 6
-	redirectCounterCONNECT_REFUSED_NO_AGENT    redirectCounter = 7
-	redirectCounterCONNECT_REFUSED_NO_LISTENER redirectCounter = 8
-	redirectCounterCONNECT_REFUSED_NO_ROOM     redirectCounter = 9
-	redirectCounterCONNECT_REFUSED_QUOTA       redirectCounter = 10
-	redirectCounterSENDMSG_REFUSED             redirectCounter = 11
-	redirectCounterBIND_REFUSED                redirectCounter = 12
-	redirectCounterPEERNAME_RESTORED           redirectCounter = 13
-	redirectCounterHOLD_SHORT                  redirectCounter = 14
-	redirectCounterRECORD_PUBLISHED            redirectCounter = 15
-	redirectCounterRECORD_NO_ROOM              redirectCounter = 16
-	redirectCounterRECORD_MOVED                redirectCounter = 17
-	redirectCounterRECORD_MISSING              redirectCounter = 18
-	redirectCounterRECORD_ABANDONED            redirectCounter = 19
-	redirectCounterEGRESS_AGENT                redirectCounter = 20
-	redirectCounterEGRESS_KERNEL_REPLY         redirectCounter = 21
-	redirectCounterEGRESS_HELD                 redirectCounter = 22
-	redirectCounterEGRESS_DROPPED              redirectCounter = 23
-	redirectCounterEGRESS_DROPPED_NO_PORT      redirectCounter = 24
-	redirectCounterEGRESS_DROPPED_ROUTE        redirectCounter = 25
-	redirectCounterEGRESS_DROPPED_UNREADABLE   redirectCounter = 26
-	redirectCounterLINK_IN_DROPPED             redirectCounter = 27
-	redirectCounterLINK_IN_DROPPED_NO_PORT     redirectCounter = 28
-	redirectCounterLINK_IN_DROPPED_ROUTE       redirectCounter = 29
-	redirectCounterLINK_IN_DROPPED_UNREADABLE  redirectCounter = 30
-	redirectCounterLINK_OUT_AGENT              redirectCounter = 31
-	redirectCounterLINK_OUT_KERNEL_REPLY       redirectCounter = 32
-	redirectCounterLINK_OUT_FORWARDED          redirectCounter = 33
-	redirectCounterLINK_OUT_DROPPED            redirectCounter = 34
-	redirectCounterLINK_OUT_DROPPED_NO_PORT    redirectCounter = 35
-	redirectCounterLINK_OUT_DROPPED_ROUTE      redirectCounter = 36
-	redirectCounterLINK_OUT_DROPPED_UNREADABLE redirectCounter = 37
-	redirectCounterALERT_LOST                  redirectCounter = 38
-	redirectCounterCOUNTERS                    redirectCounter = 39
+	redirectCounterCONNECT_EXEMPT              redirectCounter = 2
+	redirectCounterCONNECT_REDIRECTED          redirectCounter = 3
+	redirectCounterCONNECT_HELD                redirectCounter = 4
+	redirectCounterCONNECT_REFUSED_PROTOCOL    redirectCounter = 5
+	redirectCounterCONNECT_REFUSED_DEVICE      redirectCounter = 6
+	redirectCounterCONNECT_REFUSED_LISTENER    redirectCounter = 7
+	redirectCounterCONNECT_REFUSED_NO_AGENT    redirectCounter = 8
+	redirectCounterCONNECT_REFUSED_NO_LISTENER redirectCounter = 9
+	redirectCounterCONNECT_REFUSED_NO_ROOM     redirectCounter = 10
+	redirectCounterCONNECT_REFUSED_QUOTA       redirectCounter = 11
+	redirectCounterSENDMSG_REFUSED             redirectCounter = 12
+	redirectCounterBIND_REFUSED                redirectCounter = 13
+	redirectCounterPEERNAME_RESTORED           redirectCounter = 14
+	redirectCounterHOLD_SHORT                  redirectCounter = 15
+	redirectCounterRECORD_PUBLISHED            redirectCounter = 16
+	redirectCounterRECORD_NO_ROOM              redirectCounter = 17
+	redirectCounterRECORD_MOVED                redirectCounter = 18
+	redirectCounterRECORD_MISSING              redirectCounter = 19
+	redirectCounterRECORD_ABANDONED            redirectCounter = 20
+	redirectCounterEGRESS_AGENT                redirectCounter = 21
+	redirectCounterEGRESS_EXEMPT               redirectCounter = 22
+	redirectCounterEGRESS_KERNEL_REPLY         redirectCounter = 23
+	redirectCounterEGRESS_HELD                 redirectCounter = 24
+	redirectCounterEGRESS_DROPPED              redirectCounter = 25
+	redirectCounterEGRESS_DROPPED_NO_PORT      redirectCounter = 26
+	redirectCounterEGRESS_DROPPED_ROUTE        redirectCounter = 27
+	redirectCounterEGRESS_DROPPED_UNREADABLE   redirectCounter = 28
+	redirectCounterLINK_IN_OPEN                redirectCounter = 29
+	redirectCounterLINK_IN_DROPPED             redirectCounter = 30
+	redirectCounterLINK_IN_DROPPED_NO_PORT     redirectCounter = 31
+	redirectCounterLINK_IN_DROPPED_ROUTE       redirectCounter = 32
+	redirectCounterLINK_IN_DROPPED_UNREADABLE  redirectCounter = 33
+	redirectCounterLINK_OUT_AGENT              redirectCounter = 34
+	redirectCounterLINK_OUT_EXEMPT             redirectCounter = 35
+	redirectCounterLINK_OUT_KERNEL_REPLY       redirectCounter = 36
+	redirectCounterLINK_OUT_FORWARDED          redirectCounter = 37
+	redirectCounterLINK_OUT_DROPPED            redirectCounter = 38
+	redirectCounterLINK_OUT_DROPPED_NO_PORT    redirectCounter = 39
+	redirectCounterLINK_OUT_DROPPED_ROUTE      redirectCounter = 40
+	redirectCounterLINK_OUT_DROPPED_UNREADABLE redirectCounter = 41
+	redirectCounterALERT_LOST                  redirectCounter = 42
+	redirectCounterCOUNTERS                    redirectCounter = 43
 )
 
 type redirectDrop struct {
@@ -111,6 +115,19 @@ type redirectEnrolmentRate struct {
 	Zero    uint32
 }
 
+type redirectExemption struct {
+	_           structs.HostLayout
+	Destination struct {
+		_    structs.HostLayout
+		Word [4]uint32
+	}
+	CgroupId    uint64
+	NetnsCookie uint64
+	Pid         uint32
+	Port        uint16
+	Zero        uint16
+}
+
 type redirectHost struct {
 	_          structs.HostLayout
 	PrefixBits uint32
@@ -134,6 +151,20 @@ const (
 	redirectNetnsStateNETNS_LISTENS_V4 redirectNetnsState = 2
 	redirectNetnsStateNETNS_LISTENS_V6 redirectNetnsState = 4
 )
+
+type redirectOpenConnection struct {
+	_      structs.HostLayout
+	Client struct {
+		_    structs.HostLayout
+		Word [4]uint32
+	}
+	Destination struct {
+		_    structs.HostLayout
+		Word [4]uint32
+	}
+	ClientPort uint16
+	Port       uint16
+}
 
 type redirectOrigin struct {
 	_           structs.HostLayout
@@ -182,8 +213,12 @@ const (
 	redirectMapDrops                 = "drops"
 	redirectMapEnrolmentRates        = "enrolment_rates"
 	redirectMapEnrolments            = "enrolments"
+	redirectMapExemptCgroups         = "exempt_cgroups"
+	redirectMapExemptSockets         = "exempt_sockets"
+	redirectMapExemptions            = "exemptions"
 	redirectMapHosts                 = "hosts"
 	redirectMapNamespaces            = "namespaces"
+	redirectMapOpenConnections       = "open_connections"
 	redirectMapPassageCounts         = "passage_counts"
 	redirectMapPassages              = "passages"
 	redirectMapProtectedPorts        = "protected_ports"
@@ -203,6 +238,7 @@ const (
 	redirectProgRedirectSockops      = "redirect_sockops"
 	redirectVarDropType              = "drop_type"
 	redirectVarEnrolmentType         = "enrolment_type"
+	redirectVarExemptionType         = "exemption_type"
 )
 
 // loadRedirect returns the embedded CollectionSpec for redirect.
@@ -267,21 +303,25 @@ type redirectProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type redirectMapSpecs struct {
-	Accepted       *ebpf.MapSpec `ebpf:"accepted"`
-	AgentControl   *ebpf.MapSpec `ebpf:"agent_control"`
-	AgentSockets   *ebpf.MapSpec `ebpf:"agent_sockets"`
-	Asked          *ebpf.MapSpec `ebpf:"asked"`
-	Counters       *ebpf.MapSpec `ebpf:"counters"`
-	Destinations   *ebpf.MapSpec `ebpf:"destinations"`
-	DropRates      *ebpf.MapSpec `ebpf:"drop_rates"`
-	Drops          *ebpf.MapSpec `ebpf:"drops"`
-	EnrolmentRates *ebpf.MapSpec `ebpf:"enrolment_rates"`
-	Enrolments     *ebpf.MapSpec `ebpf:"enrolments"`
-	Hosts          *ebpf.MapSpec `ebpf:"hosts"`
-	Namespaces     *ebpf.MapSpec `ebpf:"namespaces"`
-	PassageCounts  *ebpf.MapSpec `ebpf:"passage_counts"`
-	Passages       *ebpf.MapSpec `ebpf:"passages"`
-	ProtectedPorts *ebpf.MapSpec `ebpf:"protected_ports"`
+	Accepted        *ebpf.MapSpec `ebpf:"accepted"`
+	AgentControl    *ebpf.MapSpec `ebpf:"agent_control"`
+	AgentSockets    *ebpf.MapSpec `ebpf:"agent_sockets"`
+	Asked           *ebpf.MapSpec `ebpf:"asked"`
+	Counters        *ebpf.MapSpec `ebpf:"counters"`
+	Destinations    *ebpf.MapSpec `ebpf:"destinations"`
+	DropRates       *ebpf.MapSpec `ebpf:"drop_rates"`
+	Drops           *ebpf.MapSpec `ebpf:"drops"`
+	EnrolmentRates  *ebpf.MapSpec `ebpf:"enrolment_rates"`
+	Enrolments      *ebpf.MapSpec `ebpf:"enrolments"`
+	ExemptCgroups   *ebpf.MapSpec `ebpf:"exempt_cgroups"`
+	ExemptSockets   *ebpf.MapSpec `ebpf:"exempt_sockets"`
+	Exemptions      *ebpf.MapSpec `ebpf:"exemptions"`
+	Hosts           *ebpf.MapSpec `ebpf:"hosts"`
+	Namespaces      *ebpf.MapSpec `ebpf:"namespaces"`
+	OpenConnections *ebpf.MapSpec `ebpf:"open_connections"`
+	PassageCounts   *ebpf.MapSpec `ebpf:"passage_counts"`
+	Passages        *ebpf.MapSpec `ebpf:"passages"`
+	ProtectedPorts  *ebpf.MapSpec `ebpf:"protected_ports"`
 }
 
 // redirectVariableSpecs contains global variables before they are loaded into the kernel.
@@ -290,6 +330,7 @@ type redirectMapSpecs struct {
 type redirectVariableSpecs struct {
 	DropType      *ebpf.VariableSpec `ebpf:"drop_type"`
 	EnrolmentType *ebpf.VariableSpec `ebpf:"enrolment_type"`
+	ExemptionType *ebpf.VariableSpec `ebpf:"exemption_type"`
 }
 
 // redirectObjects contains all objects after they have been loaded into the kernel.
@@ -312,21 +353,25 @@ func (o *redirectObjects) Close() error {
 //
 // It can be passed to loadRedirectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type redirectMaps struct {
-	Accepted       *ebpf.Map `ebpf:"accepted"`
-	AgentControl   *ebpf.Map `ebpf:"agent_control"`
-	AgentSockets   *ebpf.Map `ebpf:"agent_sockets"`
-	Asked          *ebpf.Map `ebpf:"asked"`
-	Counters       *ebpf.Map `ebpf:"counters"`
-	Destinations   *ebpf.Map `ebpf:"destinations"`
-	DropRates      *ebpf.Map `ebpf:"drop_rates"`
-	Drops          *ebpf.Map `ebpf:"drops"`
-	EnrolmentRates *ebpf.Map `ebpf:"enrolment_rates"`
-	Enrolments     *ebpf.Map `ebpf:"enrolments"`
-	Hosts          *ebpf.Map `ebpf:"hosts"`
-	Namespaces     *ebpf.Map `ebpf:"namespaces"`
-	PassageCounts  *ebpf.Map `ebpf:"passage_counts"`
-	Passages       *ebpf.Map `ebpf:"passages"`
-	ProtectedPorts *ebpf.Map `ebpf:"protected_ports"`
+	Accepted        *ebpf.Map `ebpf:"accepted"`
+	AgentControl    *ebpf.Map `ebpf:"agent_control"`
+	AgentSockets    *ebpf.Map `ebpf:"agent_sockets"`
+	Asked           *ebpf.Map `ebpf:"asked"`
+	Counters        *ebpf.Map `ebpf:"counters"`
+	Destinations    *ebpf.Map `ebpf:"destinations"`
+	DropRates       *ebpf.Map `ebpf:"drop_rates"`
+	Drops           *ebpf.Map `ebpf:"drops"`
+	EnrolmentRates  *ebpf.Map `ebpf:"enrolment_rates"`
+	Enrolments      *ebpf.Map `ebpf:"enrolments"`
+	ExemptCgroups   *ebpf.Map `ebpf:"exempt_cgroups"`
+	ExemptSockets   *ebpf.Map `ebpf:"exempt_sockets"`
+	Exemptions      *ebpf.Map `ebpf:"exemptions"`
+	Hosts           *ebpf.Map `ebpf:"hosts"`
+	Namespaces      *ebpf.Map `ebpf:"namespaces"`
+	OpenConnections *ebpf.Map `ebpf:"open_connections"`
+	PassageCounts   *ebpf.Map `ebpf:"passage_counts"`
+	Passages        *ebpf.Map `ebpf:"passages"`
+	ProtectedPorts  *ebpf.Map `ebpf:"protected_ports"`
 }
 
 func (m *redirectMaps) Close() error {
@@ -341,8 +386,12 @@ func (m *redirectMaps) Close() error {
 		m.Drops,
 		m.EnrolmentRates,
 		m.Enrolments,
+		m.ExemptCgroups,
+		m.ExemptSockets,
+		m.Exemptions,
 		m.Hosts,
 		m.Namespaces,
+		m.OpenConnections,
 		m.PassageCounts,
 		m.Passages,
 		m.ProtectedPorts,
@@ -355,6 +404,7 @@ func (m *redirectMaps) Close() error {
 type redirectVariables struct {
 	DropType      *ebpf.Variable `ebpf:"drop_type"`
 	EnrolmentType *ebpf.Variable `ebpf:"enrolment_type"`
+	ExemptionType *ebpf.Variable `ebpf:"exemption_type"`
 }
 
 // redirectPrograms contains all programs after they have been loaded into the kernel.

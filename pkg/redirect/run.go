@@ -36,8 +36,12 @@ func (r *Redirect) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("read drops: %w", err), enrolments.Close())
 	}
+	exemptions, err := ringbuf.NewReader(r.objects.Exemptions)
+	if err != nil {
+		return errors.Join(fmt.Errorf("read exemptions: %w", err), enrolments.Close(), drops.Close())
+	}
 	if err := r.enrolOf("/proc/thread-self", 0); err != nil {
-		return errors.Join(fmt.Errorf("enrol own network namespace: %w", err), enrolments.Close(), drops.Close())
+		return errors.Join(fmt.Errorf("enrol own network namespace: %w", err), enrolments.Close(), drops.Close(), exemptions.Close())
 	}
 	early, err := r.newWatch(r.cgroups)
 	if err != nil {
@@ -47,6 +51,7 @@ func (r *Redirect) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.readEnrolments(ctx, enrolments) })
 	group.Go(func() error { return r.readDrops(drops) })
+	group.Go(func() error { return r.readExemptions(ctx, exemptions) })
 	group.Go(func() error { return r.reap(ctx) })
 	group.Go(func() error { return r.searchAll(ctx) })
 	group.Go(func() error { return r.guard.run(ctx) })
@@ -55,7 +60,7 @@ func (r *Redirect) Run(ctx context.Context) error {
 	}
 	group.Go(func() error {
 		<-ctx.Done()
-		return errors.Join(enrolments.Close(), drops.Close())
+		return errors.Join(enrolments.Close(), drops.Close(), exemptions.Close())
 	})
 	err = group.Wait()
 	err = errors.Join(err, r.beat(0))
@@ -134,6 +139,9 @@ func (r *Redirect) reap(ctx context.Context) error {
 			return err
 		}
 		r.leaveDead(alive)
+		if err := r.findExempt(); err != nil {
+			return err
+		}
 	}
 }
 

@@ -25,7 +25,14 @@ func NewCgroup(name string) (*Cgroup, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := os.MkdirTemp(root, name+"-")
+	return newCgroup(root, name)
+}
+
+// NewBelow makes a cgroup in this one, which must be closed first.
+func (c *Cgroup) NewBelow(name string) (*Cgroup, error) { return newCgroup(c.Path, name) }
+
+func newCgroup(parent, name string) (*Cgroup, error) {
+	path, err := os.MkdirTemp(parent, name+"-")
 	if err != nil {
 		return nil, fmt.Errorf("make cgroup: %w", err)
 	}
