@@ -135,11 +135,15 @@ func (a *Analysis) size() int {
 		st := &a.Statements[i]
 		n += entryOverhead
 		for _, names := range [...][]string{
-			st.Relations, st.Columns, st.Functions, st.Writes, st.Refs, st.Aliases,
+			st.Relations, st.Columns, st.Functions, st.Writes, st.Refs, st.Aliases, st.Calls,
 		} {
 			for _, name := range names {
 				n += 16 + len(name)
 			}
+		}
+		n += st.Lineage.size()
+		if st.CopyTo != nil {
+			n += len(st.CopyTo.Query)
 		}
 		for _, effect := range st.Effects {
 			n += 64 + len(effect.Name)
@@ -147,6 +151,21 @@ func (a *Analysis) size() int {
 				n += 16 + len(v)
 			}
 		}
+	}
+	return n
+}
+
+// size returns what a lineage holds, in bytes, roughly. Names are shared.
+func (l *Lineage) size() int {
+	if l == nil {
+		return 0
+	}
+	n := 0
+	for i := range l.Outputs {
+		n += 128 + 32*len(l.Outputs[i].Sources)
+	}
+	for i := range l.Written {
+		n += 192 + 32*len(l.Written[i].Sources)
 	}
 	return n
 }

@@ -42,7 +42,20 @@ func classify(st *statement, node *pg_query.Node) {
 	case *pg_query.Node_DeleteStmt:
 		st.HasWhere = n.DeleteStmt.GetWhereClause() != nil
 	}
+	st.Hides = st.Opaque
+	st.Runs = runs(node)
 	st.Effects = effects(node)
+}
+
+// runs returns the name of what a statement runs or reads by its name.
+func runs(node *pg_query.Node) string {
+	switch n := node.GetNode().(type) {
+	case *pg_query.Node_ExecuteStmt:
+		return n.ExecuteStmt.GetName()
+	case *pg_query.Node_FetchStmt:
+		return n.FetchStmt.GetPortalname()
+	}
+	return ""
 }
 
 // kindOf returns what the kind of a statement tells; known is false for a node

@@ -82,6 +82,7 @@ func (w *walker) call(parts []string) {
 	w.eachOpen(func(st *statement) {
 		st.Functions = addName(st.Functions, join(parts...))
 		if !known {
+			st.Calls = addName(st.Calls, join(parts...))
 			st.Opaque, st.runsUnseen = true, true
 		}
 	})
@@ -92,7 +93,7 @@ func (w *walker) operator(parts []string) {
 		return
 	}
 	w.shareable = false
-	w.eachOpen(func(st *statement) { st.Opaque, st.runsUnseen = true, true })
+	w.eachOpen(func(st *statement) { st.Opaque, st.runsUnseen, st.Hides = true, true, true })
 }
 
 // sample notes TABLESAMPLE's method, which is a function.

@@ -76,6 +76,18 @@ type Statement struct {
 	Secret bool
 	// Effects are what it does to the session, in order.
 	Effects []Effect
+	// Calls are the functions in Functions that are not known to be harmless.
+	// Hides says that the statement is Opaque for more than these.
+	Calls []string
+	Hides bool
+	// Runs is the name of the prepared statement or cursor that EXECUTE, FETCH
+	// or MOVE is about.
+	Runs string
+	// Lineage is where its values come from, those of PREPARE when it is
+	// executed; nil where that is not known. Of a Nested statement the one
+	// around it tells.
+	Lineage *Lineage
+	CopyTo  *CopyTo // of COPY TO STDOUT
 }
 
 // Analyzer analyses texts and remembers what it found. It is safe for
@@ -146,6 +158,7 @@ func (a *Analyzer) analyzeNew(s *scratch, text []byte, opt Options) *Analysis {
 	if !found.shareable {
 		hideOpaque(found.analysis, text)
 	}
+	findCopied(found.analysis, text, opt.StandardConformingStrings)
 	switch {
 	case found.shareable && !s.exact:
 		a.cache.add(opt.space(), s.shape, found.analysis)

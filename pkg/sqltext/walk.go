@@ -56,6 +56,10 @@ func (w *walker) statement(node *pg_query.Node, nested bool) {
 	st := &statement{}
 	st.Nested = nested
 	classify(st, node)
+	if !nested {
+		st.Lineage = trace(node, w.names, w.builtinNames)
+	}
+	st.CopyTo = copyTo(node)
 	w.shareable = w.shareable && st.traits&shares != 0
 	w.found = append(w.found, st)
 	w.open = append(w.open, st)
@@ -74,6 +78,7 @@ func (w *walker) absorb(outer, st *statement) {
 	outer.traits &= st.traits | ^harmless
 	outer.Opaque = outer.Opaque || st.Opaque
 	outer.runsUnseen = outer.runsUnseen || st.runsUnseen
+	outer.Hides = outer.Hides || st.Hides
 	if outer.Class == operation.Read {
 		outer.Class = st.Class
 	}

@@ -16,13 +16,6 @@ import (
 // server.
 const firstUserOID = 16384
 
-// revealing are relations of the server itself that hold values of other
-// relations, or other sessions' statements.
-var revealing = [...]string{
-	"pg_statistic", "pg_stats", "pg_statistic_ext_data", "pg_stats_ext", "pg_stats_ext_exprs",
-	"pg_stat_activity", "pg_stat_statements", "pg_largeobject",
-}
-
 // targets is what all sessions of one plug-in know of the databases: where
 // masked columns were found once, so that a mask follows its column when it is
 // renamed, and how often definitions changed.
@@ -32,8 +25,8 @@ type targets struct {
 	key      []byte        // for mask.Hash
 
 	mu       sync.Mutex
-	found    map[targetKey]place // guarded by mu
-	builtins map[dbKey]builtins  // guarded by mu
+	found    map[targetKey][]place // guarded by mu
+	builtins map[dbKey]builtins    // guarded by mu
 }
 
 // dbKey is one database of a resource.
@@ -59,7 +52,7 @@ type place struct {
 }
 
 func newTargets() *targets {
-	t := &targets{found: make(map[targetKey]place), builtins: make(map[dbKey]builtins), key: make([]byte, 32)}
+	t := &targets{found: make(map[targetKey][]place), builtins: make(map[dbKey]builtins), key: make([]byte, 32)}
 	_, _ = rand.Read(t.key) // never fails: crypto/rand ends the program instead
 	return t
 }
@@ -81,17 +74,23 @@ type catalog struct {
 	failed   bool // the last reading failed: nothing may be assumed
 	rows     []catalogRow
 
-	relations map[uint32]*relation
-	names     map[string]taint // of user relations
-	columns   map[string]bool  // names that masked columns have
+	readings   uint64 // how often it was read
+	relations  map[uint32]*relation
+	names      map[string]taint       // of user relations
+	byName     map[string][]*relation // the tainted ones
+	ambiguous  map[string]bool        // names that a clean relation has too
+	columns    map[string]bool        // names that masked columns have
+	functions  map[string]function
+	understand func(definition string) *sqltext.Analysis // of a view
 }
 
 // relation is what masks make of one relation.
 type relation struct {
-	name   string
-	schema string
-	masked map[int16]*rule // of a table: its masked columns
-	opaque string          // the mask that may show in any column; empty for none
+	name    string
+	schema  string
+	masked  map[int16]*rule  // its masked columns; of a view, those that may carry a value
+	columns map[string]*rule // these by name
+	opaque  string           // the mask that may show in any column; empty for none
 }
 
 // taint is what a relation's name may mean.
@@ -99,19 +98,8 @@ type taint uint8
 
 const (
 	clean   taint = iota // nothing masked
-	columns              // a table with masked columns
+	columns              // a relation with masked columns
 	opaque               // a relation whose every column may carry masked values
-)
-
-// origin is where a result's column comes from.
-type origin uint8
-
-const (
-	computed     origin = iota // from no column that the server names
-	plain                      // from a column that is not masked
-	maskedColumn               // from a masked column, unchanged
-	tainted                    // from a relation that may show masked values
-	unknownTable               // from a relation that we have not heard of
 )
 
 func newCatalog(t *targets, conn *protocol.Conn) catalog {
@@ -122,7 +110,7 @@ func newCatalog(t *targets, conn *protocol.Conn) catalog {
 	if len(c.key) == 0 {
 		c.key = t.key
 	}
-	c.rules = rulesOf(c.masks)
+	c.rules, c.readings = rulesOf(c.masks), 1
 	return c
 }
 
@@ -198,7 +186,7 @@ func (c *catalog) knows(analysis *sqltext.Analysis) bool {
 	for i := range analysis.Statements {
 		for _, name := range analysis.Statements[i].Relations {
 			last := lastPart(name)
-			if _, known := c.names[last]; !known && !strings.HasPrefix(last, "pg_") {
+			if _, known := c.names[last]; !known && !system(name) {
 				return false
 			}
 		}
@@ -245,44 +233,4 @@ func (c *catalog) meaning(name string) taint {
 		return opaque
 	}
 	return c.names[last]
-}
-
-// judge says what masks make of a result's column.
-func (c *catalog) judge(table uint32, column int16) field {
-	if !c.needed() {
-		return field{origin: plain}
-	}
-	if table == 0 {
-		return field{origin: computed}
-	}
-	r := c.relations[table]
-	switch {
-	case r == nil && table < firstUserOID:
-		return field{origin: plain}
-	case r == nil:
-		return field{origin: unknownTable}
-	case r.opaque != "":
-		return field{origin: tainted, mask: r.opaque}
-	case len(r.masked) == 0:
-		return field{origin: plain}
-	case column <= 0:
-		return wholeRow(r)
-	}
-	if m := r.masked[column]; m != nil {
-		f := field{origin: maskedColumn, method: m.Method, mask: m.Mask, paths: m.paths}
-		if len(m.paths) > 0 {
-			f.method = ""
-		}
-		return f
-	}
-	return field{origin: plain}
-}
-
-// wholeRow is a column that holds all columns of a masked table. System
-// columns have negative numbers and hold no values, but are not worth a case.
-func wholeRow(r *relation) field {
-	for _, m := range r.masked {
-		return field{origin: tainted, mask: m.Mask}
-	}
-	return field{origin: plain}
 }

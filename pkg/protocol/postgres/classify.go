@@ -133,6 +133,7 @@ func (c *conversation) forwarded(o *op, analysis *sqltext.Analysis) {
 	o.Operation.Bytes, o.Operation.Source = nil, nil // the buffer is used again
 	c.dirty = c.dirty || o.touched
 	if analysis == nil {
+		clear(c.cursors)
 		c.unsettled, c.defines, c.installs = true, true, true
 		c.invalidate()
 		return
@@ -140,6 +141,7 @@ func (c *conversation) forwarded(o *op, analysis *sqltext.Analysis) {
 	for i := range analysis.Statements {
 		s := &analysis.Statements[i]
 		c.prepared.follow(s.Effects)
+		c.forgetCursors(s)
 		c.unsettled = c.unsettled || slices.ContainsFunc(s.Effects, unsettles)
 		c.defines = c.defines || s.Opaque || s.Class == operation.DDL
 		c.installs = c.installs || s.Class == operation.Procedural || slices.Contains(installs[:], s.Kind)

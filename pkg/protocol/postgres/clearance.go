@@ -23,7 +23,7 @@ const (
 )
 
 // clearance takes the next step of the decision, after the guard has answered.
-func (c *conversation) clearance(analysis *sqltext.Analysis, portal *portal, text []byte) clearance {
+func (c *conversation) clearance(analysis *sqltext.Analysis, portal *portal) clearance {
 	f := &c.front
 	if c.conn.Observe {
 		return cleared
@@ -43,12 +43,12 @@ func (c *conversation) clearance(analysis *sqltext.Analysis, portal *portal, tex
 	if !c.catalog.needed() || (portal == nil && c.status == 'E') {
 		return cleared // a transaction that has failed runs nothing but its end
 	}
-	return c.maskClearance(analysis, portal, text)
+	return c.maskClearance(analysis, portal)
 }
 
-// maskClearance decides whether masks let a statement run: one that may touch a
-// masked relation must be proven to give nothing but columns of known origin.
-func (c *conversation) maskClearance(analysis *sqltext.Analysis, portal *portal, text []byte) clearance {
+// maskClearance decides whether masks let a statement run. What it answers is
+// masked when it comes; refused is what could carry values elsewhere.
+func (c *conversation) maskClearance(analysis *sqltext.Analysis, portal *portal) clearance {
 	if steers(analysis) {
 		return cleared
 	}
@@ -60,61 +60,64 @@ func (c *conversation) maskClearance(analysis *sqltext.Analysis, portal *portal,
 		c.deny(stateUndecided, "sluice: what is masked could not be read, so this statement is refused", "")
 		return refused
 	}
-	touch := c.catalog.touch(analysis)
+	touch := c.touch(analysis)
 	if touch.refusal != "" {
 		c.deny(stateRefused, touch.refusal, touch.mask)
 		return refused
 	}
-	f.op.touched = touch.touched
-	if !touch.touched {
+	f.op.touched, f.op.analysis, f.op.vouched = touch.touched, analysis, c.catalog.vouches()
+	f.op.ran = only(c.behind(analysis))
+	s := only(analysis)
+	if !touch.touched || s == nil || s.CopyTo == nil {
 		return cleared
 	}
+	return c.copyClearance(s.CopyTo, portal)
+}
+
+// copyClearance asks the server for the columns that COPY sends.
+func (c *conversation) copyClearance(sends *sqltext.CopyTo, portal *portal) clearance {
+	f := &c.front
 	if !f.probed {
-		c.probe(portal, text)
+		c.probe(sends.Query, portal == nil)
 		return wait
-	}
-	found := &f.layout
-	if portal != nil {
-		found = &portal.layout
 	}
 	if c.owesProbe() {
 		c.pause()
 		return wait
 	}
-	if refusal := found.refusal(true); refusal != "" {
-		c.deny(stateRefused, refusal, found.mask)
+	if !f.layout.known || len(f.layout.fields) == 0 {
+		c.deny(stateRefused, "sluice: the columns that this COPY sends are not known, so it is refused", "")
 		return refused
 	}
+	c.catalog.judge(&f.layout, true, f.op.lineage())
+	f.op.copies.set(sends, &f.layout)
 	return cleared
 }
 
-// probe asks the server for the columns of a statement that has not run.
-func (c *conversation) probe(portal *portal, text []byte) {
+// probe asks the server for the columns of a query that does not run.
+func (c *conversation) probe(query string, sync bool) {
 	c.front.probed = true
-	if portal == nil {
-		c.prepared.putStatement("", nil) // the server's becomes ours
-		c.synthesise(protocol.ServerLeg, nil, func(dst []byte) []byte {
-			dst, mark := open(dst, msgParse)
-			dst = append(append(append(dst, 0), text...), 0, 0, 0)
-			dst = shut(dst, mark)
-			dst, mark = open(dst, msgDescribe)
-			dst = shut(append(dst, 'S', 0), mark)
-			dst, mark = open(dst, msgSync)
-			return shut(dst, mark)
-		})
-		c.queue.push(debt{kind: oweParse, own: true, purpose: forProbe})
-		c.queue.push(debt{kind: oweDescribe, own: true, purpose: forProbe})
+	c.synthesise(protocol.ServerLeg, nil, func(dst []byte) []byte {
+		dst = closeOwn(dst)
+		dst, mark := open(dst, msgParse)
+		dst = appendString(appendString(dst, ownName), query)
+		dst = shut(append(dst, 0, 0), mark)
+		dst, mark = open(dst, msgDescribe)
+		dst = shut(appendString(append(dst, 'S'), ownName), mark)
+		dst = closeOwn(dst)
+		last := byte(msgFlush)
+		if sync {
+			last = msgSync
+		}
+		dst, mark = open(dst, last)
+		return shut(dst, mark)
+	})
+	for _, kind := range [...]debtKind{oweClose, oweClose, oweParse, oweDescribe, oweClose, oweClose} {
+		c.queue.push(debt{kind: kind, own: true, purpose: forProbe})
+	}
+	if sync {
 		c.queue.push(debt{kind: oweSync, own: true, purpose: forProbe})
-		c.pause()
-		return
 	}
-	if portal.layout.known {
-		return
-	}
-	if !portal.described {
-		c.describePortal(portal, c.portalName(portal))
-	}
-	c.flush()
 	c.pause()
 }
 
@@ -122,17 +125,8 @@ func (c *conversation) probe(portal *portal, text []byte) {
 // come.
 func (c *conversation) owesProbe() bool {
 	return slices.ContainsFunc(c.queue.debts[c.queue.first:], func(d debt) bool {
-		return d.own && d.purpose == forProbe || d.kind == oweDescribe && d.portal != nil
+		return d.own && d.purpose == forProbe && d.portal == nil
 	})
-}
-
-func (c *conversation) portalName(portal *portal) []byte {
-	for name, found := range c.prepared.portals {
-		if found == portal {
-			return []byte(name)
-		}
-	}
-	return nil
 }
 
 // describeFirst makes the server describe a portal's rows before it sends them,

@@ -177,7 +177,7 @@ func (c *conversation) clientQuery(s *stream, frame []byte) {
 		c.front.analysis, c.front.vouched = c.analyse(text), c.catalog.vouches()
 	}
 	analysis := c.front.analysis
-	switch c.clearance(analysis, nil, text) {
+	switch c.clearance(analysis, nil) {
 	case wait:
 		return
 	case refused:
@@ -193,35 +193,6 @@ func (c *conversation) clientQuery(s *stream, frame []byte) {
 		c.prepared.putStatement("", nil) // a query drops the unnamed statement
 		c.layout.reset()
 		c.forwarded(o, analysis)
-	}
-	c.front = front{}
-}
-
-// clientCall decides a call by function OID. Nothing is known of what the
-// function does.
-func (c *conversation) clientCall(s *stream, frame []byte) {
-	if !c.awaitIdle() {
-		return
-	}
-	if c.front.op == nil {
-		o := c.newOp(operation.Call)
-		o.Operation.Bytes = frame
-		c.recordCall(o, frame[headerSize:])
-		c.ask(o)
-		return
-	}
-	switch c.clearance(nil, nil, nil) {
-	case wait:
-		return
-	case refused, over:
-		o := c.front.op
-		c.swallow(s, len(frame))
-		c.refuseQuery(o)
-	case cleared:
-		o := c.front.op
-		c.pass(s, len(frame), nil)
-		c.queue.push(debt{kind: oweCall, op: o})
-		c.forwarded(o, nil)
 	}
 	c.front = front{}
 }
@@ -328,7 +299,7 @@ func (c *conversation) clientExecute(s *stream, frame []byte) {
 		c.ask(o)
 		return
 	}
-	switch c.clearance(analysis, portal, text) {
+	switch c.clearance(analysis, portal) {
 	case wait:
 		return
 	case refused, over:
@@ -358,6 +329,9 @@ func (c *conversation) portalText(portal *portal) (*sqltext.Analysis, []byte) {
 	if stmt.analysis != nil && stmt.vouched != c.catalog.vouches() {
 		stmt.vouched = c.catalog.vouches()
 		stmt.analysis = c.analyseAs(stmt.text, stmt.conforming, true)
+		if stmt.unsaid {
+			stmt.analysis = nil
+		}
 	}
 	return stmt.analysis, stmt.text
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
 // phase is where a session is. A message that its phase does not name is a
@@ -45,27 +46,28 @@ type conversation struct {
 	key    key     // this session's cancel key
 	target *key    // the key that a cancel request names, if it is known
 
-	front     front    // the client's message that is being decided
-	queue     queue    // what the server still owes
-	skip      bool     // the client's messages are dropped until Sync
-	opened    bool     // the client was told that it may speak
-	paused    bool     // the client waits for an answer of the server
-	unsettled bool     // what runs before the next Sync may change how text is read
-	defines   bool     // what runs may change relations
-	installs  bool     // what runs may change functions and operators
-	dirty     bool     // the transaction touched a masked relation
-	voided    []undo   // memory of void
-	copyIn    bool     // the server reads COPY data
-	copyOut   copyOut  // what it sends
-	lostSync  bool     // a Sync came during COPY, where the server ignores it
-	status    byte     // of the last ReadyForQuery: I, T or E
-	prepared  prepared // statements and portals
-	settings  settings // what the server reported that changes meaning
-	catalog   catalog  // what is masked
-	layout    layout   // of the rows of the simple query under way
-	lastTag   string   // of the last command
-	spare     []*op    // memory of ended operations, to be used again
-	retired   []*op    // ended in this call: spare from the next on
+	front     front                        // the client's message that is being decided
+	queue     queue                        // what the server still owes
+	skip      bool                         // the client's messages are dropped until Sync
+	opened    bool                         // the client was told that it may speak
+	paused    bool                         // the client waits for an answer of the server
+	unsettled bool                         // what runs before the next Sync may change how text is read
+	defines   bool                         // what runs may change relations
+	installs  bool                         // what runs may change functions and operators
+	dirty     bool                         // the transaction touched a masked relation
+	voided    []undo                       // memory of void
+	copyIn    bool                         // the server reads COPY data
+	copyOut   copyOut                      // what it sends
+	lostSync  bool                         // a Sync came during COPY, where the server ignores it
+	status    byte                         // of the last ReadyForQuery: I, T or E
+	prepared  prepared                     // statements and portals
+	cursors   map[string]*sqltext.Analysis // what DECLARE declared
+	settings  settings                     // what the server reported that changes meaning
+	catalog   catalog                      // what is masked
+	layout    layout                       // of the rows of the simple query under way
+	lastTag   string                       // of the last command
+	spare     []*op                        // memory of ended operations, to be used again
+	retired   []*op                        // ended in this call: spare from the next on
 
 	legs    [2]stream // by the leg that is read
 	out     []protocol.Action
@@ -75,7 +77,7 @@ type conversation struct {
 }
 
 func newConversation(p *Postgres, conn *protocol.Conn) *conversation {
-	return &conversation{
+	c := &conversation{
 		plugin:   p,
 		conn:     conn,
 		status:   'I',
@@ -83,6 +85,8 @@ func newConversation(p *Postgres, conn *protocol.Conn) *conversation {
 		settings: settings{utf8: true, conforming: true},
 		catalog:  newCatalog(p.targets, conn),
 	}
+	c.catalog.understand = func(definition string) *sqltext.Analysis { return c.analyse([]byte(definition)) }
+	return c
 }
 
 // maxScratch is how much synthesised memory a session keeps between calls.

@@ -40,6 +40,8 @@ func customers(t testing.TB, s *server) {
 		"CREATE MATERIALIZED VIEW kept_contacts AS SELECT ssn FROM customers",
 		"CREATE FUNCTION spill() RETURNS text LANGUAGE sql AS 'SELECT email FROM customers LIMIT 1'",
 		"CREATE VIEW spilled AS SELECT spill() AS s",
+		"CREATE FUNCTION peek() RETURNS text STABLE LANGUAGE sql AS 'SELECT email FROM customers LIMIT 1'",
+		"CREATE VIEW peeked AS SELECT id, peek() AS p FROM customers",
 		"CREATE TABLE vips (level int) INHERITS (customers)",
 		fmt.Sprintf("INSERT INTO vips VALUES (99, 'vip', 'vip.%s', '%s', 'n', '1987-06-05', 1)", canaryEmail, canarySSN),
 		"RESET ROLE", "CREATE SCHEMA other AUTHORIZATION app", "SET ROLE app", "CREATE VIEW other.plain AS SELECT email FROM public.customers",

@@ -12,43 +12,23 @@ import (
 type layout struct {
 	known  bool
 	fields []field
+	judged uint64 // catalog.readings when the fields were judged; 0: never
 	masked bool   // some field is masked, or may be
-	mask   string // the mask that forbids the result, when one does
 }
 
 // field is one column of a result.
 type field struct {
-	origin origin
+	table  uint32 // and column: its origin as the server tells it, or 0
+	column int16
+	typ    uint32
+	binary bool // its format
+
 	method mask.Method  // empty: the value passes, but for what paths hide
 	paths  []*mask.Path // what is hidden inside of the value
 	mask   string
-	typ    uint32
-	binary bool // its format
 }
 
 func (l *layout) reset() { *l = layout{fields: l.fields[:0]} }
-
-// refusal says why the rows may not be shown, or nothing. touched says that
-// the statement may concern a masked relation, so that a column that is
-// computed may carry a masked value.
-func (l *layout) refusal(touched bool) string {
-	if !l.known {
-		return "sluice: the columns of this result are not known, so it is refused"
-	}
-	for i := range l.fields {
-		f := &l.fields[i]
-		switch {
-		case f.origin == tainted:
-			l.mask = f.mask
-			return "sluice: a column of this result may carry masked values through a view or a whole row, so it is refused"
-		case f.origin == unknownTable:
-			return "sluice: a column of this result comes from a relation that is not known, so it is refused"
-		case f.origin == computed && touched:
-			return "sluice: a column of this result is computed, and the statement reads a relation with masked columns, so it is refused"
-		}
-	}
-	return ""
-}
 
 // learn reads a RowDescription or NoData into the layout that it is about.
 func (c *conversation) learn(kind byte, frame []byte, head *debt) bool {
@@ -76,20 +56,25 @@ func (c *conversation) learn(kind byte, frame []byte, head *debt) bool {
 		table, column := uint32(r.int32()), r.int16()
 		typ := uint32(r.int32())
 		r.take(2 + 4) // the type's size and modifier
-		f := c.catalog.judge(table, int16(column))
-		f.typ, f.binary = typ, r.int16() != 0
-		l.masked = l.masked || f.method != "" || len(f.paths) > 0
-		l.fields = append(l.fields, f)
+		l.fields = append(l.fields, field{table: table, column: int16(column), typ: typ, binary: r.int16() != 0})
 	}
 	return r.done()
 }
 
-// rowLayout is the layout of the rows that a debt is answered with.
+// rowLayout is the layout of the rows that a debt is answered with, judged by
+// the catalog as it is now; nil where the server did not describe them.
 func (c *conversation) rowLayout(head *debt) *layout {
+	l := &c.layout
 	if head.portal != nil {
-		return &head.portal.layout
+		l = &head.portal.layout
 	}
-	return &c.layout
+	if !l.known {
+		return nil
+	}
+	if l.judged == 0 || l.judged != c.catalog.readings {
+		c.catalog.judge(l, head.op.touched, head.op.lineage())
+	}
+	return l
 }
 
 // rowsPass reports whether the rows of an answer are relayed as they are.
@@ -97,8 +82,11 @@ func (c *conversation) rowsPass(head *debt) bool {
 	if !c.masks() {
 		return true
 	}
+	if c.detects() {
+		return false
+	}
 	l := c.rowLayout(head)
-	return l.known && !l.masked && !c.detects() && l.refusal(head.op.touched) == ""
+	return l != nil && !l.masked
 }
 
 // masks reports whether any value may have to be changed in this session.
@@ -107,18 +95,13 @@ func (c *conversation) masks() bool { return !c.catalog.masks.Empty() }
 // detects reports whether every value is looked into.
 func (c *conversation) detects() bool { return len(c.catalog.masks.Detect) > 0 }
 
-// answerRow relays a row with its masked values replaced. A result that must
-// not be shown should have been refused before it ran; when its columns changed
-// in between, the session ends, because the server cannot be told to take back
-// what it did.
+// answerRow relays a row with its masked values replaced. Without a description
+// of it the session ends, because the server cannot be told to take back what
+// it did.
 func (c *conversation) answerRow(s *stream, frame []byte, head *debt) bool {
 	l := c.rowLayout(head)
-	if reason := l.refusal(head.op.touched); reason != "" {
-		c.swallow(s, len(frame))
-		c.fatal(stateRefused, reason)
-		head.op.end(protocol.Outcome{Status: protocol.Refused, Code: stateRefused, Rule: l.mask})
-		c.settle(head.op)
-		c.act(protocol.Action{Kind: protocol.End})
+	if l == nil {
+		c.endUnshown(s, frame, head.op, "sluice: the columns of this result are not known, so it is refused")
 		return true
 	}
 	buf := c.scratch[c.caller]
@@ -147,6 +130,15 @@ func (c *conversation) answerRow(s *stream, frame []byte, head *debt) bool {
 	head.op.Outcome.Rows++
 	c.extend(buf[mark:], head.op)
 	return true
+}
+
+// endUnshown ends a session whose server sends what must not be shown.
+func (c *conversation) endUnshown(s *stream, frame []byte, o *op, reason string) {
+	c.swallow(s, len(frame))
+	c.fatal(stateRefused, reason)
+	o.end(protocol.Outcome{Status: protocol.Refused, Code: stateRefused})
+	c.settle(o)
+	c.act(protocol.Action{Kind: protocol.End})
 }
 
 // extend relays bytes in scratch memory; rows that follow each other go as one.

@@ -11,6 +11,7 @@ type statement struct {
 	analysis   *sqltext.Analysis // nil: it could not be understood
 	conforming bool              // standard_conforming_strings when it was read
 	vouched    bool              // catalog.vouches when it was understood
+	unsaid     bool              // text is that of the PREPARE that made it
 }
 
 // portal is a statement with its parameters. It is used again once nothing

@@ -5,6 +5,7 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
 // debtKind says which message the server owes an answer to.
@@ -101,11 +102,17 @@ func (q *queue) dropSyncs() {
 type op struct {
 	protocol.Pending
 	touched bool // may concern a masked relation: its errors are not the server's own
-	params  []operation.Param
-	sql     operation.SQL
-	text    []byte
-	values  []byte
-	refusal []byte // the ErrorResponse that the client gets instead of an answer
+	vouched bool // catalog.vouches when it was understood
+	copies  copyPlan
+
+	analysis  *sqltext.Analysis  // what the text says
+	ran       *sqltext.Statement // what it runs or reads by a name
+	statement int                // of the text, the one that is being answered
+	params    []operation.Param
+	sql       operation.SQL
+	text      []byte
+	values    []byte
+	refusal   []byte // the ErrorResponse that the client gets instead of an answer
 
 	noticed    bool          // the client was told that it waits
 	nextNotice time.Duration // when it is told again

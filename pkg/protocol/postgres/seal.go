@@ -57,7 +57,7 @@ func (c *conversation) mayTouch(analysis *sqltext.Analysis) bool {
 	if !c.masksApply() {
 		return false
 	}
-	return c.conn.Observe || c.catalog.stale() || !c.catalog.knows(analysis) || c.catalog.touch(analysis).touched
+	return c.conn.Observe || c.catalog.stale() || !c.catalog.knows(analysis) || c.touch(analysis).touched
 }
 
 // readAs is how the server reads the text of a portal, or of a simple query.

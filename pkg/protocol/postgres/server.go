@@ -26,7 +26,7 @@ func (c *conversation) serverFrame(s *stream) bool {
 	case kind == msgDataRow && head != nil && !head.own && head.op != nil && c.rowsPass(head):
 		head.op.Outcome.Rows++
 		return c.streamed(s, size, head.op, false)
-	case kind == msgCopyData && head != nil && head.op != nil && !c.detects():
+	case kind == msgCopyData && head != nil && head.op != nil && c.copyPasses(head.op):
 		return c.streamed(s, size, head.op, false)
 	}
 	if size > c.plugin.options.MaxMessage {
@@ -99,8 +99,7 @@ func (c *conversation) answer(s *stream, kind byte, frame []byte, head *debt) bo
 		c.queue.dropSyncs()
 		c.pass(s, len(frame), head.op)
 	case msgCopyOutResponse:
-		c.pass(s, len(frame), head.op)
-		return c.copyOut.begin(frame)
+		return head.op != nil && c.answerCopyOut(s, frame, head.op)
 	case msgCopyData:
 		return head.op != nil && c.answerCopyData(s, frame, head.op)
 	case msgCopyDone:
@@ -135,6 +134,8 @@ func (c *conversation) answerComplete(s *stream, kind byte, frame []byte, head *
 	c.pass(s, len(frame), head.op)
 	if kind == msgCommandComplete {
 		head.op.Outcome.Tag = c.commandTag(frame[headerSize:])
+		head.op.statement++
+		c.named(head.op)
 	}
 	if head.kind == oweExecute {
 		c.paid(protocol.Outcome{Status: protocol.OK})
@@ -184,6 +185,7 @@ func (c *conversation) settleSession() {
 		return
 	}
 	c.prepared.endTransaction()
+	clear(c.cursors)
 	c.dirty = false
 	c.invalidate()
 	c.defines, c.installs = false, false

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,11 +43,57 @@ SELECT 'a', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::p
 FROM pg_catalog.pg_attribute a
 WHERE a.attnum OPERATOR(pg_catalog.>) '0'::pg_catalog.int2 AND NOT a.attisdropped
 AND a.attrelid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
-AND (a.attname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) OR a.attrelid OPERATOR(pg_catalog.=) ANY ($3::pg_catalog.oid[]))`
+AND (a.attname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) OR a.attrelid OPERATOR(pg_catalog.=) ANY ($3::pg_catalog.oid[]))
+UNION ALL
+SELECT 'a', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text
+FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+WHERE c.relname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[]) AND a.attname OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.name[])
+AND NOT a.attname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[])
+UNION ALL
+SELECT 'p', p.oid::pg_catalog.text, p.proname::pg_catalog.text,
+(p.provolatile OPERATOR(pg_catalog.<>) 'v'::pg_catalog."char" AND p.prokind OPERATOR(pg_catalog.=) 'f'::pg_catalog."char"
+AND l.lanname OPERATOR(pg_catalog.=) ANY ('{sql,plpgsql}'::pg_catalog.name[]))::pg_catalog.text
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+WHERE p.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
+UNION ALL
+SELECT 'v', v.oid::pg_catalog.text, pg_catalog.pg_get_viewdef(v.oid), ''
+FROM pg_catalog.pg_class v
+WHERE v.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog."char"[]) AND v.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
+AND v.oid OPERATOR(pg_catalog.=) ANY (ARRAY(` + reachedQuery + `))`
+
+// reachedQuery finds what reads, however far away, a table with a column of a
+// masked name, one of the server's own relations that reveal, or a user's
+// function.
+const reachedQuery = `
+WITH RECURSIVE edge(source, reader) AS (
+	SELECT i.inhparent, i.inhrelid FROM pg_catalog.pg_inherits i
+	UNION ALL
+	SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i
+	UNION ALL
+	SELECT d.refobjid, w.ev_class
+	FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid OPERATOR(pg_catalog.=) d.objid
+	WHERE d.classid OPERATOR(pg_catalog.=) '2618'::pg_catalog.oid AND d.refclassid OPERATOR(pg_catalog.=) '1259'::pg_catalog.oid
+), reached(oid) AS (
+	SELECT s.oid FROM (
+		SELECT a.attrelid AS oid FROM pg_catalog.pg_attribute a
+		WHERE a.attname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[]) OR a.attrelid OPERATOR(pg_catalog.=) ANY ($3::pg_catalog.oid[])
+		UNION ALL
+		SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[])
+		UNION ALL
+		SELECT w.ev_class
+		FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid OPERATOR(pg_catalog.=) d.objid
+		WHERE d.classid OPERATOR(pg_catalog.=) '2618'::pg_catalog.oid
+		AND d.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2617}'::pg_catalog.oid[]) AND d.refobjid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
+	) s
+	UNION
+	SELECT e.reader FROM reached r JOIN edge e ON e.source OPERATOR(pg_catalog.=) r.oid
+)
+SELECT r.oid FROM reached r`
 
 // catalogRow is one row of catalogQuery. Its columns are what the row's kind
 // says: r: oid, schema, name; i: child, parent; d: view, relation; f: view,
-// function; a: table, number, name; s: nothing, whether a name is shadowed.
+// function; a: table, number, name; s: nothing, whether a name is shadowed;
+// p: function, name, whether it changes nothing; v: view, definition.
 type catalogRow struct {
 	kind    byte
 	oid     uint32
@@ -119,10 +166,16 @@ func (c *catalog) arguments() [][]string {
 	for i := range c.rules {
 		columns = append(columns, c.rules[i].Column.Column)
 	}
-	for _, p := range c.remembered() {
-		tables = append(tables, strconv.FormatUint(uint64(p.table), 10))
+	for _, places := range c.remembered() {
+		for _, p := range places {
+			tables = append(tables, strconv.FormatUint(uint64(p.table), 10))
+		}
 	}
-	return [][]string{columns, revealing[:], tables}
+	var relations, reveals []string
+	for name, columns := range revealed {
+		relations, reveals = append(relations, name), append(reveals, columns...)
+	}
+	return [][]string{columns, relations, tables, reveals}
 }
 
 // arrayLiteral writes a one-dimensional array as text.
@@ -233,20 +286,20 @@ func (c *catalog) take(body []byte) bool {
 }
 
 // remembered are the places where this session's masked columns were found.
-func (c *catalog) remembered() map[mask.Column]place {
+func (c *catalog) remembered() map[mask.Column][]place {
 	c.targets.mu.Lock()
 	defer c.targets.mu.Unlock()
-	places := make(map[mask.Column]place)
+	places := make(map[mask.Column][]place)
 	for i := range c.rules {
 		m := c.rules[i].Column
 		if p, ok := c.targets.found[targetKey{c.resource, c.database, m}]; ok {
-			places[m] = p
+			places[m] = slices.Clone(p)
 		}
 	}
 	return places
 }
 
-func (c *catalog) remember(m mask.Column, p place) {
+func (c *catalog) remember(m mask.Column, p []place) {
 	c.targets.mu.Lock()
 	defer c.targets.mu.Unlock()
 	c.targets.found[targetKey{c.resource, c.database, m}] = p

@@ -1,0 +1,168 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/sqltext"
+)
+
+// touch is what masks have to say about a text before it runs.
+type touch struct {
+	touched bool   // it may concern a masked relation: what is computed must be proven clean
+	refusal string // why no mask can help, or nothing
+	mask    string // the mask that refuses
+}
+
+// installs are kinds that make the server run somebody's code later, when
+// nothing in a statement's text shows it.
+var installs = [...]string{
+	"CREATE FUNCTION", "CREATE PROCEDURE", "CREATE TRIGGER", "CREATE EVENT TRIGGER", "CREATE RULE", "CREATE AGGREGATE",
+	"CREATE OPERATOR", "CREATE CAST", "CREATE EXTENSION", "CREATE LANGUAGE", "CREATE TYPE", "CREATE DOMAIN",
+	"CREATE PUBLICATION", "CREATE SUBSCRIPTION", "CREATE POLICY", "CREATE TRANSFORM", "CREATE CONVERSION",
+	"CREATE SERVER", "CREATE FOREIGN TABLE", "CREATE FOREIGN DATA WRAPPER", "IMPORT FOREIGN SCHEMA", "ALTER FUNCTION",
+}
+
+// touch looks at every statement of a text.
+func (c *catalog) touch(analysis *sqltext.Analysis) touch {
+	if analysis == nil {
+		return touch{touched: true, refusal: "sluice: this statement could not be understood, and columns are masked here"}
+	}
+	var t touch
+	for i := range analysis.Statements {
+		s := &analysis.Statements[i]
+		names := c.concerns(s)
+		if !names && !s.Opaque && !slices.Contains(installs[:], s.Kind) {
+			continue
+		}
+		t.touched = true
+		if t.refusal == "" {
+			t.refusal = c.refusal(s, names)
+		}
+	}
+	if t.touched && t.refusal == "" && several(analysis) && changing(analysis) {
+		t.refusal = "sluice: send this statement by itself: behind it nobody knows what names mean, and columns are masked here"
+	}
+	return t
+}
+
+// concerns reports whether a statement names a tainted relation.
+func (c *catalog) concerns(s *sqltext.Statement) bool {
+	return slices.ContainsFunc(s.Relations, c.named) || slices.ContainsFunc(s.Writes, c.named)
+}
+
+// refusal says why a statement cannot run, whatever its result is masked to.
+func (c *catalog) refusal(s *sqltext.Statement, names bool) string {
+	switch {
+	case slices.Contains(installs[:], s.Kind):
+		return "sluice: " + s.Kind + " could carry masked values where nobody sees them, so it is refused"
+	case s.Kind == "FETCH" || s.Kind == "MOVE":
+		return "" // its columns tell where the cursor's come from
+	case s.CopyTo != nil && !s.CopyTo.Known:
+		return "sluice: COPY of a relation with masked columns takes FORMAT, DELIMITER, NULL, QUOTE, ESCAPE, HEADER and FORCE_QUOTE only, and is sent by itself"
+	case s.Hides:
+		return "sluice: this statement may read masked columns in a way that its text does not show, so it is refused"
+	case s.Kind == "EXPLAIN" && names:
+		return "sluice: EXPLAIN of a relation with masked columns is refused: a plan tells of their values"
+	case c.carries(s):
+		return "sluice: this statement could copy masked values to where they are not masked, so it is refused"
+	}
+	return c.callRefusal(s, names)
+}
+
+// settled are functions of the server's that change what a later statement sees,
+// but run nothing. Where masked columns are in reach one could carry a value.
+var settled = [...]string{
+	"set_config", "setval", "pg_notify", "pg_advisory_lock", "pg_advisory_unlock", "pg_advisory_unlock_all",
+	"pg_advisory_xact_lock", "pg_try_advisory_lock", "pg_try_advisory_xact_lock", "pg_cancel_backend", "txid_current",
+	"pg_current_xact_id", "pg_export_snapshot",
+}
+
+// callRefusal says why a function that is not known to be harmless cannot be
+// called. A user's that changes nothing can: its result is hidden.
+func (c *catalog) callRefusal(s *sqltext.Statement, names bool) string {
+	users := slices.ContainsFunc(s.Calls, func(call string) bool { return !c.serversOwn(call) })
+	for _, call := range s.Calls {
+		last, own := lastPart(call), c.serversOwn(call)
+		switch {
+		case own && last == "nextval":
+		case own && slices.Contains(settled[:], last) && !names && !users:
+		case !own && c.builtins.trusted && c.functions[last].steady && s.Lineage != nil:
+		default:
+			return "sluice: the function " + call + " could carry masked values where nobody sees them, so it is refused: " +
+				"only functions in SQL or PL/pgSQL that are declared STABLE or IMMUTABLE can be called here"
+		}
+	}
+	return ""
+}
+
+// serversOwn reports whether a call is one of a function of pg_catalog.
+func (c *catalog) serversOwn(call string) bool {
+	return strings.HasPrefix(call, "pg_catalog.") || c.builtins.trusted && !c.functions[lastPart(call)].there && !strings.Contains(call, ".")
+}
+
+// function is what is known of the functions of one name outside of pg_catalog.
+type function struct {
+	there  bool
+	steady bool // each is a user's own, and changes nothing
+}
+
+// several reports whether a text has more than one statement by itself.
+func several(analysis *sqltext.Analysis) bool {
+	n := 0
+	for i := range analysis.Statements {
+		if !analysis.Statements[i].Nested {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// changing reports whether a statement of a text may change what those behind
+// it mean.
+func changing(analysis *sqltext.Analysis) bool {
+	return slices.ContainsFunc(analysis.Statements, func(s sqltext.Statement) bool {
+		switch s.Class {
+		case operation.Read, operation.Write, operation.Transaction, operation.SessionSet:
+			return s.Opaque || slices.ContainsFunc(s.Effects, unsettles)
+		}
+		return true
+	})
+}
+
+// carries reports whether a statement that names a tainted relation could move
+// masked values into something else than the column that they are from. What
+// its lineage does not tell it may do where an expression reads a column of a
+// masked name, all columns, or a whole row.
+func (c *catalog) carries(s *sqltext.Statement) bool {
+	if s.Lineage != nil {
+		return slices.ContainsFunc(s.Lineage.Written, func(w sqltext.Written) bool {
+			return c.carried(&w.Output) != nil && !c.hides(w)
+		})
+	}
+	if len(s.Writes) == 0 || s.Nested || s.Kind == "PREPARE" || s.Class == operation.Copy {
+		return false // the statement around it tells
+	}
+	if s.Renames || slices.ContainsFunc(s.Relations, func(name string) bool { return c.meaning(name) == opaque }) {
+		return true
+	}
+	return slices.ContainsFunc(s.Refs, func(ref string) bool {
+		last := lastPart(ref)
+		return last == "*" || c.columns[last] || slices.Contains(s.Aliases, ref) ||
+			slices.ContainsFunc(s.Relations, func(name string) bool { return lastPart(name) == last })
+	})
+}
+
+// hides reports whether the column that is written is hidden as a whole in
+// every relation of that name.
+func (c *catalog) hides(w sqltext.Written) bool {
+	known := c.byName[lastPart(w.Relation)]
+	if w.Column == "" || len(known) == 0 || c.ambiguous[lastPart(w.Relation)] {
+		return false
+	}
+	return !slices.ContainsFunc(known, func(r *relation) bool {
+		by := r.columns[w.Column]
+		return r.opaque == "" && (by == nil || len(by.paths) > 0)
+	})
+}
