@@ -40,7 +40,7 @@ func containers() []container {
 				{name: "listener", stops: hooks("connect_refused_listener")},
 				{name: "packet-socket", stops: hooks("link_out_dropped")},
 			},
-			beyond: []string{"leg-sniff"},
+			beyond: []string{"leg-sniff", "packet-socket-qdisc-bypass"},
 		},
 		{
 			name: "runtime-socket", options: []string{"--volume", lab.engine.socket() + ":/run/docker.sock"}, taint: workload.TaintRuntimeSocket,
@@ -59,7 +59,7 @@ func containers() []container {
 		},
 		{
 			name: "privileged", options: privileged(), taint: workload.TaintCapability,
-			within: []row{{name: "tcp", stops: hooks(redirected)}, {name: "raw-tcp", stops: hooks("egress_dropped")}},
+			within: []row{{name: "tcp", stops: hooks(redirected)}, {name: "raw-tcp", stops: hooks("egress_dropped")}, {name: "nested-container", stops: hooks(redirected)}},
 			beyond: []string{"bpf-link-detach"},
 		},
 	}
@@ -71,7 +71,7 @@ func privileged() []string {
 	return []string{
 		"--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE",
 		"--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
-		"--volume", "/sys/fs/cgroup:/sys/fs/cgroup", "--device", "/dev/net/tun",
+		"--security-opt", "systempaths=unconfined", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup", "--device", "/dev/net/tun",
 	}
 }
 
@@ -100,8 +100,12 @@ func (w *world) concede(t *testing.T, j, neighbour *job, c container, technique 
 	t.Helper()
 	to, end := w.target(), decoy(t)
 	to.Agent = end.Process.Pid
+	if j.onNode {
+		to.Gateway = w.server4
+	}
+	before := w.look(t)
 	s := j.try(t, technique, to, func() { neighbour.try(t, "leg-neighbour", w.target()) })
-	if !s.Gained {
+	if o := w.outcome(t, before, s); !s.Gained && o.arrived == 0 {
 		t.Errorf("%s is stopped: it belongs inside of the boundary; the attacker saw %q", technique, s.Saw)
 	}
 	result := "out of boundary: detected"

@@ -15,10 +15,6 @@ type row struct {
 	// older says that the destination is protected only when the technique
 	// pauses.
 	older bool
-	// gap says that the technique is known to get through. docs/threat-model.md
-	// lists it, and make bypass fails because of it; tests fail as soon as it no
-	// longer does.
-	gap bool
 }
 
 const (
@@ -94,9 +90,9 @@ func rows() []row {
 		{name: "raw-tiny", stops: portless},
 		{name: "raw-spoofed-source", stops: packet},
 		{name: "raw-ip-in-ip", stops: portless},
-		{name: "source-route", stops: append(packet, portless...), gap: true},
+		{name: "source-route", stops: hooks("egress_dropped_route")},
 		{name: "source-route-socket", stops: hooks(redirected), alone: true},
-		{name: "routing-header", stops: append(packet, portless...), gap: true},
+		{name: "routing-header", stops: hooks("egress_dropped_route")},
 
 		{name: "packet-socket", stops: frame},
 		{name: "packet-socket-qdisc-bypass", stops: frame},
@@ -141,6 +137,7 @@ func rows() []row {
 		{name: "mount-bpffs", stops: hooks(noCapability, noAccess), alone: true},
 		{name: "bpf-link-detach", stops: hooks(noSyscall), alone: true},
 		{name: "bpf-prog-detach", stops: hooks(noSyscall), alone: true},
+		{name: "nested-container", stops: hooks(noCapability, noAccess), alone: true},
 		{name: "runtime-socket", stops: hooks(noPath), alone: true},
 	}
 }

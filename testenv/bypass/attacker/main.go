@@ -60,7 +60,7 @@ func techniques() []technique {
 }
 
 // limit bounds one technique.
-const limit = 20 * time.Second
+const limit = 90 * time.Second
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -78,10 +78,12 @@ func run(args []string) error {
 			fmt.Println(t.name)
 		}
 		return nil
+	case len(args) == 2 && args[0] == "canary":
+		return canary(args[1])
 	case len(args) == 3 && args[0] == "try":
 		return try(args[1], args[2])
 	}
-	return fmt.Errorf("usage: attacker serve | list | try TECHNIQUE TARGET")
+	return fmt.Errorf("usage: attacker serve | list | canary PORT | try TECHNIQUE TARGET")
 }
 
 // serve tries what it reads, one technique and its target a line, until its

@@ -25,6 +25,7 @@ func nodes() []technique {
 		{"bpf-prog-detach", detachPrograms},
 		{"runtime-socket", runtimeSocket},
 		{"second-container", secondContainer},
+		{"nested-container", nested},
 		{"flood-connections", floodConnections},
 		{"flood-datagrams", floodDatagrams},
 		{"flood-raw", floodRaw},
