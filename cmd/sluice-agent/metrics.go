@@ -12,7 +12,8 @@ import (
 	"github.com/sluicegate/sluice/pkg/telemetry"
 )
 
-// metrics returns the page for monitoring.
+// metrics returns the page for monitoring, and at /ready whether interception
+// works.
 func metrics(kernel *redirect.Redirect, trail *trail) http.Handler {
 	m := telemetry.NewMetrics("agent", version())
 	m.Counts("interception", "What the eBPF programs did, by branch; bpf/README.md explains each.", "branch", kernel.Counters)
@@ -24,7 +25,20 @@ func metrics(kernel *redirect.Redirect, trail *trail) http.Handler {
 		}
 		return 1
 	})
-	return m.Handler()
+	m.Gauge("interception_healthy", "1 while the agent's own probe is redirected and every program is attached.", func() float64 {
+		if kernel.Healthy() != nil {
+			return 0
+		}
+		return 1
+	})
+	page := http.NewServeMux()
+	page.Handle("/", m.Handler())
+	page.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		if err := kernel.Healthy(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		}
+	})
+	return page
 }
 
 // servePage serves the metrics page until ctx ends.

@@ -201,7 +201,8 @@ type Audit struct {
 // Metrics is for monitoring.
 type Metrics struct {
 	// Listen is the address of the metrics page, as in 127.0.0.1:9402. It holds
-	// no values, but names of resources and rules. Empty: there is none.
+	// no values, but names of resources and rules. Its path /ready says whether
+	// interception works. Empty: there is none.
 	Listen Address `yaml:"listen"`
 }
 

@@ -31,6 +31,9 @@ const (
 	// AlertUnguardedLink: a program could not be attached to a network link.
 	// Packets that no socket sent may pass there.
 	AlertUnguardedLink AlertKind = "unguarded_link"
+	// AlertSelfTest: a program was detached, or a connection of the agent's own
+	// was not redirected. What is still attached goes on guarding.
+	AlertSelfTest AlertKind = "self_test_failed"
 	// AlertExempt: a process of an exempt cgroup connected to a protected
 	// destination, without the agent. It was let through.
 	AlertExempt AlertKind = "exempt_connection"

@@ -57,7 +57,7 @@ func (r *Redirect) Protect(ds []Destination) error {
 
 	endpoints := make(map[redirectEndpoint]bool)
 	hosts := make(map[redirectHost]bool)
-	for _, d := range ds {
+	for _, d := range append(r.probes(), ds...) {
 		if err := d.check(); err != nil {
 			return fmt.Errorf("protect: %w", err)
 		}
@@ -80,6 +80,25 @@ func (r *Redirect) Protect(ds []Destination) error {
 	}
 	if err := r.setPorts(portsOf(endpoints)); err != nil {
 		return fmt.Errorf("protect: forget earlier ports: %w", err)
+	}
+	return nil
+}
+
+// isFirst finds out whether anything was protected before, by another agent.
+func (r *Redirect) isFirst() error {
+	known := make(map[redirectEndpoint]bool)
+	for _, d := range r.probes() {
+		known[d.endpoint()] = true
+	}
+	r.first = true
+	var key redirectEndpoint
+	var value uint8
+	entries := r.objects.Destinations.Iterate()
+	for entries.Next(&key, &value) {
+		r.first = r.first && known[key]
+	}
+	if err := entries.Err(); err != nil {
+		return fmt.Errorf("read destinations: %w", err)
 	}
 	return nil
 }

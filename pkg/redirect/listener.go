@@ -136,6 +136,10 @@ func (r *Redirect) hand(ns *namespace, conn *net.TCPConn) {
 		})
 		return
 	}
+	if r.isProbe(origin) {
+		reset(conn)
+		return
+	}
 	select {
 	case r.accepted <- &Accepted{Conn: conn, Origin: origin}:
 	case <-r.done:

@@ -29,12 +29,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 	"go.uber.org/zap"
@@ -83,6 +83,8 @@ type Redirect struct {
 	done        chan struct{} // closed by Close
 	close       sync.Once
 
+	tested selfTest
+
 	protect sync.Mutex // serialises Protect
 
 	mu       sync.Mutex
@@ -122,6 +124,7 @@ func Open(cfg Config, log *zap.Logger) (*Redirect, error) {
 		exempt:      cfg.Exempt,
 		destroyOpen: cfg.DestroyOpen,
 		searches:    make(chan uint64, searchBacklog),
+		tested:      selfTest{arrived: make(chan netip.AddrPort, 1)},
 		done:        make(chan struct{}),
 		enrolled:    make(map[uint64]*namespace),
 		owned:       make(map[string]int),
@@ -142,8 +145,9 @@ func (r *Redirect) load(pins string, root *os.File) error {
 	if err := loadObjects(pins, &r.objects); err != nil {
 		return err
 	}
-	var any redirectEndpoint
-	r.first = errors.Is(r.objects.Destinations.NextKey(nil, &any), ebpf.ErrKeyNotExist)
+	if err := r.isFirst(); err != nil {
+		return err
+	}
 	if err := r.forgetNamespaces(); err != nil {
 		return err
 	}

@@ -54,6 +54,7 @@ func (r *Redirect) Run(ctx context.Context) error {
 	group.Go(func() error { return r.readExemptions(ctx, exemptions) })
 	group.Go(func() error { return r.reap(ctx) })
 	group.Go(func() error { return r.searchAll(ctx) })
+	group.Go(func() error { return r.testItself(ctx) })
 	group.Go(func() error { return r.guard.run(ctx) })
 	if early != nil {
 		group.Go(func() error { return early.run(ctx) })
