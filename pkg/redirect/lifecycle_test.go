@@ -193,7 +193,11 @@ func TestUnloadLeavesNothingBehind(t *testing.T) {
 // linkIDs are the links that are in force, by the name of their program.
 func (l *lab) linkIDs(t testing.TB) map[string]link.ID {
 	t.Helper()
-	return l.pinnedLinks(t, "links")
+	ids := l.pinnedLinks(t, "links")
+	if len(ids) == 0 {
+		t.Fatal("no links are pinned")
+	}
+	return ids
 }
 
 // pinnedLinks are the links below a directory of the pins, by file name.
@@ -201,9 +205,6 @@ func (l *lab) pinnedLinks(t testing.TB, dir string) map[string]link.ID {
 	t.Helper()
 	pins, err := filepath.Glob(filepath.Join(l.pins, dir, "*"))
 	must(t, err)
-	if len(pins) == 0 {
-		t.Fatal("no links are pinned")
-	}
 	ids := make(map[string]link.ID)
 	for _, pin := range pins {
 		pinned, err := link.LoadPinnedLink(pin, nil)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
 	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
 
@@ -221,7 +222,7 @@ func TestLinksStayGuardedWithoutAgentAndAreTakenOver(t *testing.T) {
 	l := newLab(t)
 	f := newFrames(t, l)
 	eventually(t, "the stranger's link is guarded", func() bool { return l.guarded(t, f.near, "in") })
-	before := l.tcxIDs(t)
+	before := l.pinnedLinks(t, "tcx")
 	l.stop()
 	must(t, l.agent.Close())
 	f.send(t, f.stranger, f.near, f.frame(ipv4(l.slice.Host4(1), l.server4.Addr(), unix.IPPROTO_TCP, 0, syn(protectedPort))), unix.ETH_P_IP, 0)
@@ -232,14 +233,17 @@ func TestLinksStayGuardedWithoutAgentAndAreTakenOver(t *testing.T) {
 	next, err := redirect.Open(redirect.Config{Pins: l.pins, Port: l.slice.Port}, zaptest.NewLogger(t))
 	must(t, err)
 	l.agent = next
-	for name, id := range l.tcxIDs(t) {
+	for name, id := range l.pinnedLinks(t, "tcx") {
 		if old, ok := before[name]; ok && old != id {
 			t.Errorf("link %s was attached anew: there was a gap", name)
 		}
 	}
 	must(t, next.Close())
-	left := l.tcxIDs(t)
+	left := l.pinnedLinks(t, "tcx")
 	must(t, redirect.Unload(l.pins))
+	if l.guarded(t, f.near, "in") || l.guarded(t, f.near, "out") {
+		t.Error("the stranger's link is guarded after unloading")
+	}
 	for name, id := range left {
 		eventually(t, "link "+name+" is detached", func() bool {
 			_, err := link.NewFromID(id)
@@ -253,7 +257,11 @@ func TestRemovedProgramComesBack(t *testing.T) {
 	l := newLab(t)
 	f := newFrames(t, l)
 	eventually(t, "the stranger's link is guarded", func() bool { return l.guarded(t, f.near, "in") })
-	must(t, os.Remove(l.tcxPin(t, f.near, "in")))
+	if filter := l.filter(t, f.near, "in"); filter != nil {
+		must(t, netlink.FilterDel(filter))
+	} else {
+		must(t, os.Remove(l.tcxPin(t, f.near, "in")))
+	}
 	eventually(t, "it is guarded again", func() bool { return l.guarded(t, f.near, "in") })
 }
 
@@ -264,14 +272,30 @@ func (l *lab) tcxPin(t testing.TB, name, way string) string {
 	return filepath.Join(l.pins, "tcx", fmt.Sprintf("%d-%s", on.Index, way))
 }
 
+// guarded asks for a program of the agent on a link, by tcx or by filter.
 func (l *lab) guarded(t testing.TB, name, way string) bool {
 	t.Helper()
 	_, err := os.Stat(l.tcxPin(t, name, way))
-	return err == nil
+	return err == nil || l.filter(t, name, way) != nil
 }
 
-// tcxIDs are the programs on network links that are in force.
-func (l *lab) tcxIDs(t testing.TB) map[string]link.ID {
+// filter is what holds a program to a link where the kernel has no tcx.
+func (l *lab) filter(t testing.TB, name, way string) netlink.Filter {
 	t.Helper()
-	return l.pinnedLinks(t, "tcx")
+	on, err := netlink.LinkByName(name)
+	must(t, err)
+	parent := uint32(netlink.HANDLE_MIN_EGRESS)
+	if way == "in" {
+		parent = netlink.HANDLE_MIN_INGRESS
+	}
+	filters, err := netlink.FilterList(on, parent)
+	if err != nil {
+		return nil // there is nothing to hang one on
+	}
+	for _, filter := range filters {
+		if bpf, ok := filter.(*netlink.BpfFilter); ok && bpf.Name == "sluice "+l.pins {
+			return filter
+		}
+	}
+	return nil
 }
