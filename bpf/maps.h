@@ -8,6 +8,10 @@
 #ifndef SLUICE_MAPS_H
 #define SLUICE_MAPS_H
 
+/* What the agent that pinned the maps took their contents to mean. Raise it
+ * with every change after which an agent must not take over the other's maps. */
+enum layout { LAYOUT_VERSION = 1 };
+
 /* A protected address and port, as the key of a longest-prefix match: the port
  * comes first and is always matched whole. */
 struct endpoint {
@@ -174,6 +178,13 @@ enum counter {
 #define ENROLMENTS_PER_CGROUP 256
 #define ENROLMENTS_INTERVAL_NS 1000000000ULL
 #define DROP_ALERT_INTERVAL_NS 100000000ULL
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, enum layout);
+} layout_version SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);

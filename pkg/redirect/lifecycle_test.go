@@ -285,3 +285,36 @@ func TestUsualPlaceForPinsIsMountedWhereItIsMissing(t *testing.T) {
 		t.Errorf("stat %s = %v, want %v", l.pins, err, fs.ErrNotExist)
 	}
 }
+
+// Maps whose sizes agree may still mean something else.
+func TestPinsOfAnotherLayoutAreLeftAlone(t *testing.T) {
+	l := newLab(t)
+	l.stop()
+	must(t, l.agent.Close())
+	pin := filepath.Join(l.pins, "maps", "layout_version")
+	version, err := ebpf.LoadPinnedMap(pin, nil)
+	must(t, err)
+	closeLater(t, version.Close)
+	var layout uint32
+	must(t, version.Lookup(uint32(0), &layout))
+
+	for name, change := range map[string]func(){
+		"newer":      func() { must(t, version.Put(uint32(0), layout+1)) },
+		"older":      func() { must(t, version.Put(uint32(0), layout-1)) },
+		"without it": func() { must(t, os.Rename(pin, pin+"-away")) },
+	} {
+		change()
+		if _, err := redirect.Open(redirect.Config{Pins: l.pins, Port: l.slice.Port}, zaptest.NewLogger(t)); !errors.Is(err, redirect.ErrIncompatible) {
+			t.Errorf("%s: Open = %v, want %v", name, err, redirect.ErrIncompatible)
+		}
+		if took := refusedIn(t, l.job, l.server4); took > time.Second {
+			t.Errorf("%s: the refusal took %s", name, took)
+		}
+		must(t, version.Put(uint32(0), layout))
+		_ = os.Rename(pin+"-away", pin) // where it was moved away
+	}
+	must(t, redirect.Unload(l.pins))
+	next, err := redirect.Open(redirect.Config{Pins: l.pins, Port: l.slice.Port}, zaptest.NewLogger(t))
+	must(t, err)
+	must(t, next.Close())
+}

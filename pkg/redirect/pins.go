@@ -21,10 +21,6 @@ const (
 // ErrInUse means that another agent holds these pins.
 var ErrInUse = errors.New("another agent uses these pins")
 
-// ErrIncompatible means that the pinned destinations cannot be taken over. They
-// are not thrown away silently, because that would unguard them for a moment.
-var ErrIncompatible = errors.New("pins of another version")
-
 // lockPins opens the directory of the pins, making it and mounting bpffs as
 // needed, for this agent alone. The lock ends with the process.
 func lockPins(path string) (*os.File, error) {
@@ -89,6 +85,9 @@ func loadObjects(pins string, objects *redirectObjects) error {
 			_ = m.Close() // the collection has its own clone
 		}
 	}()
+	if err := checkLayout(dir); err != nil {
+		return err
+	}
 	for name := range mapsByName(&objects.redirectMaps) {
 		m, err := pinnedMap(dir, name, spec.Maps[name])
 		if err != nil {
@@ -100,6 +99,9 @@ func loadObjects(pins string, objects *redirectObjects) error {
 	}
 	if err := spec.LoadAndAssign(objects, &ebpf.CollectionOptions{MapReplacements: reused}); err != nil {
 		return fmt.Errorf("load programs: %w", err)
+	}
+	if err := pinLayout(dir, objects.LayoutVersion); err != nil {
+		return err
 	}
 	return pinMaps(dir, &objects.redirectMaps, reused)
 }
@@ -120,7 +122,7 @@ func pinnedMap(dir, name string, want *ebpf.MapSpec) (*ebpf.Map, error) {
 		return m, nil
 	}
 	if name == redirectMapDestinations || name == redirectMapHosts {
-		return nil, errors.Join(fmt.Errorf("map %s: %w: unload them first", name, ErrIncompatible), m.Close())
+		return nil, errors.Join(fmt.Errorf("map %s: %w: %s", name, ErrIncompatible, wayForward), m.Close())
 	}
 	return nil, errors.Join(m.Unpin(), m.Close())
 }

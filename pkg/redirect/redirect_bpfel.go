@@ -137,6 +137,12 @@ type redirectHost struct {
 	}
 }
 
+type redirectLayout uint32
+
+const (
+	redirectLayoutLAYOUT_VERSION redirectLayout = 1
+)
+
 type redirectNetns struct {
 	_       structs.HostLayout
 	AskedNs uint64
@@ -217,6 +223,7 @@ const (
 	redirectMapExemptSockets         = "exempt_sockets"
 	redirectMapExemptions            = "exemptions"
 	redirectMapHosts                 = "hosts"
+	redirectMapLayoutVersion         = "layout_version"
 	redirectMapNamespaces            = "namespaces"
 	redirectMapOpenConnections       = "open_connections"
 	redirectMapPassageCounts         = "passage_counts"
@@ -317,6 +324,7 @@ type redirectMapSpecs struct {
 	ExemptSockets   *ebpf.MapSpec `ebpf:"exempt_sockets"`
 	Exemptions      *ebpf.MapSpec `ebpf:"exemptions"`
 	Hosts           *ebpf.MapSpec `ebpf:"hosts"`
+	LayoutVersion   *ebpf.MapSpec `ebpf:"layout_version"`
 	Namespaces      *ebpf.MapSpec `ebpf:"namespaces"`
 	OpenConnections *ebpf.MapSpec `ebpf:"open_connections"`
 	PassageCounts   *ebpf.MapSpec `ebpf:"passage_counts"`
@@ -367,6 +375,7 @@ type redirectMaps struct {
 	ExemptSockets   *ebpf.Map `ebpf:"exempt_sockets"`
 	Exemptions      *ebpf.Map `ebpf:"exemptions"`
 	Hosts           *ebpf.Map `ebpf:"hosts"`
+	LayoutVersion   *ebpf.Map `ebpf:"layout_version"`
 	Namespaces      *ebpf.Map `ebpf:"namespaces"`
 	OpenConnections *ebpf.Map `ebpf:"open_connections"`
 	PassageCounts   *ebpf.Map `ebpf:"passage_counts"`
@@ -390,6 +399,7 @@ func (m *redirectMaps) Close() error {
 		m.ExemptSockets,
 		m.Exemptions,
 		m.Hosts,
+		m.LayoutVersion,
 		m.Namespaces,
 		m.OpenConnections,
 		m.PassageCounts,
