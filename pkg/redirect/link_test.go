@@ -166,8 +166,14 @@ func TestFramesToProtectedDestinationNeverPassTheLink(t *testing.T) {
 				if arrived := f.arrived(t, f.stranger, f.near); arrived != passes {
 					t.Errorf("arrived at the server: %t, want %t", arrived, passes)
 				}
-				if !passes && l.counter(t, tc.why) != before+1 {
-					t.Errorf("%s = %d, want %d", tc.why, l.counter(t, tc.why), before+1)
+				if passes || l.counter(t, tc.why) > before {
+					return
+				}
+				// Another agent on this machine drops what nobody can read, too.
+				l.comeFirst(t, f.near)
+				f.send(t, f.stranger, f.near, tc.frame, tc.kind, bypass)
+				if got := l.counter(t, tc.why); got != before+1 {
+					t.Errorf("%s = %d, want %d", tc.why, got, before+1)
 				}
 			})
 		}
@@ -263,6 +269,14 @@ func TestRemovedProgramComesBack(t *testing.T) {
 		must(t, os.Remove(l.tcxPin(t, f.near, "in")))
 	}
 	eventually(t, "it is guarded again", func() bool { return l.guarded(t, f.near, "in") })
+}
+
+// comeFirst makes the agent's program the first for what comes in through a
+// link: it attaches before all others.
+func (l *lab) comeFirst(t testing.TB, name string) {
+	t.Helper()
+	must(t, os.Remove(l.tcxPin(t, name, "in")))
+	eventually(t, name+" is guarded again", func() bool { return l.guarded(t, name, "in") })
 }
 
 func (l *lab) tcxPin(t testing.TB, name, way string) string {
