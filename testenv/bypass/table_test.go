@@ -116,6 +116,7 @@ func rows() []row {
 		{name: "listener-mptcp", stops: listener, alone: true},
 		{name: "listener-stale-record", stops: listener, alone: true},
 		{name: "listener-replayed-tuple", stops: listener, alone: true},
+		{name: "listener-raw-handshake", stops: hooks(noAccess, noCapability), admin: hooks("record_missing"), alone: true},
 		{name: "bind-reuseport", stops: bind, alone: true},
 		{name: "bind-any", stops: bind, alone: true},
 		{name: "bind-any-ipv6", stops: bind, alone: true},

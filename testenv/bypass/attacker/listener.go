@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"os"
@@ -24,6 +25,7 @@ func listeners() []technique {
 		{"listener-mptcp", reach(unix.AF_INET, unix.IPPROTO_MPTCP, loopback)},
 		{"listener-stale-record", staleRecord},
 		{"listener-replayed-tuple", replayedTuple},
+		{"listener-raw-handshake", rawHandshake},
 		{"bind-reuseport", take(unix.AF_INET, 0, loopback)},
 		{"bind-any", take(unix.AF_INET, 0, any4)},
 		{"bind-any-ipv6", take(unix.AF_INET6, 0, any6)},
@@ -79,6 +81,45 @@ func replayedTuple(to target) seen {
 		return saw("bind", err)
 	}
 	return listenerAnswer(talk(fd, at(unix.AF_INET, netip.MustParseAddr("127.0.0.1"), to.Listener)))
+}
+
+// rawHandshake speaks TCP to the listener by itself, past connect, while a rule
+// keeps the kernel from resetting what it knows nothing of.
+func rawHandshake(to target) seen {
+	rule := fmt.Sprintf("OUTPUT -p tcp --sport %d --tcp-flags RST RST -j DROP", rawTCP)
+	if err := steps("iptables -w -A " + rule); err != nil {
+		return seen{Saw: err.Error()}
+	}
+	defer func() { _ = steps("iptables -w -D " + rule) }()
+	fd, err := open(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_TCP)
+	if err != nil {
+		return saw("", err)
+	}
+	self := netip.MustParseAddr("127.0.0.1")
+	send := func(flags byte, seq, ack uint32, text string) error {
+		return unix.Sendto(fd, segment(self, self, rawTCP, to.Listener, flags, seq, ack, text), 0, at(unix.AF_INET, self, 0))
+	}
+	if err := send(tcpSyn, 1, 0, ""); err != nil {
+		return saw("sendto", err)
+	}
+	for packet := make([]byte, 2048); ; {
+		n, _, err := unix.Recvfrom(fd, packet, 0)
+		if err != nil {
+			return saw("handshake", err)
+		}
+		s := packet[int(packet[0]&15)*4 : n]
+		switch {
+		case len(s) < 20 || portOf(s) != rawTCP:
+		case s[13]&tcpRst != 0:
+			return seen{Saw: "handshake: reset by the listener"}
+		case s[13]&tcpSyn != 0:
+			if err := send(tcpAck, 2, binary.BigEndian.Uint32(s[4:])+1, payload); err != nil {
+				return saw("sendto", err)
+			}
+		case len(s) > int(s[12]>>4)*4:
+			return seen{Saw: "the listener speaks", Gained: true}
+		}
+	}
 }
 
 // listenerAnswer: whoever answers at the listener, it should not have.

@@ -30,8 +30,11 @@ func nested(to target) seen {
 	if err := daemon.Start(); err != nil {
 		return saw("dockerd", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- daemon.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = daemon.Wait() // its log says more
+		close(ended)
+	}()
 	docker := func(args ...string) *exec.Cmd {
 		return exec.Command("docker", append([]string{"--host", "unix://" + socket}, args...)...)
 	}
