@@ -14,10 +14,10 @@ var layers = [][]string{
 	},
 	{ // parts, each ignorant of the others
 		"redirect", "attribution", "identity", "trust", "credential", "bus", "spool", "policy", "mask",
-		"sqltext", "approval", "translog", "config", "telemetry",
+		"sqltext", "approval", "translog", "config", "telemetry", "confine",
 	},
-	{ // the plug-ins' contract, and what runs around an operation
-		"protocol", "protocol/protocoltest", "httpproxy", "gitwire", "audit", "guard",
+	{ // the plug-ins' contract, what runs around an operation, and what joins the agent's halves
+		"broker", "protocol", "protocol/protocoltest", "httpproxy", "gitwire", "audit", "guard",
 	},
 	{ // plug-ins, one wire protocol each
 		"protocol/postgres", "protocol/mysql", "protocol/ssh", "protocol/kubernetes", "protocol/git", "protocol/web",
@@ -61,7 +61,7 @@ var narrower = map[string][]string{
 	},
 	"agent": {
 		"redirect", "attribution", "identity", "trust", "credential", "bus", "spool", "policy", "mask", "approval",
-		"translog", "config", "telemetry", "protocol", "audit", "guard",
+		"translog", "config", "telemetry", "broker", "protocol", "audit", "guard",
 	},
 }
 
@@ -69,41 +69,42 @@ var narrower = map[string][]string{
 // not import. `sluice` runs on people's machines and links neither.
 var commands = map[string][]string{
 	"cmd/sluice-agent":     {"collector"},
-	"cmd/sluice-collector": {"agent", "redirect", "attribution", "protocol", "guard", "audit", "spool"},
-	"cmd/sluice":           {"agent", "redirect", "attribution", "guard", "spool", "collector/store", "collector/ingest", "collector/api"},
+	"cmd/sluice-collector": {"agent", "broker", "confine", "redirect", "attribution", "protocol", "guard", "audit", "spool"},
+	"cmd/sluice":           {"agent", "broker", "confine", "redirect", "attribution", "guard", "spool", "collector/store", "collector/ingest", "collector/api"},
 }
 
 // owners lists libraries, by the prefix of their import path, and the only
 // packages that may import them. The longest prefix counts. Where a library
 // has one owner, replacing it is a change of one package.
 var owners = map[string][]string{
-	"github.com/cilium/ebpf":           {"redirect"},
-	"github.com/vishvananda/netlink":   {"redirect"},
-	"github.com/vishvananda/netns":     {"redirect"},
-	"github.com/coreos/go-oidc":        {"identity"},
-	"github.com/nats-io/nats.go":       {"bus"},
-	"github.com/nats-io/nkeys":         {"bus", "collector"},
-	"github.com/nats-io/nats-server":   {"collector"},
-	"cel.dev/cel-go":                   {"policy"},
-	"github.com/wasilibs/go-pgquery":   {"sqltext"},
-	"github.com/pganalyze/pg_query_go": {"sqltext"},
-	"golang.org/x/mod/sumdb":           {"translog"},
-	"golang.org/x/mod/modfile":         {"archtest"},
-	"go.yaml.in/yaml":                  {"config/document"},
-	"github.com/prometheus":            {"telemetry"},
-	"go.uber.org/zap/zapcore":          {"telemetry"},
-	"github.com/jackc/pgproto3":        {"protocol/postgres"},
-	"github.com/xdg-go/stringprep":     {"protocol/postgres"},
-	"golang.org/x/crypto/ssh":          {"protocol/ssh", "approval"},
-	"modernc.org/sqlite":               {"collector/store"},
-	"github.com/klauspost/compress":    {"record"},
-	"github.com/fsnotify/fsnotify":     {"redirect"},
-	"github.com/go-git":                {"gitwire", "protocol/git"},
-	"k8s.io":                           {"protocol/kubernetes"},
-	"github.com/spf13/cobra":           {"cmd"},
-	"github.com/jackc/pgx":             {},
-	"github.com/go-jose/go-jose":       {},
-	"github.com/google/go-cmp":         {},
+	"github.com/cilium/ebpf":            {"redirect"},
+	"github.com/vishvananda/netlink":    {"redirect"},
+	"github.com/vishvananda/netns":      {"redirect"},
+	"github.com/coreos/go-oidc":         {"identity"},
+	"github.com/nats-io/nats.go":        {"bus"},
+	"github.com/nats-io/nkeys":          {"bus", "collector"},
+	"github.com/nats-io/nats-server":    {"collector"},
+	"cel.dev/cel-go":                    {"policy"},
+	"github.com/wasilibs/go-pgquery":    {"sqltext"},
+	"github.com/pganalyze/pg_query_go":  {"sqltext"},
+	"golang.org/x/mod/sumdb":            {"translog"},
+	"golang.org/x/mod/modfile":          {"archtest"},
+	"go.yaml.in/yaml":                   {"config/document"},
+	"github.com/prometheus":             {"telemetry"},
+	"go.uber.org/zap/zapcore":           {"telemetry"},
+	"github.com/jackc/pgproto3":         {"protocol/postgres"},
+	"github.com/xdg-go/stringprep":      {"protocol/postgres"},
+	"golang.org/x/crypto/ssh":           {"protocol/ssh", "approval"},
+	"modernc.org/sqlite":                {"collector/store"},
+	"github.com/klauspost/compress":     {"record"},
+	"github.com/elastic/go-seccomp-bpf": {"confine"},
+	"github.com/fsnotify/fsnotify":      {"redirect"},
+	"github.com/go-git":                 {"gitwire", "protocol/git"},
+	"k8s.io":                            {"protocol/kubernetes"},
+	"github.com/spf13/cobra":            {"cmd"},
+	"github.com/jackc/pgx":              {},
+	"github.com/go-jose/go-jose":        {},
+	"github.com/google/go-cmp":          {},
 }
 
 // rawFields are the zap fields that print bytes as they are.
