@@ -39,28 +39,22 @@ type Origin struct {
 	Started time.Time
 }
 
-// Config says where to look.
-type Config struct {
-	CgroupRoot   string // mount point of cgroup v2
-	DockerSocket string // path of the Docker Engine's unix socket; empty: there is none
-}
-
 // Registry answers who is behind an origin. It is safe for concurrent use.
 type Registry struct {
-	cgroupRoot string
-	docker     *docker // nil when there is none
-	log        *zap.Logger
+	sources Sources
+	docker  *docker // nil when there is none
+	log     *zap.Logger
 
 	mu      sync.Mutex
 	reading map[uint64]int // claim reads under way, by cgroup id; guarded by mu
 }
 
-// New returns a registry. It opens nothing: a cgroup root or a socket that is
-// missing shows as a lower level of assurance and one warning per look-up.
-func New(cfg Config, log *zap.Logger) *Registry {
-	r := &Registry{cgroupRoot: cfg.CgroupRoot, log: log, reading: make(map[uint64]int)}
-	if cfg.DockerSocket != "" {
-		r.docker = newDocker(cfg.DockerSocket)
+// New returns a registry. It opens nothing: what a source does not have shows
+// as a lower level of assurance and one warning per look-up.
+func New(sources Sources, log *zap.Logger) *Registry {
+	r := &Registry{sources: sources, log: log, reading: make(map[uint64]int)}
+	if sources.EngineSocket != "" {
+		r.docker = newDocker(sources)
 	}
 	return r
 }
@@ -82,7 +76,7 @@ func (r *Registry) Workload(ctx context.Context, o Origin) workload.Workload {
 	}
 	// The process may end at any time, so it is opened first; but a job that
 	// makes the reading of its claims hang must not cost the other facts.
-	claims := r.addProcess(&w, o)
+	claims := r.addProcess(ctx, &w, o)
 	r.addContainer(ctx, &w, o.CgroupID)
 	w.Claimed = await(ctx, claims)
 	w.Agent = classify(w)
@@ -91,20 +85,20 @@ func (r *Registry) Workload(ctx context.Context, o Origin) workload.Workload {
 
 // addProcess fills what the kernel says of the process, if it is still the one
 // that connected, and returns where its claims will arrive.
-func (r *Registry) addProcess(w *workload.Workload, o Origin) <-chan workload.Claims {
-	p, err := openProcess(o.PID, o.Started)
+func (r *Registry) addProcess(ctx context.Context, w *workload.Workload, o Origin) <-chan workload.Claims {
+	p, err := r.sources.Process(ctx, o.PID, o.Started)
 	if err != nil {
 		r.log.Debug("process facts are missing", zap.Uint32("pid", o.PID), zap.Error(err))
 		return noClaims()
 	}
-	w.Kernel.Exe = p.exe()
+	w.Kernel.Exe = printable(p.Exe, maxValue)
 	return r.readClaims(o.CgroupID, p)
 }
 
 // addContainer fills the cgroup, the boundary it names and the orchestrator's
 // record of it, and sets the level of assurance that these give.
 func (r *Registry) addContainer(ctx context.Context, w *workload.Workload, id uint64) {
-	path, err := cgroupPath(ctx, r.cgroupRoot, id)
+	path, err := r.sources.Cgroup(ctx, id)
 	if err != nil {
 		r.log.Warn("cgroup is not known", zap.Uint64("cgroup_id", id), zap.Error(err))
 		return

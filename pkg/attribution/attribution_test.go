@@ -119,7 +119,7 @@ func freshID() string {
 }
 
 func registry(t testing.TB, cfg attribution.Config) *attribution.Registry {
-	return attribution.New(cfg, zaptest.NewLogger(t))
+	return attribution.New(attribution.Local(cfg), zaptest.NewLogger(t))
 }
 
 func TestContainerIsNamedByItsCgroup(t *testing.T) {
@@ -300,7 +300,7 @@ func BenchmarkWorkload(b *testing.B) {
 	socket := serveEngine(b, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintf(w, `{"Id":%q,"Name":"/job","State":{"Pid":%d}}`, id, origin.PID)
 	})
-	r := attribution.New(attribution.Config{CgroupRoot: root, DockerSocket: socket}, zap.NewNop())
+	r := attribution.New(attribution.Local(attribution.Config{CgroupRoot: root, DockerSocket: socket}), zap.NewNop())
 	for b.Loop() {
 		r.Workload(b.Context(), origin)
 	}

@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"sync"
 	"time"
 
@@ -17,8 +14,6 @@ import (
 )
 
 const (
-	maxAnswer = 4 << 20 // bytes of one answer of the Docker Engine
-
 	// A container's record is its own for life but for its name, so it may be
 	// kept; it is kept briefly, so that a container that was renamed or
 	// restarted is seen again.
@@ -33,11 +28,10 @@ const (
 // errStarting reports that the Engine does not know the first process yet.
 var errStarting = errors.New("container is not running")
 
-// docker asks the Docker Engine about containers, through its HTTP API.
+// docker remembers what the Docker Engine says about containers.
 type docker struct {
-	socket string
-	client *http.Client
-	flight singleflight.Group // by container id
+	sources Sources
+	flight  singleflight.Group // by container id
 
 	mu    sync.Mutex
 	known map[string]container // by container id; guarded by mu
@@ -50,15 +44,8 @@ type container struct {
 	until time.Time
 }
 
-func newDocker(socket string) *docker {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}
-	return &docker{
-		socket: socket,
-		client: &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 2, IdleConnTimeout: time.Minute}},
-		known:  make(map[string]container),
-	}
+func newDocker(sources Sources) *docker {
+	return &docker{sources: sources, known: make(map[string]container)}
 }
 
 // inspect returns the Engine's record of the container that the cgroup home
@@ -120,22 +107,14 @@ func (d *docker) fetchStarted(ctx context.Context, id string) (container, error)
 	}
 }
 
-// fetch asks once. The id is 64 hex digits, so it needs no escaping.
+// fetch asks once.
 func (d *docker) fetch(ctx context.Context, id string) (container, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker/containers/"+id+"/json", nil)
+	answer, err := d.sources.Container(ctx, id)
 	if err != nil {
 		return container{}, fmt.Errorf("inspect container: %w", err)
-	}
-	response, err := d.client.Do(request)
-	if err != nil {
-		return container{}, fmt.Errorf("inspect container: %w", err)
-	}
-	defer response.Body.Close() //nolint:errcheck // opened for reading only
-	if response.StatusCode != http.StatusOK {
-		return container{}, fmt.Errorf("inspect container: the engine answered %s", response.Status)
 	}
 	var record inspection
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&record); err != nil {
+	if err := json.Unmarshal(answer, &record); err != nil {
 		return container{}, fmt.Errorf("inspect container: decode the engine's answer: %w", err)
 	}
 	if record.ID != id {
@@ -144,11 +123,15 @@ func (d *docker) fetch(ctx context.Context, id string) (container, error) {
 	if record.State.Pid <= 0 {
 		return container{}, errStarting
 	}
-	home, err := homeOf(record.State.Pid)
+	cgroups, err := d.sources.Cgroups(ctx, record.State.Pid)
+	if err != nil {
+		return container{}, fmt.Errorf("read cgroup of the first process: %w", err)
+	}
+	home, err := homeOf(cgroups)
 	if err != nil {
 		return container{}, err
 	}
-	return container{facts: record.facts(d.socket), home: home, until: time.Now().Add(rememberFor)}, nil
+	return container{facts: record.facts(d.sources.EngineSocket), home: home, until: time.Now().Add(rememberFor)}, nil
 }
 
 func (d *docker) remembered(id string) (container, bool) {

@@ -1,14 +1,9 @@
 package attribution
 
 import (
-	"bufio"
 	"errors"
-	"fmt"
-	"io"
-	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/sluicegate/sluice/pkg/workload"
@@ -158,22 +153,13 @@ func canonical(source string) string {
 	return source
 }
 
-// homeOf returns the boundary of the cgroup v2 that a process is in.
-func homeOf(pid int) (string, error) {
-	file, err := os.Open("/proc/" + strconv.Itoa(pid) + "/cgroup")
-	if err != nil {
-		return "", fmt.Errorf("read cgroup of the first process: %w", err)
-	}
-	defer file.Close() //nolint:errcheck // opened for reading only
-	lines := bufio.NewScanner(io.LimitReader(file, 64<<10))
-	for lines.Scan() {
+// homeOf returns the boundary of the cgroup v2 in a process's list of cgroups.
+func homeOf(cgroups []byte) (string, error) {
+	for line := range strings.Lines(string(cgroups)) {
 		// "0::" is the line of cgroup v2 (cgroups(7)).
-		if cgroup, found := strings.CutPrefix(lines.Text(), "0::"); found {
+		if cgroup, found := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); found {
 			return outermost(cgroup).path, nil
 		}
-	}
-	if err := lines.Err(); err != nil {
-		return "", fmt.Errorf("read cgroup of the first process: %w", err)
 	}
 	return "", errors.New("read cgroup of the first process: it has no cgroup v2")
 }

@@ -19,21 +19,33 @@ func self(t *testing.T) process {
 	return process{dir}
 }
 
+// opened opens what is read of the test's own process.
+func opened(t *testing.T) *Process {
+	t.Helper()
+	self := self(t)
+	defer self.dir.Close()
+	p, err := self.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func TestHangingReadsOfOneCgroupDoNotReachAnother(t *testing.T) {
-	r := New(Config{}, zap.NewNop())
+	r := New(Local(Config{}), zap.NewNop())
 	for range maxReading {
 		if !r.beginReading(1) {
 			t.Fatal("a read was refused too early")
 		}
 	}
-	if claims := <-r.readClaims(1, self(t)); claims.Command != nil {
+	if claims := <-r.readClaims(1, opened(t)); claims.Command != nil {
 		t.Errorf("one read too many gave %v", claims.Command)
 	}
-	if claims := <-r.readClaims(2, self(t)); claims.Command == nil {
+	if claims := <-r.readClaims(2, opened(t)); claims.Command == nil {
 		t.Error("another cgroup's read gave nothing")
 	}
 	r.endReading(1)
-	if claims := <-r.readClaims(1, self(t)); claims.Command == nil {
+	if claims := <-r.readClaims(1, opened(t)); claims.Command == nil {
 		t.Error("after a read ended the next gave nothing")
 	}
 }

@@ -3,7 +3,9 @@
 // A secret is read anew at each use, so that changing the file is enough to
 // change the password. A file that anybody but its owner could have read, or
 // that somebody else could have put there, is refused. The package keeps
-// nothing, and its errors name paths, never what stands in a file.
+// nothing, and its errors name paths, never what stands in a file. Opening and
+// reading are apart, because whoever may open a secret need not be the one who
+// uses it.
 //
 // It cannot tell a secret that is old from one that is current, and it does
 // not wipe memory.
@@ -30,39 +32,48 @@ const maxLinks = 40
 // File is the path of a file with one secret in it.
 type File string
 
-// Read returns the secret without the newline that editors put behind it.
+// Open opens the file.
 //
 // The file must be a regular one that belongs to root or to us, and that
 // nobody else may read or write. Symbolic links are followed, since that is
 // how Kubernetes mounts secrets, but every link and every directory on the way
 // must be such that only root and we can change it.
-func (f File) Read() (string, error) {
-	secret, err := f.read()
+func (f File) Open() (*os.File, error) {
+	file, err := f.open()
 	if err != nil {
-		return "", fmt.Errorf("read secret %s: %w", string(f), err)
+		return nil, fmt.Errorf("open secret %s: %w", string(f), err)
 	}
-	return secret, nil
+	return file, nil
 }
 
-func (f File) read() (string, error) {
+func (f File) open() (*os.File, error) {
 	path, err := trusted(string(f))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	// Not blocking: opening a FIFO would wait for a writer.
 	file, err := os.OpenFile(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return "", withoutPath(err)
+		return nil, withoutPath(err)
 	}
-	defer file.Close() //nolint:errcheck // only read
 	if err := private(file); err != nil {
-		return "", err
+		return nil, errors.Join(err, file.Close())
 	}
+	return file, nil
+}
+
+// Read returns the secret in a file of File.Open, without the newline that
+// editors put behind it.
+func Read(file io.Reader) (string, error) {
 	content, err := io.ReadAll(io.LimitReader(file, MaxBytes+1))
 	if err != nil {
-		return "", withoutPath(err)
+		return "", fmt.Errorf("read secret: %w", withoutPath(err))
 	}
-	return clean(content)
+	secret, err := clean(content)
+	if err != nil {
+		return "", fmt.Errorf("read secret: it %w", err)
+	}
+	return secret, nil
 }
 
 // clean checks a file's content and takes the newline off.
@@ -175,7 +186,7 @@ func unchangeable(dir string) error {
 // ours reports whether what belongs to a user can be trusted.
 func ours(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }
 
-// withoutPath drops the path that package os puts into an error: Read adds
+// withoutPath drops the path that package os puts into an error: Open adds
 // the one that was asked for.
 func withoutPath(err error) error {
 	var pathError *os.PathError

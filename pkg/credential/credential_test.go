@@ -40,11 +40,21 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// read opens a file and reads the secret in it.
+func read(path string) (string, error) {
+	file, err := credential.File(path).Open()
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	return credential.Read(file)
+}
+
 // refused reads a file that must not be read, and checks that the error says
 // why and not what.
 func refused(t *testing.T, path, why string) {
 	t.Helper()
-	got, err := credential.File(path).Read()
+	got, err := read(path)
 	if err == nil || got != "" || !strings.Contains(err.Error(), why) {
 		t.Errorf("got %d bytes and %v, want an error with %q", len(got), err, why)
 	}
@@ -56,12 +66,12 @@ func refused(t *testing.T, path, why string) {
 func TestTrailingNewlineIsNotPartOfTheSecret(t *testing.T) {
 	for _, content := range []string{secret, secret + "\n", secret + "\r\n"} {
 		path := write(t, filepath.Join(dir(t), "s"), content, 0o600)
-		if got, err := credential.File(path).Read(); err != nil || got != secret {
+		if got, err := read(path); err != nil || got != secret {
 			t.Errorf("%q: got %q, %v", content, got, err)
 		}
 	}
 	path := write(t, filepath.Join(dir(t), "s"), " "+secret+" \n", 0o400)
-	if got, err := credential.File(path).Read(); err != nil || got != " "+secret+" " {
+	if got, err := read(path); err != nil || got != " "+secret+" " {
 		t.Errorf("spaces: got %q, %v", got, err)
 	}
 }
@@ -69,7 +79,7 @@ func TestTrailingNewlineIsNotPartOfTheSecret(t *testing.T) {
 func TestChangedFileIsReadAnew(t *testing.T) {
 	path := write(t, filepath.Join(dir(t), "s"), "old\n", 0o600)
 	for _, want := range []string{"old", "new"} {
-		if got, err := credential.File(path).Read(); err != nil || got != want {
+		if got, err := read(path); err != nil || got != want {
 			t.Errorf("got %q, %v, want %q", got, err, want)
 		}
 		replacement := write(t, path+".next", "new\n", 0o600)
@@ -109,7 +119,7 @@ func TestLinksOfKubernetesAreFollowed(t *testing.T) {
 	write(t, filepath.Join(d, "..2026", "password"), secret, 0o400)
 	must(t, os.Symlink("..2026", filepath.Join(d, "..data")))
 	must(t, os.Symlink("..data/password", filepath.Join(d, "password")))
-	if got, err := credential.File(filepath.Join(d, "password")).Read(); err != nil || got != secret {
+	if got, err := read(filepath.Join(d, "password")); err != nil || got != secret {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
@@ -125,7 +135,7 @@ func TestPathThatOthersCouldTurnIsRefused(t *testing.T) {
 	refused(t, filepath.Join(d, "link"), "which others can write")
 	refused(t, filepath.Join(open, "..", "open", "s"), "which others can write")
 	must(t, os.Chmod(open, 0o777|os.ModeSticky))
-	if got, err := credential.File(inside).Read(); err != nil || got != secret {
+	if got, err := read(inside); err != nil || got != secret {
 		t.Errorf("in a sticky directory: got %q, %v", got, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -44,7 +45,14 @@ var (
 )
 
 // Workloads verifies workloads. It is safe for concurrent use.
-type Workloads struct{ issuers []workloadIssuer }
+type Workloads struct {
+	issuers []workloadIssuer
+	open    Opener
+}
+
+// Opener opens a token file by its path, with what OpenToken promises. An error
+// that is fs.ErrNotExist means that there is no such file.
+type Opener func(ctx context.Context, path string) (*os.File, error)
 
 type workloadIssuer struct {
 	Issuer
@@ -53,8 +61,8 @@ type workloadIssuer struct {
 
 // NewWorkloads checks the configuration of all issuers. It asks none of them
 // yet. When ctx ends nothing is fetched any more.
-func NewWorkloads(ctx context.Context, issuers []Issuer) (*Workloads, error) {
-	w := &Workloads{}
+func NewWorkloads(ctx context.Context, issuers []Issuer, open Opener) (*Workloads, error) {
+	w := &Workloads{open: open}
 	var problems []error
 	for _, issuer := range issuers {
 		source, err := newSource(ctx, issuer.URL, issuer.Audience, issuer.CAFile, issuer.Algorithms)
@@ -104,7 +112,7 @@ func (w *Workloads) Verify(ctx context.Context, wl workload.Workload) (claims ma
 	defer cancel()
 	var reasons []error
 	for _, issuer := range w.issuers {
-		claims, err := issuer.verify(ctx, wl)
+		claims, err := issuer.verify(ctx, wl, w.open)
 		if err == nil {
 			return claims, true, nil
 		}
@@ -113,12 +121,12 @@ func (w *Workloads) Verify(ctx context.Context, wl workload.Workload) (claims ma
 	return nil, false, errors.Join(reasons...)
 }
 
-func (i workloadIssuer) verify(ctx context.Context, wl workload.Workload) (map[string]any, error) {
+func (i workloadIssuer) verify(ctx context.Context, wl workload.Workload, open Opener) (map[string]any, error) {
 	path, err := expand(i.TokenFile, wl)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := readToken(path)
+	raw, err := readToken(ctx, open, path)
 	if err != nil {
 		return nil, err
 	}
@@ -139,8 +147,11 @@ func (i workloadIssuer) verify(ctx context.Context, wl workload.Workload) (map[s
 	return claims, nil
 }
 
-// pathSafe are facts that can stand in a path: container ids and pod uids.
-var pathSafe = regexp.MustCompile(`^[0-9a-f]+(-[0-9a-f]+)*$`)
+// pathFact matches the facts that can stand in a path: container ids and pod
+// uids.
+const pathFact = `[0-9a-f]+(-[0-9a-f]+)*`
+
+var pathSafe = regexp.MustCompile(`^` + pathFact + `$`)
 
 // expand puts facts into a path.
 func expand(template string, wl workload.Workload) (string, error) {

@@ -121,7 +121,7 @@ func TestAlgorithmThatIsNotConfiguredDoesNotCount(t *testing.T) {
 	a.projectRaw(t, token)
 	cfg := a.config()
 	cfg.Algorithms = []string{"RS256"}
-	w, err := identity.NewWorkloads(t.Context(), []identity.Issuer{cfg})
+	w, err := identity.NewWorkloads(t.Context(), []identity.Issuer{cfg}, openToken)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestIssuerThatNeverAnswersCostsASecondOnce(t *testing.T) {
 	a.project(t, claimsFor(podUID))
 	cfg := a.config()
 	cfg.URL = "https://" + silent.Addr().String()
-	w, err := identity.NewWorkloads(t.Context(), []identity.Issuer{cfg})
+	w, err := identity.NewWorkloads(t.Context(), []identity.Issuer{cfg}, openToken)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestIssuerThatNeverAnswersCostsASecondOnce(t *testing.T) {
 func TestSecondIssuerIsTried(t *testing.T) {
 	first, second := newAuthority(t), newAuthority(t)
 	second.project(t, claimsFor(podUID))
-	w, err := identity.NewWorkloads(t.Context(), []identity.Issuer{first.config(), second.config()})
+	w, err := identity.NewWorkloads(t.Context(), []identity.Issuer{first.config(), second.config()}, openToken)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,8 +278,28 @@ func TestWrongConfigurationIsNamed(t *testing.T) {
 	} {
 		cfg := a.config()
 		change(&cfg)
-		if _, err := identity.NewWorkloads(t.Context(), []identity.Issuer{cfg}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := identity.NewWorkloads(t.Context(), []identity.Issuer{cfg}, openToken); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want an error that says %q", err, want)
+		}
+	}
+}
+
+func TestOnlyWhatATemplateStandsForIsATokensPath(t *testing.T) {
+	const template = "/run/tokens/{container_id}/pod{pod_uid}/token"
+	for path, want := range map[string]bool{
+		"/run/tokens/0a1b/pod11-22-ff/token":           true,
+		"/run/tokens/0a1b/podff/token":                 true,
+		"/run/tokens/../pod11/token":                   false,
+		"/run/tokens/0a1b/../pod11/token":              false,
+		"/run/tokens//pod11/token":                     false,
+		"/run/tokens/0a1b/pod11/token/../../../shadow": false,
+		"/run/tokens/0a1b/pod11/token\n":               false,
+		"/run/tokens/0A1B/pod11/token":                 false,
+		"/run/tokensX0a1b/pod11/token":                 false,
+		"":                                             false,
+	} {
+		if got := identity.TokenPath(template, path); got != want {
+			t.Errorf("%q: %v", path, got)
 		}
 	}
 }

@@ -116,7 +116,7 @@ func TestConnectionOlderThanProtectionFallsSilent(t *testing.T) {
 // a dead agent's connections would stay open at the server.
 func TestServerLearnsThatTheAgentsSocketIsGone(t *testing.T) {
 	l := newLab(t)
-	conn, err := l.agent.Dial(t.Context(), l.server4)
+	conn, err := l.dialServer(t.Context(), l.server4)
 	must(t, err)
 	wire := tapHost(t, l)
 	_, err = conn.Write([]byte("x"))

@@ -147,6 +147,15 @@ func (l *lab) accept(t testing.TB) *redirect.Accepted {
 	return a
 }
 
+// dialServer connects with a socket of the agent's.
+func (l *lab) dialServer(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
+	fd, err := l.agent.Socket(to.Addr())
+	if err != nil {
+		return nil, err
+	}
+	return redirect.Connect(ctx, fd, to)
+}
+
 // dialFrom connects from a namespace as an unmodified program would.
 func dialFrom(t testing.TB, ns *netlab.Namespace, network string, to netip.AddrPort) (net.Conn, error) {
 	t.Helper()

@@ -57,7 +57,7 @@ func TestAgentsSideBySideKeepApart(t *testing.T) {
 	// One agent's flag means nothing to the other's programs.
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	conn, err := a.agent.Dial(ctx, b.server4)
+	conn, err := a.dialServer(ctx, b.server4)
 	must(t, err)
 	defer func() { _ = conn.Close() }()
 	if got := b.accept(t).Origin.Destination; got != b.server4 {
@@ -225,7 +225,7 @@ func TestConnectionWithoutRecordIsReset(t *testing.T) {
 	must(t, err)
 	l.accept(t)
 	// Only the agent's own flag gets this far.
-	conn, err := l.agent.Dial(t.Context(), netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), l.slice.Port))
+	conn, err := l.dialServer(t.Context(), netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), l.slice.Port))
 	if err == nil {
 		must(t, conn.SetDeadline(time.Now().Add(patience)))
 		_, err = conn.Read(make([]byte, 1))

@@ -217,7 +217,7 @@ func TestFramesOfTheHostsNetworkDoNotLeave(t *testing.T) {
 			t.Errorf("link_out_dropped = %d, want %d", got, before+1)
 		}
 	}
-	_, err := l.agent.Dial(t.Context(), l.server4)
+	_, err := l.dialServer(t.Context(), l.server4)
 	must(t, err)
 	if l.counter(t, "link_out_agent") == 0 {
 		t.Error("link_out_agent = 0 after the agent dialled")

@@ -84,7 +84,7 @@ func TestAgentReachesTheServerThatWorkloadsCannot(t *testing.T) {
 	l := newLab(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, err := l.agent.Dial(ctx, l.server4)
+	conn, err := l.dialServer(ctx, l.server4)
 	must(t, err)
 	defer func() { _ = conn.Close() }()
 	greeting, err := bufio.NewReader(conn).ReadString('\n')

@@ -57,9 +57,9 @@ func (a *agent) start() error {
 	if err != nil {
 		return err
 	}
-	a.registry = attribution.New(attribution.Config{
+	a.registry = attribution.New(attribution.Local(attribution.Config{
 		CgroupRoot: a.CgroupRoot(), DockerSocket: a.world.engine.socket(),
-	}, zap.NewNop())
+	}), zap.NewNop())
 	a.stop = a.Close
 	if err := a.Protect(a.world.destinations()); err != nil {
 		return err
@@ -139,7 +139,11 @@ func (a *agent) serve(got *redirect.Accepted) {
 func (a *agent) relay(client *net.TCPConn, to netip.AddrPort) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	server, err := a.Dial(ctx, to)
+	fd, err := a.Socket(to.Addr())
+	if err != nil {
+		return
+	}
+	server, err := redirect.Connect(ctx, fd, to)
 	if err != nil {
 		return
 	}

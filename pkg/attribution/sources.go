@@ -1,0 +1,206 @@
+package attribution
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// startTolerance is how far two readings of one start time may lie apart:
+	// /proc counts in ticks of 10 ms, and the other reading may have been delayed
+	// between its two clocks. Within it the pid space cannot be gone through once.
+	startTolerance = 100 * time.Millisecond
+	// clockTick is the unit of starttime in /proc/PID/stat, USER_HZ; it is 100
+	// on every architecture that Go runs on (proc(5)).
+	clockTick = 10 * time.Millisecond
+
+	maxAnswer = 4 << 20  // bytes of one answer of the Docker Engine
+	maxCgroup = 64 << 10 // bytes read of /proc/PID/cgroup
+)
+
+// containerID is what the Docker Engine calls a container. It needs no escaping.
+var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// Sources are what a Registry reads, each through a function, because on a
+// node another process than the Registry's may do so. What they return is as
+// it was found: nothing in it is parsed, checked or made safe to print.
+type Sources struct {
+	// Process opens the process that has pid and began at started.
+	Process func(ctx context.Context, pid uint32, started time.Time) (*Process, error)
+	// Cgroup returns a cgroup's path below the root, with a leading slash.
+	Cgroup func(ctx context.Context, id uint64) (string, error)
+	// Cgroups returns the /proc/PID/cgroup of a process.
+	Cgroups func(ctx context.Context, pid int) ([]byte, error)
+	// Container returns the Engine's record of a container, as JSON. The id is
+	// 64 hex digits.
+	Container func(ctx context.Context, id string) ([]byte, error)
+	// EngineSocket is where the Engine listens; empty: it is not asked.
+	EngineSocket string
+}
+
+// Config says where this machine is to be read.
+type Config struct {
+	CgroupRoot   string // mount point of cgroup v2
+	DockerSocket string // path of the Docker Engine's unix socket; empty: there is none
+}
+
+// Local reads this machine itself. It takes root, or what stands in for it.
+func Local(cfg Config) Sources {
+	return Sources{
+		Process:      openProcess,
+		Cgroup:       func(ctx context.Context, id uint64) (string, error) { return cgroupPath(ctx, cfg.CgroupRoot, id) },
+		Cgroups:      readCgroups,
+		Container:    engine(cfg.DockerSocket),
+		EngineSocket: cfg.DockerSocket,
+	}
+}
+
+// engine returns a function that asks the Docker Engine, through its HTTP API.
+func engine(socket string) func(ctx context.Context, id string) ([]byte, error) {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 2, IdleConnTimeout: time.Minute}}
+	return func(ctx context.Context, id string) ([]byte, error) {
+		if socket == "" || !containerID.MatchString(id) {
+			return nil, errors.New("there is no engine, or no such id")
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker/containers/"+id+"/json", nil)
+		if err != nil {
+			return nil, err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return nil, err
+		}
+		defer response.Body.Close() //nolint:errcheck // opened for reading only
+		if response.StatusCode != http.StatusOK {
+			return nil, fmt.Errorf("the engine answered %s", response.Status)
+		}
+		return bounded(response.Body, maxAnswer)
+	}
+}
+
+// bounded reads all, or fails when that is more than limit.
+func bounded(from io.Reader, limit int64) ([]byte, error) {
+	all, err := io.ReadAll(io.LimitReader(from, limit+1))
+	if err == nil && int64(len(all)) > limit {
+		err = fmt.Errorf("more than %d bytes", limit)
+	}
+	return all, err
+}
+
+// readCgroups takes any pid: what it reads is no secret.
+func readCgroups(_ context.Context, pid int) ([]byte, error) {
+	file, err := os.Open("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // opened for reading only
+	return bounded(file, maxCgroup)
+}
+
+// process is a directory of /proc, held open. Once its process has gone every
+// read through it fails, also when the pid has a new owner.
+type process struct{ dir *os.Root }
+
+// openProcess opens the process that has pid and began at started.
+func openProcess(_ context.Context, pid uint32, started time.Time) (*Process, error) {
+	if pid == 0 || started.IsZero() {
+		return nil, errors.New("process is not named by pid and start time")
+	}
+	dir, err := os.OpenRoot("/proc/" + strconv.FormatUint(uint64(pid), 10))
+	if err != nil {
+		return nil, fmt.Errorf("open process: %w", err)
+	}
+	defer dir.Close() //nolint:errcheck // a directory, opened for reading
+	p := process{dir}
+	actual, err := p.started()
+	if err != nil {
+		return nil, err
+	}
+	if actual.Sub(started).Abs() > startTolerance {
+		return nil, errors.New("pid has another process now")
+	}
+	return p.open()
+}
+
+// open opens what a Registry reads. Opened files, too, belong to this process
+// and to none that has its pid later.
+func (p process) open() (*Process, error) {
+	environ, err := p.dir.Open("environ")
+	if err != nil {
+		return nil, fmt.Errorf("open environment: %w", err)
+	}
+	cmdline, err := p.dir.Open("cmdline")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open command line: %w", err), environ.Close())
+	}
+	exe, _ := p.dir.Readlink("exe") // a kernel thread has none
+	return &Process{Exe: exe, Environ: environ, Cmdline: cmdline}, nil
+}
+
+// started reads the start time and places it on the clocks of this process. The
+// result has a monotonic reading: two of them compare well after the wall clock
+// was set.
+func (p process) started() (time.Time, error) {
+	stat, err := p.read("stat", 4<<10)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read start time: %w", err)
+	}
+	// The command name is in parentheses and may hold anything, also
+	// parentheses and spaces. starttime is field 22; field 3 follows the last ")".
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 20 {
+		return time.Time{}, errors.New("read start time: too few fields")
+	}
+	ticks, err := strconv.ParseInt(string(fields[19]), 10, 64)
+	if err != nil {
+		return time.Time{}, errors.New("read start time: not a number")
+	}
+	booted, err := BootTime()
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read start time: %w", err)
+	}
+	return booted.Add(time.Duration(ticks) * clockTick), nil
+}
+
+// BootTime returns when CLOCK_BOOTTIME was zero. A thread can lose its turn
+// between reading two clocks, so the closest of a few readings counts.
+func BootTime() (time.Time, error) {
+	var booted time.Time
+	closest := time.Duration(math.MaxInt64)
+	for range 3 {
+		before := time.Now()
+		var up unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
+			return time.Time{}, os.NewSyscallError("clock_gettime", err)
+		}
+		if apart := time.Since(before); apart < closest {
+			closest, booted = apart, before.Add(-time.Duration(up.Nano()))
+		}
+	}
+	return booted, nil
+}
+
+// read returns at most limit bytes of a file of the process.
+func (p process) read(name string, limit int64) ([]byte, error) {
+	file, err := p.dir.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // opened for reading only
+	return io.ReadAll(io.LimitReader(file, limit))
+}
