@@ -105,6 +105,7 @@ func TestEveryAlertAndFindingIsExplained(t *testing.T) {
 	text := read(t, "../docs/operations.md")
 	alerts := slices.Concat(
 		words(t, "", "../pkg/redirect/alert.go", `AlertKind = "([^"]+)"`),
+		words(t, "", "../pkg/broker/broker.go", `AlertKind = "([^"]+)"`),
 		words(t, "", "../pkg/agent/serve.go", `a\.alert\(log, "([^"]+)"`),
 		words(t, "", "../pkg/audit/receive.go", `Kind(?:: | = )"([^"]+)"`),
 		words(t, "spool-", "../pkg/spool/spool.go", `DamageKind = "([^"]+)"`),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -17,7 +18,7 @@ import (
 const authorityLife = 365 * 24 * time.Hour
 
 func authorityCommand() *cobra.Command {
-	return configured("authority", "Make the authority for jobs that insist on TLS, bound to the policy's hosts", func(_ *cobra.Command, cfg config.Agent) error {
+	return configured("authority", "Make the authority for jobs that insist on TLS, bound to the policy's hosts", func(_ context.Context, _ string, cfg config.Agent) error {
 		return makeAuthority(cfg)
 	})
 }

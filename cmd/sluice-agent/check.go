@@ -22,33 +22,27 @@ func check(cfg config.Agent) error {
 		err = fmt.Errorf("collector.log_key: %w", err)
 	}
 	errs = append(errs, err)
-	_, err = loadKeys(cfg)
+	in, err := load(cfg)
 	errs = append(errs, err)
-	if cfg.Approvals.RosterFile != "" {
-		_, _, err = openRoster(cfg)
+	if in.roster != nil {
+		_, _, err = openRoster(cfg, in.roster, spoolDir(cfg))
 		errs = append(errs, err)
+	}
+	if in.rules != nil {
+		errs = append(errs, checkPolicy(in))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	_, err = identity.NewWorkloads(ctx, issuers(cfg))
-	errs = append(errs, err)
-	return errors.Join(append(errs, checkPolicy(cfg))...)
+	_, err = identity.NewWorkloads(ctx, issuers(cfg), nil)
+	return errors.Join(append(errs, err)...)
 }
 
-// checkPolicy also tries whether this agent can serve the policy's resources.
-func checkPolicy(cfg config.Agent) error {
-	rules, err := loadPolicy(cfg)
-	if err != nil {
-		return err
-	}
+// checkPolicy tries whether this agent can serve the policy's resources.
+func checkPolicy(in inputs) error {
 	speaks, err := protocols()
 	if err != nil {
 		return err
 	}
-	authority, err := loadAuthority(cfg)
-	if err != nil {
-		return err
-	}
-	_, err = agent.New(agent.Parts{Policy: rules, Protocols: speaks, Trust: authority, Log: zap.NewNop()})
+	_, err = agent.New(agent.Parts{Policy: in.rules, Trust: in.trust, Protocols: speaks, Log: zap.NewNop()})
 	return err
 }

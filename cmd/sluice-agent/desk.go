@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,16 +18,16 @@ import (
 
 // openDesk returns the desk that asks approvers, or nil where no roster is
 // configured.
-func openDesk(cfg config.Agent, key ed25519.PrivateKey, via *bus.Agent, log *zap.Logger) (*approval.Desk, error) {
-	if cfg.Approvals.RosterFile == "" {
+func openDesk(cfg config.Agent, in inputs, via *bus.Agent, log *zap.Logger) (*approval.Desk, error) {
+	if in.roster == nil {
 		return nil, nil
 	}
-	roster, err := loadRoster(cfg)
+	roster, err := useRoster(cfg, in.roster)
 	if err != nil {
 		return nil, err
 	}
 	return approval.NewDesk(approval.Config{
-		Key:    key,
+		Key:    in.keys.private,
 		Send:   via.PublishApprovalRequest,
 		Roster: func() *approval.Roster { return roster },
 		Late: func(id string, _ []byte) {
@@ -38,37 +37,34 @@ func openDesk(cfg config.Agent, key ed25519.PrivateKey, via *bus.Agent, log *zap
 	}), nil
 }
 
-// loadRoster reads the roster and remembers its version, so that an older one,
-// with an approver who has left, is refused from then on.
-func loadRoster(cfg config.Agent) (*approval.Roster, error) {
-	roster, seen, err := openRoster(cfg)
+// versionFile, in the spool's directory, is the newest roster's version that
+// was seen.
+const versionFile = "roster-version"
+
+// useRoster verifies the roster and remembers its version in the working
+// directory, so that an older one, with an approver who has left, is refused
+// from then on.
+func useRoster(cfg config.Agent, signed []byte) (*approval.Roster, error) {
+	roster, seen, err := openRoster(cfg, signed, ".")
 	if err != nil || roster.Version == seen {
 		return roster, err
 	}
-	return roster, os.WriteFile(versionFile(cfg), []byte(strconv.FormatUint(roster.Version, 10)+"\n"), 0o600)
+	return roster, os.WriteFile(versionFile, []byte(strconv.FormatUint(roster.Version, 10)+"\n"), 0o600)
 }
 
-// openRoster reads the roster and the newest version that was seen.
-func openRoster(cfg config.Agent) (roster *approval.Roster, seen uint64, err error) {
+// openRoster verifies the roster against the newest version that dir remembers.
+func openRoster(cfg config.Agent, signed []byte, dir string) (roster *approval.Roster, seen uint64, err error) {
 	root, err := approval.ParsePublicKey(cfg.Approvals.RootKey)
 	if err != nil {
 		return nil, 0, fmt.Errorf("approvals.root_key: %w", err)
 	}
-	signed, err := os.ReadFile(string(cfg.Approvals.RosterFile))
-	if err != nil {
-		return nil, 0, fmt.Errorf("approvals.roster_file: %w", err)
-	}
-	if seen, err = readVersion(versionFile(cfg)); err != nil {
+	if seen, err = readVersion(filepath.Join(dir, versionFile)); err != nil {
 		return nil, 0, fmt.Errorf("newest roster version seen: %w", err)
 	}
 	if roster, err = approval.OpenRoster(signed, root, seen); err != nil {
 		return nil, 0, fmt.Errorf("approvals.roster_file: %w", err)
 	}
 	return roster, seen, nil
-}
-
-func versionFile(cfg config.Agent) string {
-	return filepath.Join(string(cfg.StateDir), "roster-version")
 }
 
 func readVersion(file string) (uint64, error) {

@@ -37,12 +37,12 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(runCommand(), checkCommand(), doctorCommand(), authorityCommand(), unloadCommand())
+	cmd.AddCommand(runCommand(), proxyCommand(), checkCommand(), doctorCommand(), authorityCommand(), unloadCommand())
 	return cmd
 }
 
 // configured is a command that needs the agent's configuration file.
-func configured(use, short string, do func(cmd *cobra.Command, cfg config.Agent) error) *cobra.Command {
+func configured(use, short string, do func(ctx context.Context, file string, cfg config.Agent) error) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
 	file := cmd.Flags().String("config", "/etc/sluice/agent.yaml", "the agent's configuration file")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -50,25 +50,32 @@ func configured(use, short string, do func(cmd *cobra.Command, cfg config.Agent)
 		if err != nil {
 			return err
 		}
-		return do(cmd, cfg)
+		return do(cmd.Context(), *file, cfg)
 	}
 	return cmd
 }
 
 func runCommand() *cobra.Command {
-	return configured("run", "Guard this node until told to stop", func(cmd *cobra.Command, cfg config.Agent) error {
-		return run(cmd.Context(), cfg)
+	return configured("run", "Guard this node until told to stop", run)
+}
+
+// proxyCommand is the other half of run, which starts it.
+func proxyCommand() *cobra.Command {
+	cmd := configured(proxyName, "Serve connections for the run that started this", func(ctx context.Context, _ string, cfg config.Agent) error {
+		return proxy(ctx, cfg)
 	})
+	cmd.Hidden = true
+	return cmd
 }
 
 func checkCommand() *cobra.Command {
-	return configured("check", "Check the configuration and every file that it names; start nothing", func(_ *cobra.Command, cfg config.Agent) error {
+	return configured("check", "Check the configuration and every file that it names; start nothing", func(_ context.Context, _ string, cfg config.Agent) error {
 		return check(cfg)
 	})
 }
 
 func unloadCommand() *cobra.Command {
-	return configured("unload", "Detach the eBPF programs: protected servers are then unguarded", func(_ *cobra.Command, cfg config.Agent) error {
+	return configured("unload", "Detach the eBPF programs: protected servers are then unguarded", func(_ context.Context, _ string, cfg config.Agent) error {
 		return redirect.Unload(string(cfg.Redirect.Pins))
 	})
 }

@@ -7,16 +7,16 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/sluicegate/sluice/pkg/broker"
 	"github.com/sluicegate/sluice/pkg/config"
-	"github.com/sluicegate/sluice/pkg/redirect"
 	"github.com/sluicegate/sluice/pkg/telemetry"
 )
 
 // metrics returns the page for monitoring, and at /ready whether interception
 // works.
-func metrics(kernel *redirect.Redirect, trail *trail) http.Handler {
+func metrics(privileged *broker.Client, trail *trail) http.Handler {
 	m := telemetry.NewMetrics("agent", version())
-	m.Counts("interception", "What the eBPF programs did, by branch; bpf/README.md explains each.", "branch", kernel.Counters)
+	m.Counts("interception", "What the eBPF programs did, by branch; bpf/README.md explains each.", "branch", privileged.Counters)
 	m.Gauge("spool_bytes", "Disk that records take which the collector has not proven to have.", func() float64 { return float64(trail.spool.Bytes()) })
 	m.Gauge("batches_pending", "Batches without a receipt of the collector.", func() float64 { return float64(trail.log.Pending()) })
 	m.Gauge("bus_connected", "1 while the bus answers.", func() float64 {
@@ -26,7 +26,7 @@ func metrics(kernel *redirect.Redirect, trail *trail) http.Handler {
 		return 1
 	})
 	m.Gauge("interception_healthy", "1 while the agent's own probe is redirected and every program is attached.", func() float64 {
-		if kernel.Healthy() != nil {
+		if privileged.Healthy() != nil {
 			return 0
 		}
 		return 1
@@ -34,7 +34,7 @@ func metrics(kernel *redirect.Redirect, trail *trail) http.Handler {
 	page := http.NewServeMux()
 	page.Handle("/", m.Handler())
 	page.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		if err := kernel.Healthy(); err != nil {
+		if err := privileged.Healthy(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		}
 	})

@@ -1,15 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"go.uber.org/zap"
 
@@ -17,7 +12,6 @@ import (
 	"github.com/sluicegate/sluice/pkg/audit"
 	"github.com/sluicegate/sluice/pkg/bus"
 	"github.com/sluicegate/sluice/pkg/config"
-	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/spool"
 	"github.com/sluicegate/sluice/pkg/translog"
@@ -42,10 +36,10 @@ func (t *trail) close() error {
 	return t.spool.Close()
 }
 
-// openTrail opens the spool and the audit log over it, and begins to connect
-// to the bus. A bus that is away keeps nobody from starting: the spool takes
+// openTrail opens the spool and the audit log over it, in the working
+// directory, and begins to connect to the bus. A bus that is away keeps nobody from starting: the spool takes
 // the records.
-func openTrail(cfg config.Agent, rules *policy.Policy, keys keys, log *zap.Logger) (*trail, error) {
+func openTrail(cfg config.Agent, in inputs, log *zap.Logger) (*trail, error) {
 	collector, err := translog.NewVerifier(cfg.Collector.LogKey)
 	if err != nil {
 		return nil, fmt.Errorf("collector.log_key: %w", err)
@@ -55,22 +49,22 @@ func openTrail(cfg config.Agent, rules *policy.Policy, keys keys, log *zap.Logge
 		return nil, err
 	}
 	queue, err := spool.Open(spool.Config{
-		Dir: filepath.Join(string(cfg.StateDir), "spool"), Segment: segmentBytes, Limit: int64(cfg.Spool.Limit),
+		Dir: ".", Segment: segmentBytes, Limit: int64(cfg.Spool.Limit),
 	})
 	if err != nil {
 		return nil, err
 	}
 	t := &trail{spool: queue}
 	t.log, err = audit.Open(audit.Config{
-		Spool: queue, Signer: keys.signer, Collector: collector, Cluster: cfg.Cluster, Agent: cfg.Name,
-		About:         record.Agent{Version: version(), Host: host, Policy: rules.Hash()},
+		Spool: queue, Signer: in.keys.signer, Collector: collector, Cluster: cfg.Cluster, Agent: cfg.Name,
+		About:         record.Agent{Version: version(), Host: host, Policy: in.rules.Hash()},
 		ResponseLimit: int64(cfg.Audit.ResponseLimit),
 		Publish:       func(ctx context.Context, note, payload []byte) error { return t.bus.PublishBatch(ctx, note, payload) },
 		Sync:          t.sync,
 		Log:           log,
 	})
 	if err == nil {
-		err = t.connect(cfg, keys, log)
+		err = t.connect(cfg, in, log)
 	}
 	if err != nil {
 		return nil, errors.Join(err, t.close())
@@ -79,19 +73,9 @@ func openTrail(cfg config.Agent, rules *policy.Policy, keys keys, log *zap.Logge
 }
 
 // connect begins to connect to the bus, for the log and for the approvals.
-func (t *trail) connect(cfg config.Agent, keys keys, log *zap.Logger) error {
-	seed, err := os.ReadFile(string(cfg.Bus.NkeySeedFile))
-	if err != nil {
-		return fmt.Errorf("bus.nkey_seed_file: %w", err)
-	}
-	security := bus.Security{Seed: bytes.TrimSpace(seed)}
-	if strings.HasPrefix(cfg.Bus.URL, "tls://") {
-		if security.TLS, err = busTLS(string(cfg.Bus.CAFile)); err != nil {
-			return fmt.Errorf("bus.ca_file: %w", err)
-		}
-	}
+func (t *trail) connect(cfg config.Agent, in inputs, log *zap.Logger) (err error) {
 	t.bus, err = bus.ConnectAgent(bus.AgentConfig{
-		URL: cfg.Bus.URL, Cluster: cfg.Cluster, Agent: cfg.Name, Security: security,
+		URL: cfg.Bus.URL, Cluster: cfg.Cluster, Agent: cfg.Name, Security: in.bus,
 		Connected: t.log.Connected,
 		Refused:   func(err error) { log.Error("The bus refuses this agent", zap.Error(err)) },
 		Log:       log,
@@ -102,7 +86,7 @@ func (t *trail) connect(cfg config.Agent, keys keys, log *zap.Logger) error {
 	if err := t.bus.OnReceipt(t.log.Deliver); err != nil {
 		return err
 	}
-	if t.desk, err = openDesk(cfg, keys.private, t.bus, log); err != nil || t.desk == nil {
+	if t.desk, err = openDesk(cfg, in, t.bus, log); err != nil || t.desk == nil {
 		return err
 	}
 	return t.bus.OnApproval(t.desk.Deliver)
@@ -121,20 +105,4 @@ func (t *trail) sync(ctx context.Context, request []byte) ([]byte, error) {
 		}
 	}
 	return reply.Receipt, nil
-}
-
-func busTLS(caFile string) (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if caFile == "" {
-		return cfg, nil
-	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, err
-	}
-	cfg.RootCAs = x509.NewCertPool()
-	if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM", caFile)
-	}
-	return cfg, nil
 }

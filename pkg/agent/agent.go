@@ -1,5 +1,5 @@
-// Package agent is the program that runs on each runner node: it accepts what
-// redirect hands over, finds out who opened it, and serves it with the wire
+// Package agent is the half of the program on each runner node that serves: it
+// accepts what the privileged half hands over, finds out who opened it, and serves it with the wire
 // protocol of its resource, under the guard.
 //
 // It promises that a connection is served only when its resource, its
@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,11 +23,11 @@ import (
 	"github.com/sluicegate/sluice/pkg/approval"
 	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/audit"
+	"github.com/sluicegate/sluice/pkg/broker"
 	"github.com/sluicegate/sluice/pkg/identity"
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/record"
-	"github.com/sluicegate/sluice/pkg/redirect"
 	"github.com/sluicegate/sluice/pkg/trust"
 )
 
@@ -39,22 +38,21 @@ type Parts struct {
 	Link          string // where people decide approvals; "" for none
 	Strict        bool   // every intent waits for the disk
 	Policy        *policy.Policy
-	MaskKey       []byte // of hashed values; see protocol.Conn
-	Redirect      *redirect.Redirect
+	MaskKey       []byte         // of hashed values; see protocol.Conn
+	Broker        *broker.Client // the privileged half
+	Servers       Servers        // of the policy
 	Registry      *attribution.Registry
 	Identities    *identity.Workloads
 	Trust         *trust.Authority // nil: client legs have no TLS
 	Trail         *audit.Log
 	Desk          *approval.Desk // nil: nobody can approve
 	Protocols     map[string]protocol.Protocol
-	Ready         func() error // called once protection is in force; an error ends Run
 	Log           *zap.Logger
 }
 
 // Agent serves redirected connections.
 type Agent struct {
 	Parts
-	servers  map[string]protocol.ServerTLS // by resource
 	where    *destinations
 	table    atomic.Pointer[table]
 	sessions *quota
@@ -67,7 +65,6 @@ type Agent struct {
 func New(parts Parts) (*Agent, error) {
 	a := &Agent{
 		Parts:    parts,
-		servers:  make(map[string]protocol.ServerTLS),
 		where:    newDestinations(parts.Policy.Resources()),
 		sessions: newQuota(maxSessions),
 		holds:    newQuota(maxHolds),
@@ -77,9 +74,6 @@ func New(parts Parts) (*Agent, error) {
 		if a.Protocols[resource.Protocol] == nil {
 			errs = append(errs, fmt.Errorf("resource %s: this agent does not speak %q", resource.Name, resource.Protocol))
 		}
-		server, err := serverTLS(resource)
-		errs = append(errs, err)
-		a.servers[resource.Name] = server
 		if a.Trust != nil {
 			errs = append(errs, a.Trust.Covers(hosts(resource)))
 		}
@@ -93,13 +87,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.protect(ctx, time.Now()); err != nil {
 		return fmt.Errorf("protect destinations: %w", err)
 	}
-	a.Log.Info("This node is guarded", zap.Int("pid", os.Getpid()), zap.Int("destinations", len(*a.table.Load())))
-	if err := a.Ready(); err != nil {
+	if err := a.Broker.Ready(len(*a.table.Load())); err != nil {
 		return err
 	}
 	defer a.serving.Wait()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.Redirect.Run(ctx) })
+	group.Go(func() error { return a.Broker.Run(ctx) })
 	group.Go(func() error { return a.keepProtecting(ctx) })
 	group.Go(func() error { return a.reportAlerts(ctx) })
 	group.Go(func() error { return a.accept(ctx) })
@@ -117,12 +110,12 @@ func (a *Agent) protect(ctx context.Context, now time.Time) error {
 	if err := a.where.refresh(ctx, now); err != nil {
 		return err
 	}
-	return a.apply()
+	return a.apply(ctx)
 }
 
-func (a *Agent) apply() error {
+func (a *Agent) apply(ctx context.Context) error {
 	wanted, resources := a.where.protected()
-	if err := a.Redirect.Protect(wanted); err != nil {
+	if err := a.Broker.Protect(ctx, wanted); err != nil {
 		return err
 	}
 	a.table.Store(&resources)
@@ -142,7 +135,7 @@ func (a *Agent) keepProtecting(ctx context.Context) error {
 			if err := a.where.refresh(ctx, now); err != nil {
 				a.Log.Warn("Some destinations could not be resolved", zap.Error(err))
 			}
-			if err := a.apply(); err != nil {
+			if err := a.apply(ctx); err != nil {
 				return fmt.Errorf("protect destinations: %w", err)
 			}
 		}
@@ -155,7 +148,7 @@ func (a *Agent) reportAlerts(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case alert := <-a.Redirect.Alerts():
+		case alert := <-a.Broker.Alerts():
 			a.Log.Warn("Interception saw something", zap.String("kind", string(alert.Kind)))
 			seen := record.Alert{Kind: string(alert.Kind), Count: alert.Count, Detail: alert.Detail}
 			if alert.CgroupID != 0 || alert.NetnsCookie != 0 {
@@ -175,7 +168,7 @@ func (a *Agent) reportAlerts(ctx context.Context) error {
 // accept serves connections until ctx ends.
 func (a *Agent) accept(ctx context.Context) error {
 	for {
-		accepted, err := a.Redirect.Accept(ctx)
+		accepted, err := a.Broker.Accept(ctx)
 		if err != nil {
 			return fmt.Errorf("accept: %w", err)
 		}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/pkg/attribution"
+	"github.com/sluicegate/sluice/pkg/broker"
 	"github.com/sluicegate/sluice/pkg/credential"
 	"github.com/sluicegate/sluice/pkg/guard"
 	"github.com/sluicegate/sluice/pkg/policy"
@@ -23,10 +24,10 @@ import (
 
 // serve runs one session. Whatever goes wrong closes this connection and no
 // other.
-func (a *Agent) serve(ctx context.Context, accepted *redirect.Accepted) {
+func (a *Agent) serve(ctx context.Context, accepted *broker.Accepted) {
 	log := a.Log.With(zap.Stringer("destination", accepted.Origin.Destination))
 	defer func() {
-		_ = accepted.Conn.Close() // a second close of a served connection is no news
+		_ = accepted.Close() // resets what was not served to its end
 		if recover() != nil {
 			// The panic's value may quote the wire; the stack does not.
 			log.Error("A session panicked", zap.ByteString("stack", debug.Stack()))
@@ -63,7 +64,7 @@ func (a *Agent) alert(log *zap.Logger, kind string, origin redirect.Origin) {
 }
 
 // session opens the trail of one connection, serves it and closes the trail.
-func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *redirect.Accepted, resource *policy.Resource) (err error) {
+func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.Accepted, resource *policy.Resource) (err error) {
 	s := &session.Session{
 		ID:          session.NewID(),
 		Resource:    resource.Name,
@@ -85,7 +86,7 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *redirect
 	reason := "panic"
 	defer func() { err = errors.Join(err, g.Close(reason)) }()
 
-	login, err := a.login(s)
+	login, err := a.login(ctx, s)
 	if err != nil {
 		reason = "no credential"
 		return fmt.Errorf("credential: %w", err)
@@ -93,9 +94,9 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *redirect
 	conn := &protocol.Conn{
 		Session:    s,
 		Client:     accepted.Conn,
-		Dial:       a.dialler(accepted.Origin),
+		Dial:       dialler(accepted),
 		ClientTLS:  a.clientTLS(resource, accepted.Origin.Destination),
-		TLS:        a.servers[resource.Name],
+		TLS:        a.Servers[resource.Name],
 		Credential: login,
 		Guard:      g,
 		Seal:       trail.Seal,
@@ -145,12 +146,17 @@ func (a *Agent) workload(ctx context.Context, log *zap.Logger, origin redirect.O
 }
 
 // login reads what the agent logs in to the server with.
-func (a *Agent) login(s *session.Session) (protocol.Credential, error) {
+func (a *Agent) login(ctx context.Context, s *session.Session) (protocol.Credential, error) {
 	source, err := a.Policy.Credential(s)
 	if err != nil {
 		return protocol.Credential{}, err
 	}
-	password, err := credential.File(source.PasswordFile).Read()
+	file, err := a.Broker.Open(ctx, source.PasswordFile)
+	if err != nil {
+		return protocol.Credential{}, err
+	}
+	defer file.Close() //nolint:errcheck // only read
+	password, err := credential.Read(file)
 	if err != nil {
 		return protocol.Credential{}, err
 	}
@@ -158,9 +164,9 @@ func (a *Agent) login(s *session.Session) (protocol.Credential, error) {
 }
 
 // dialler opens the server leg to where the workload wanted to go.
-func (a *Agent) dialler(origin redirect.Origin) func(context.Context) (net.Conn, error) {
+func dialler(accepted *broker.Accepted) func(context.Context) (net.Conn, error) {
 	return func(ctx context.Context) (net.Conn, error) {
-		conn, err := a.Redirect.Dial(ctx, origin.Destination)
+		conn, err := accepted.Dial(ctx)
 		if err != nil {
 			return nil, err
 		}

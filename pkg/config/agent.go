@@ -14,8 +14,9 @@ type Agent struct {
 	// docs/policy.md.
 	Policy Path `yaml:"policy"`
 
-	// StateDir keeps the spool and what must survive a restart. Only root may
-	// write there, and no job may see it. Default: /var/lib/sluice-agent.
+	// StateDir keeps what must survive a restart, in a directory spool that
+	// belongs to the proxy's user. Only root may write to StateDir itself, and no
+	// job may see it. Default: /var/lib/sluice-agent.
 	StateDir Path `yaml:"state_dir"`
 
 	// SigningKeyFile holds the private key that signs records and approval
@@ -38,6 +39,9 @@ type Agent struct {
 
 	// Redirect is the kernel's part.
 	Redirect Redirect `yaml:"redirect"`
+
+	// Proxy is the process that serves.
+	Proxy Proxy `yaml:"proxy"`
 
 	// Attribution says who can be asked about containers.
 	Attribution Attribution `yaml:"attribution"`
@@ -114,6 +118,14 @@ type Redirect struct {
 	// that are open when the first agent starts: drain lets them end by
 	// themselves, destroy ends them. Either is an alert. Default: drain.
 	OpenConnections string `yaml:"open_connections"`
+}
+
+// Proxy is the process that serves: it parses what jobs send and holds the
+// servers' credentials, but has no privilege.
+type Proxy struct {
+	// User is whom the process becomes, a name or a number. No other program may
+	// run as it. Default: sluice.
+	User string `yaml:"user"`
 }
 
 // Attribution says who can be asked about containers.
@@ -214,6 +226,7 @@ func (a *Agent) Defaults() {
 	a.Redirect.Pins = "/sys/fs/bpf/sluice"
 	a.Redirect.Port = 15599
 	a.Redirect.OpenConnections = "drain"
+	a.Proxy.User = "sluice"
 	a.Audit.Durability = "default"
 	a.Audit.ResponseLimit = 64 << 10
 }

@@ -41,6 +41,10 @@ func (a *Agent) Validate(report Problems) {
 		report("collector.log_key", "is not a log key: write the line in log.pub, name+hash+key")
 	}
 	a.Redirect.validate(report)
+	required(report, "proxy.user", a.Proxy.User, "a user that no other program runs as")
+	if a.Proxy.User == "root" || a.Proxy.User == "0" {
+		report("proxy.user", "must not be root: write a user that no other program runs as")
+	}
 	for i := range a.Identity.Issuers {
 		a.Identity.Issuers[i].validate(report, fmt.Sprintf("identity.issuers[%d]", i))
 	}

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sluicegate/sluice/pkg/session"
 )
@@ -42,6 +43,18 @@ func (p *Policy) Credential(s *session.Session) (CredentialSource, error) {
 		}
 	}
 	return CredentialSource{}, ErrNoCredential
+}
+
+// PasswordFiles returns the path of every password that some session may need.
+func (p *Policy) PasswordFiles() []string {
+	var all []string
+	for _, r := range p.resources {
+		for _, entry := range r.credentials {
+			all = append(all, entry.PasswordFile)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // credentials compiles the entries of one resource.

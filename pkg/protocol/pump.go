@@ -63,8 +63,9 @@ func NewPump(conn *Conn, conv Conversation, limit int) *Pump {
 }
 
 // Run serves the session to its end and returns what Protocol.Serve returns.
-func (p *Pump) Run(ctx context.Context) error {
-	ctx, p.end = context.WithCancel(ctx)
+func (p *Pump) Run(serving context.Context) error {
+	ctx, end := context.WithCancel(serving)
+	p.end = end
 	defer p.end()
 	p.wires[ClientLeg] = newWire(p.conn.Client, clientBuffer)
 	stop := context.AfterFunc(ctx, p.abort)
@@ -72,6 +73,9 @@ func (p *Pump) Run(ctx context.Context) error {
 	p.start(ctx, ClientLeg)
 	p.wait.Wait()
 	p.abandon()
+	if serving.Err() == nil {
+		settle(p.conn.Client)
+	}
 	for _, w := range p.wires {
 		if w != nil {
 			_ = w.conn.Close() // a leg that is gone already has nothing to lose

@@ -88,6 +88,15 @@ func (w *wire) closeWrite() {
 	}
 }
 
+// settle makes the coming close an ordinary one. A client's connection resets
+// when it is closed unsaid, as by the death of this process, so that nobody
+// takes a truncated answer for a whole one; this session ended by its own word.
+func settle(client net.Conn) {
+	if tcp, ok := client.(interface{ SetLinger(seconds int) error }); ok {
+		_ = tcp.SetLinger(-1) // the peer may be gone already
+	}
+}
+
 // claimed is what one goroutine has to write to one leg after it released the
 // lock.
 type claimed struct {

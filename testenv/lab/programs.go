@@ -13,6 +13,7 @@ const (
 	apiPort    = 8420
 	agentName  = "node1"
 	pinsParent = "/sys/fs/bpf"
+	proxyUser  = 64532 // of the agent's proxy: nobody else's on this machine
 	localHosts = "127.0.0.1 localhost\n::1 localhost\n"
 )
 
@@ -108,6 +109,7 @@ metrics: {listen: "%s:9402"}
 bus: {url: "nats://127.0.0.1:4222", nkey_seed_file: keys/nkey.seed}
 collector: {log_key: %q}
 redirect: {pins: %s, port: %d}
+proxy: {user: "%d"}
 attribution: {docker_socket: %s}
 identity:
   issuers:
@@ -120,7 +122,7 @@ trust: {ca_file: trust/ca.pem, key_file: trust/ca.key}
 approvals:
   roster_file: %s
   root_key: %q
-`, agentName, l.nodeAddress(), strings.TrimSpace(string(logKey)), l.pins(), l.Port, l.dockerSocket(),
+`, agentName, l.nodeAddress(), strings.TrimSpace(string(logKey)), l.pins(), l.Port, proxyUser, l.dockerSocket(),
 		issuerURL, l.caFile(), audience, l.path("tokens", "{container_id}", "token"),
 		l.path("roster.json"), strings.TrimSpace(root))
 	if err := l.write(config, "agent", "agent.yaml"); err != nil {
@@ -140,6 +142,9 @@ approvals:
 		hosts += address + " " + name + "\n"
 	}
 	if err := l.write(hosts, "agent", "hosts"); err != nil {
+		return err
+	}
+	if err := os.Chmod(l.path("agent", "hosts"), 0o644); err != nil { // it becomes the proxy's /etc/hosts
 		return err
 	}
 	return l.runAgent()

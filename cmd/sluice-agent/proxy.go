@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sluicegate/sluice/pkg/agent"
+	"github.com/sluicegate/sluice/pkg/attribution"
+	"github.com/sluicegate/sluice/pkg/audit"
+	"github.com/sluicegate/sluice/pkg/broker"
+	"github.com/sluicegate/sluice/pkg/config"
+	"github.com/sluicegate/sluice/pkg/confine"
+	"github.com/sluicegate/sluice/pkg/identity"
+	"github.com/sluicegate/sluice/pkg/telemetry"
+)
+
+// proxyName is the command that run starts; nobody else calls it.
+const proxyName = "proxy"
+
+// proxy is the half that serves. It reads what only root may read, gives up
+// everything, and only then opens the trail and takes its first connection.
+func proxy(ctx context.Context, cfg config.Agent) error {
+	log, err := telemetry.NewLogger(telemetry.JSON, "info", "stderr")
+	if err != nil {
+		return err
+	}
+	in, err := load(cfg)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	privileged, err := broker.Attach(os.NewFile(broker.Descriptor, "broker"), stop)
+	if err != nil {
+		return err
+	}
+	identities, err := identity.NewWorkloads(ctx, issuers(cfg), privileged.Open)
+	if err == nil {
+		err = giveUp(cfg)
+	}
+	if err == nil {
+		err = serve(ctx, cfg, in, privileged, identities, log)
+	}
+	return errors.Join(err, privileged.Close())
+}
+
+// giveUp makes this process the user of the configuration, in the one directory
+// that belongs to that user: the way there may lead through others.
+func giveUp(cfg config.Agent) error {
+	user, err := confine.Lookup(cfg.Proxy.User)
+	if err != nil {
+		return fmt.Errorf("proxy.user: %w", err)
+	}
+	dir := spoolDir(cfg)
+	if err := confine.Own(dir, user); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	if err := os.Chdir(dir); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	return confine.Enter(user)
+}
+
+// spoolDir is what of the state directory the proxy owns.
+func spoolDir(cfg config.Agent) string { return filepath.Join(string(cfg.StateDir), "spool") }
+
+// serve guards until ctx ends. The order is that of trust: nothing is served
+// before the trail is open, and the trail is sealed after the last session.
+func serve(ctx context.Context, cfg config.Agent, in inputs, privileged *broker.Client, identities *identity.Workloads, log *zap.Logger) (err error) {
+	trail, err := openTrail(cfg, in, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, trail.close()) }()
+	speaks, err := protocols()
+	if err != nil {
+		return err
+	}
+	guarding, err := agent.New(agent.Parts{
+		Name: cfg.Name, Cluster: cfg.Cluster, Link: cfg.ConsoleURL, Strict: cfg.Audit.Durability == "strict",
+		Policy: in.rules, MaskKey: in.keys.masking(), Servers: in.servers, Trust: in.trust, Broker: privileged, Identities: identities,
+		Registry: attribution.New(privileged.Sources(string(cfg.Attribution.DockerSocket)), log),
+		Trail:    trail.log, Desk: trail.desk, Protocols: speaks, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	return together(ctx, guarding, trail.log, metrics(privileged, trail), cfg.Metrics.Listen)
+}
+
+// together runs the agent, its trail and its metrics page. The trail outlives
+// the agent, so that the end of the last session is in it before it is sealed.
+func together(ctx context.Context, guarding *agent.Agent, trail *audit.Log, page http.Handler, listen config.Address) error {
+	ending, seal := context.WithCancel(context.WithoutCancel(ctx))
+	defer seal()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer seal()
+		return guarding.Run(ctx)
+	})
+	group.Go(func() error { return trail.Run(ending) })
+	if listen.IsValid() {
+		group.Go(func() error { return servePage(ctx, listen, page) })
+	}
+	return group.Wait()
+}

@@ -1,0 +1,117 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluicegate/sluice/pkg/redirect"
+)
+
+// Accepted is a connection that a workload opened to a protected destination,
+// with the means to open the server leg. It belongs to whoever got it from
+// Accept. Its close resets it, unless SetLinger(-1) said before that it ended
+// as it should.
+type Accepted struct {
+	Conn   *net.TCPConn
+	Origin redirect.Origin
+
+	client *Client
+	mu     sync.Mutex
+	socket int // for the first Dial; -1 when it is used; guarded by mu
+}
+
+// take takes over an accepted connection.
+func (c *Client) take(said packet) {
+	a, err := c.accepts(said)
+	if err != nil {
+		c.lost.Add(1)
+		return
+	}
+	select {
+	case c.accepted <- a:
+	default:
+		c.lost.Add(1)
+		a.discard()
+	}
+}
+
+func (c *Client) accepts(said packet) (*Accepted, error) {
+	var what passed
+	if err := unpackAll(said.body, &what); err != nil || len(said.fds) != maxFiles {
+		closeAll(said.fds)
+		return nil, errors.Join(err, errMalformed)
+	}
+	file := os.NewFile(uintptr(said.fds[0]), "client leg")
+	conn, err := net.FileConn(file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		closeAll(said.fds[1:])
+		return nil, fmt.Errorf("take connection: %w", err)
+	}
+	return &Accepted{Conn: conn.(*net.TCPConn), Origin: what.origin(c.booted), client: c, socket: said.fds[1]}, nil
+}
+
+// Accept returns the next connection. It ends with ctx, or with net.ErrClosed.
+func (c *Client) Accept(ctx context.Context) (*Accepted, error) {
+	select {
+	case a := <-c.accepted:
+		return a, nil
+	case <-c.gone:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Dial opens a server leg to where the workload wanted to go. It may be called
+// again.
+func (a *Accepted) Dial(ctx context.Context) (*net.TCPConn, error) {
+	fd := a.takeSocket()
+	if fd < 0 {
+		var err error
+		if fd, err = a.client.socket(ctx, a.Origin); err != nil {
+			return nil, fmt.Errorf("dial server: %w", err)
+		}
+	}
+	return redirect.Connect(ctx, fd, a.Origin.Destination)
+}
+
+// Close closes the connection, if that is still open, and the socket that no
+// Dial used.
+func (a *Accepted) Close() error {
+	if fd := a.takeSocket(); fd >= 0 {
+		_ = unix.Close(fd) // it was never connected
+	}
+	if err := a.Conn.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+func (a *Accepted) takeSocket() (fd int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	fd, a.socket = a.socket, -1
+	return fd
+}
+
+// discard resets a connection that is not served.
+func (a *Accepted) discard() { _ = a.Close() }
+
+// socket asks for one more socket that may dial a destination.
+func (c *Client) socket(ctx context.Context, origin redirect.Origin) (fd int, err error) {
+	version := byte(6)
+	if origin.Destination.Addr().Unmap().Is4() {
+		version = 4
+	}
+	got, err := c.ask(ctx, kindSocket, []byte{version}, 1)
+	if err != nil {
+		return -1, err
+	}
+	return got.fds[0], nil
+}

@@ -1,0 +1,222 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// reply is the answer to a question. The descriptors are closed once it is
+// sent.
+type reply struct {
+	body []byte
+	fds  []int
+	err  error
+}
+
+// question is one that is understood and can be answered.
+type question func(ctx context.Context) reply
+
+// read understands a question. Its error condemns the proxy: an honest one
+// asks nothing that does not have the form.
+func (p *proxy) read(said packet) (question, error) {
+	if said.number == 0 {
+		return nil, errMalformed
+	}
+	switch said.kind {
+	case kindProtect:
+		return p.readProtect(said.body)
+	case kindCounters:
+		return p.counters, empty(said.body)
+	case kindHealthy:
+		return func(context.Context) reply { return reply{err: p.Redirect.Healthy()} }, empty(said.body)
+	case kindSocket:
+		return p.readSocket(said.body)
+	case kindProcess:
+		var of process
+		err := unpackAll(said.body, &of)
+		return func(ctx context.Context) reply { return p.process(ctx, of) }, err
+	case kindCgroup:
+		var id uint64
+		err := unpackAll(said.body, &id)
+		return func(ctx context.Context) reply { return text(p.Sources.Cgroup(ctx, id)) }, err
+	case kindCgroups:
+		var pid uint32
+		err := unpackAll(said.body, &pid)
+		return func(ctx context.Context) reply { return text(p.Sources.Cgroups(ctx, int(pid))) }, err
+	case kindContainer:
+		id := string(said.body)
+		if len(id) != containerIDSize {
+			return nil, errMalformed
+		}
+		return func(ctx context.Context) reply { return p.container(ctx, id) }, nil
+	case kindOpen:
+		path := string(said.body)
+		if len(path) == 0 || len(path) > maxPath {
+			return nil, errMalformed
+		}
+		return func(context.Context) reply { return p.openFile(path) }, nil
+	}
+	return nil, errMalformed
+}
+
+// text is the answer of a source that gave one.
+func text[T string | []byte](answer T, err error) reply {
+	if err == nil && len(answer) > maxPacket/2 {
+		err = errors.New("the answer is too long")
+	}
+	if err != nil {
+		return reply{err: err}
+	}
+	return reply{body: []byte(answer)}
+}
+
+// answerWait bounds how long a source may take.
+const answerWait = 5 * time.Second
+
+// answer sends a reply. Failing that, the proxy is as good as dead.
+func (p *proxy) answer(number uint32, r reply) {
+	defer closeAll(r.fds)
+	status, body := statusOK, r.body
+	if r.err != nil {
+		status, body = statusError, []byte(r.err.Error())
+		if errors.Is(r.err, fs.ErrNotExist) {
+			status = statusNotExist
+		}
+		body = body[:min(len(body), maxPath)]
+	}
+	p.link.impatient()
+	if err := p.link.send(kindAnswer, number, append([]byte{byte(status)}, body...), r.fds...); err != nil {
+		p.fail(fmt.Errorf("answer: %w", err))
+	}
+}
+
+// readProtect collects destinations until the last packet of them.
+func (p *proxy) readProtect(body []byte) (question, error) {
+	if len(body) == 0 {
+		return nil, errMalformed
+	}
+	ds, err := endpoints(body[1:])
+	if err != nil {
+		return nil, err
+	}
+	if len(p.protect)+len(ds) > maxEndpoints {
+		return nil, errors.New("too many destinations")
+	}
+	p.protect = append(p.protect, ds...)
+	if body[0] != 0 {
+		return func(context.Context) reply { return reply{} }, nil
+	}
+	all := p.protect
+	p.protect = nil
+	return func(context.Context) reply { return reply{err: p.Redirect.Protect(all)} }, nil
+}
+
+func (p *proxy) readSocket(body []byte) (question, error) {
+	families := map[uint8]netip.Addr{4: netip.IPv4Unspecified(), 6: netip.IPv6Unspecified()}
+	var version uint8
+	if err := unpackAll(body, &version); err != nil {
+		return nil, err
+	}
+	addr, known := families[version]
+	if !known {
+		return nil, errMalformed
+	}
+	return func(context.Context) reply {
+		fd, err := p.Redirect.Socket(addr)
+		if err != nil {
+			return reply{err: err}
+		}
+		return reply{fds: []int{fd}}
+	}, nil
+}
+
+func (p *proxy) counters(context.Context) reply {
+	counters, err := p.Redirect.Counters()
+	if err != nil {
+		return reply{err: err}
+	}
+	var lines strings.Builder
+	for name, n := range counters {
+		_, _ = fmt.Fprintf(&lines, "%s %d\n", name, n) // a Builder takes everything
+	}
+	return text(lines.String(), nil)
+}
+
+var errNotHanded = errors.New("no connection of this process was handed over")
+
+func (p *proxy) process(ctx context.Context, of process) reply {
+	if !p.seen.has(of) {
+		return reply{err: errNotHanded}
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	found, err := p.Sources.Process(ctx, of.PID, p.booted.Add(time.Duration(of.SinceBoot)))
+	if err != nil {
+		return reply{err: err}
+	}
+	return files([]byte(found.Exe), found.Environ, found.Cmdline)
+}
+
+func (p *proxy) container(ctx context.Context, id string) reply {
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	record, err := p.Sources.Container(ctx, id)
+	if err != nil {
+		return reply{err: err}
+	}
+	memory, err := unix.MemfdCreate("container", unix.MFD_CLOEXEC)
+	if err != nil {
+		return reply{err: os.NewSyscallError("memfd_create", err)}
+	}
+	file := os.NewFile(uintptr(memory), "container")
+	_, err = file.Write(record)
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return reply{err: errors.Join(err, file.Close())}
+	}
+	return files(nil, file)
+}
+
+func (p *proxy) openFile(path string) reply {
+	file, err := p.Files.open(path)
+	if errors.Is(err, errNotNamed) {
+		p.Log.Warn("The proxy asked for a file that the configuration does not name")
+	}
+	if err != nil {
+		return reply{err: err}
+	}
+	return files(nil, file)
+}
+
+// files is a reply with descriptors of its own for files, which it closes.
+func files(body []byte, all ...*os.File) reply {
+	r := reply{body: body}
+	for _, file := range all {
+		fd, err := duplicate(file)
+		r.err = errors.Join(r.err, err, file.Close())
+		if err == nil {
+			r.fds = append(r.fds, fd)
+		}
+	}
+	return r
+}
+
+func duplicate(file *os.File) (fd int, err error) {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	controlErr := raw.Control(func(from uintptr) { fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0) })
+	return fd, errors.Join(controlErr, err)
+}

@@ -1,0 +1,125 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/attribution"
+	"github.com/sluicegate/sluice/pkg/redirect"
+)
+
+// Protect makes ds the protected destinations, as redirect.Redirect.Protect.
+func (c *Client) Protect(ctx context.Context, ds []redirect.Destination) error {
+	c.protecting.Lock()
+	defer c.protecting.Unlock()
+	chunks := slices.Collect(slices.Chunk(ds, endpointsAtOnce))
+	if len(chunks) == 0 {
+		chunks = append(chunks, nil)
+	}
+	for i, chunk := range chunks {
+		more := byte(1)
+		if i == len(chunks)-1 {
+			more = 0
+		}
+		if _, err := c.ask(ctx, kindProtect, appendEndpoints([]byte{more}, chunk), 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Ready says that this many destinations are protected, and lets connections
+// come.
+func (c *Client) Ready(destinations int) error {
+	return c.link.send(kindReady, 0, pack(nil, uint32(destinations)))
+}
+
+// Alerts returns the channel of what interception stopped. It is never closed.
+func (c *Client) Alerts() <-chan redirect.Alert { return c.alerts }
+
+// Healthy says why interception does not work, as redirect.Redirect.Healthy.
+func (c *Client) Healthy() error {
+	_, err := c.ask(context.Background(), kindHealthy, nil, 0)
+	return err
+}
+
+// Counters returns what redirect.Redirect.Counters does, and what was lost in
+// this process.
+func (c *Client) Counters() (map[string]uint64, error) {
+	got, err := c.ask(context.Background(), kindCounters, nil, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read counters: %w", err)
+	}
+	counters := map[string]uint64{"proxy_lost": c.lost.Load()}
+	for line := range bytes.Lines(got.body) {
+		var name string
+		var n uint64
+		if _, err := fmt.Sscanf(string(line), "%s %d\n", &name, &n); err != nil {
+			return nil, fmt.Errorf("read counters: %w", err)
+		}
+		counters[name] = n
+	}
+	return counters, nil
+}
+
+// Open opens a file that the Broker's Files name.
+func (c *Client) Open(ctx context.Context, path string) (*os.File, error) {
+	got, err := c.ask(ctx, kindOpen, []byte(path), 1)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(got.fds[0]), path), nil
+}
+
+// Sources reads the node through the privileged half. engineSocket is the
+// Docker Engine's; empty: it is not asked.
+func (c *Client) Sources(engineSocket string) attribution.Sources {
+	return attribution.Sources{
+		Process:      c.process,
+		Cgroup:       c.cgroup,
+		Cgroups:      c.cgroups,
+		Container:    c.container,
+		EngineSocket: engineSocket,
+	}
+}
+
+func (c *Client) process(ctx context.Context, pid uint32, started time.Time) (*attribution.Process, error) {
+	got, err := c.ask(ctx, kindProcess, pack(nil, process{PID: pid, SinceBoot: int64(started.Sub(c.booted))}), 2)
+	if err != nil {
+		return nil, err
+	}
+	return &attribution.Process{
+		Exe: string(got.body), Environ: os.NewFile(uintptr(got.fds[0]), "environ"), Cmdline: os.NewFile(uintptr(got.fds[1]), "cmdline"),
+	}, nil
+}
+
+func (c *Client) cgroup(ctx context.Context, id uint64) (string, error) {
+	got, err := c.ask(ctx, kindCgroup, pack(nil, id), 0)
+	return string(got.body), err
+}
+
+func (c *Client) cgroups(ctx context.Context, pid int) ([]byte, error) {
+	got, err := c.ask(ctx, kindCgroups, pack(nil, uint32(pid)), 0)
+	return got.body, err
+}
+
+// maxRecord bounds a container's record, in bytes.
+const maxRecord = 4 << 20
+
+func (c *Client) container(ctx context.Context, id string) ([]byte, error) {
+	if len(id) != containerIDSize {
+		return nil, errMalformed
+	}
+	got, err := c.ask(ctx, kindContainer, []byte(id), 1)
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(got.fds[0]), "record")
+	defer file.Close() //nolint:errcheck // only read
+	return io.ReadAll(io.LimitReader(file, maxRecord))
+}

@@ -1,0 +1,306 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/sluicegate/sluice/pkg/attribution"
+	"github.com/sluicegate/sluice/pkg/redirect"
+	"github.com/sluicegate/sluice/testenv/netlab"
+)
+
+const patience = time.Minute
+
+// node is a machine whose server is protected, with a job on it.
+type node struct {
+	kernel *redirect.Redirect
+	job    *netlab.Namespace
+	server netip.AddrPort
+	log    *zap.Logger
+}
+
+// newNode protects a server that answers each connection with answer.
+func newNode(t testing.TB, answer func(net.Conn)) *node {
+	t.Helper()
+	slice, err := netlab.Take()
+	must(t, err)
+	later(t, slice.Release)
+	n := &node{server: netip.AddrPortFrom(slice.Host4(2), 5432), log: zaptest.NewLogger(t)}
+	n.job, err = netlab.NewNamespace()
+	must(t, err)
+	later(t, n.job.Close)
+	server, err := netlab.NewNamespace()
+	must(t, err)
+	later(t, server.Close)
+	host, err := netlab.Own()
+	must(t, err)
+	later(t, host.Close)
+	must(t, netlab.Connect(n.job, server, "eth0",
+		[]netip.Prefix{netip.PrefixFrom(slice.Host4(1), 29)}, []netip.Prefix{netip.PrefixFrom(slice.Host4(2), 29)}))
+	name := "brk" + slice.Host4(9).String()[10:]
+	must(t, netlab.Connect(server, host, name,
+		[]netip.Prefix{netip.PrefixFrom(slice.Host4(9), 30)}, []netip.Prefix{netip.PrefixFrom(slice.Host4(10), 30)}))
+	t.Cleanup(func() { _ = host.Unlink(name) }) // gone already if the server's namespace is
+	must(t, host.Route(netip.PrefixFrom(slice.Host4(2), 32), slice.Host4(9)))
+	must(t, server.Do(func() error { return serve(t, n.server, answer) }))
+	inhabit(t, n.job)
+
+	pins := filepath.Join(t.TempDir(), "pins")
+	later(t, func() error { return redirect.Unload(pins) })
+	n.kernel, err = redirect.Open(redirect.Config{Pins: pins, Port: slice.Port}, n.log)
+	must(t, err)
+	later(t, n.kernel.Close)
+	must(t, n.kernel.Protect([]redirect.Destination{{Prefix: netip.PrefixFrom(slice.Host4(2), 32), Port: 5432}}))
+	background(t, n.kernel.Run)
+	return n
+}
+
+// background runs f until the test ends.
+func background(t testing.TB, f func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- f(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		must(t, <-ended)
+	})
+}
+
+func inhabit(t testing.TB, ns *netlab.Namespace) {
+	t.Helper()
+	cmd := exec.Command("sleep", "infinity")
+	must(t, ns.Start(cmd))
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+}
+
+func serve(t testing.TB, at netip.AddrPort, answer func(net.Conn)) error {
+	l, err := net.Listen("tcp", at.String())
+	if err != nil {
+		return err
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				answer(conn)
+				_ = conn.Close()
+			}()
+		}
+	}()
+	return nil
+}
+
+// dial connects as a job does.
+func (n *node) dial(t testing.TB) net.Conn {
+	t.Helper()
+	var conn net.Conn
+	must(t, n.job.Do(func() (err error) {
+		conn, err = net.DialTimeout("tcp", n.server.String(), patience)
+		return err
+	}))
+	t.Cleanup(func() { _ = conn.Close() }) // tests may close it themselves
+	must(t, conn.SetDeadline(time.Now().Add(patience)))
+	return conn
+}
+
+// broker makes a Broker whose proxies play a role. started counts them, and
+// pid is the last one's.
+func (n *node) broker(t testing.TB, role, what string) (b *Broker, started *atomic.Int32, last func() *os.Process) {
+	t.Helper()
+	var mu sync.Mutex
+	var cmd *exec.Cmd
+	started = new(atomic.Int32)
+	b, err := New(Parts{
+		Redirect: n.kernel, Sources: attribution.Local(attribution.Config{CgroupRoot: n.kernel.CgroupRoot()}), Log: n.log,
+		Ready: func() error { return nil },
+		Command: func() *exec.Cmd {
+			mu.Lock()
+			defer mu.Unlock()
+			started.Add(1)
+			cmd = player(role, what)
+			return cmd
+		},
+	})
+	must(t, err)
+	return b, started, func() *os.Process {
+		mu.Lock()
+		defer mu.Unlock()
+		return cmd.Process
+	}
+}
+
+func TestKilledProxyResetsAndIsReplaced(t *testing.T) {
+	half := bytes.Repeat([]byte("x"), 1000)
+	silent := make(chan struct{})
+	n := newNode(t, func(conn net.Conn) {
+		_, _ = conn.Write(half)
+		select {
+		case <-silent:
+		case <-time.After(patience):
+		}
+	})
+	b, started, last := n.broker(t, "proxy", "")
+	background(t, b.Run)
+
+	conn := n.dial(t)
+	got := make([]byte, len(half))
+	_, err := io.ReadFull(conn, got)
+	must(t, err)
+	must(t, last().Kill()) // in the middle of an answer
+	if _, err := conn.Read(got); !isReset(err) {
+		t.Errorf("the client sees %v, which may pass for the end of an answer", err)
+	}
+
+	close(silent)
+	all, err := io.ReadAll(n.dial(t))
+	if err != nil || !bytes.Equal(all, half) {
+		t.Errorf("from the next proxy came %d bytes, %v", len(all), err)
+	}
+	if started.Load() != 2 {
+		t.Errorf("%d proxies were started", started.Load())
+	}
+}
+
+func TestForgedQuestionsAreRefused(t *testing.T) {
+	n := newNode(t, func(net.Conn) {})
+	for _, what := range []string{
+		"no hello", "another version", "a long hello", "an unknown kind", "an answer", "a connection", "a short packet",
+		"too long a packet", "an unasked question", "a family", "half a process", "a path as id", "no path", "a long path",
+		"half an endpoint", "an impossible prefix", "a descriptor", "endless endpoints", "a flood", "ready twice",
+	} {
+		t.Run(what, func(t *testing.T) {
+			b, _, _ := n.broker(t, "forger", what)
+			p, err := b.start()
+			must(t, err)
+			serving, fail := context.WithCancelCause(t.Context())
+			p.fail = func(why error) {
+				fail(why)
+				_ = p.link.close() // ends listen
+			}
+			p.fail(p.listen(serving))
+			must(t, p.cmd.Process.Kill())
+			_ = p.cmd.Wait()
+			p.answering.Wait()
+			if why := context.Cause(serving); why == nil || errors.Is(why, io.EOF) {
+				t.Errorf("the proxy went on until it ended: %v", why)
+			}
+		})
+	}
+	if _, err := n.kernel.Counters(); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// joined are the two ends in one process, for questions that have their form.
+func joined(t *testing.T, files Files) (*proxy, *Client) {
+	t.Helper()
+	ours, theirs, err := pair()
+	must(t, err)
+	b, err := New(Parts{Files: files, Sources: attribution.Local(attribution.Config{}), Log: zaptest.NewLogger(t)})
+	must(t, err)
+	p := &proxy{Broker: b, link: ours, fail: func(error) {}, questions: make(chan struct{}, maxQuestions), seen: newRing()}
+	background(t, func(ctx context.Context) error {
+		_ = p.listen(ctx) // until the client closes
+		p.answering.Wait()
+		return nil
+	})
+	client, err := Attach(theirs, func() {})
+	must(t, err)
+	later(t, client.Close)
+	return p, client
+}
+
+func TestOnlyWhatIsNamedIsOpened(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.Chmod(dir, 0o700))
+	named, other := filepath.Join(dir, "named"), filepath.Join(dir, "other")
+	for _, path := range []string{named, other} {
+		must(t, os.WriteFile(path, []byte("secret"), 0o600))
+	}
+	_, client := joined(t, Files{Secrets: []string{named}, Tokens: []string{filepath.Join(dir, "{container_id}")}})
+	for _, path := range []string{other, "/etc/shadow", "/proc/1/mem", named + "/", dir + "/./named", dir + "/../" + filepath.Base(dir) + "/named"} {
+		if file, err := client.Open(t.Context(), path); err == nil {
+			t.Errorf("%s is open: %v", path, file.Close())
+		}
+	}
+	file, err := client.Open(t.Context(), named)
+	must(t, err)
+	defer file.Close()
+	if text, err := io.ReadAll(file); err != nil || string(text) != "secret" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, err := client.Open(t.Context(), filepath.Join(dir, "0a1b")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a token that is not there: %v", err)
+	}
+}
+
+func TestOnlyProcessesThatConnectedAreShown(t *testing.T) {
+	p, client := joined(t, Files{})
+	sources := client.Sources("")
+	began := started(t)
+	pid := uint32(os.Getpid())
+	if _, err := sources.Process(t.Context(), pid, began); err == nil || !strings.Contains(err.Error(), errNotHanded.Error()) {
+		t.Errorf("before it connected: %v", err)
+	}
+	p.seen.add(process{PID: pid, SinceBoot: int64(began.Sub(client.booted))})
+	found, err := sources.Process(t.Context(), pid, began)
+	must(t, err)
+	defer found.Close()
+	if environ, err := io.ReadAll(found.Environ); err != nil || len(environ) == 0 || found.Exe == "" {
+		t.Errorf("%q with %d bytes of environment, %v", found.Exe, len(environ), err)
+	}
+	for range ringSize {
+		p.seen.add(process{PID: 1, SinceBoot: 1})
+	}
+	if _, err := sources.Process(t.Context(), pid, began); err == nil {
+		t.Error("it is remembered for ever")
+	}
+}
+
+// started is when this process did.
+func started(t *testing.T) time.Time {
+	t.Helper()
+	stat, err := os.ReadFile("/proc/self/stat")
+	must(t, err)
+	ticks, err := strconv.ParseInt(strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))[19], 10, 64)
+	must(t, err)
+	booted, err := attribution.BootTime()
+	must(t, err)
+	return booted.Add(time.Duration(ticks) * 10 * time.Millisecond)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func later(t testing.TB, f func() error) {
+	t.Helper()
+	t.Cleanup(func() { must(t, f()) })
+}

@@ -1,0 +1,237 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/attribution"
+	"github.com/sluicegate/sluice/pkg/redirect"
+)
+
+const (
+	// acceptBacklog is how many connections wait in the proxy. One more is
+	// reset.
+	acceptBacklog = 1024
+	alertBacklog  = 256
+	beatEvery     = time.Second
+	// askWait bounds a question that its caller set no bound for.
+	askWait = 10 * time.Second
+)
+
+// Client is the proxy's part. Its methods are safe for concurrent use.
+type Client struct {
+	link     *link
+	booted   time.Time
+	stop     context.CancelFunc
+	accepted chan *Accepted
+	alerts   chan redirect.Alert
+	lost     atomic.Uint64 // alerts and connections that found their channel full
+	gone     chan struct{} // closed when the privileged half is
+	work     sync.WaitGroup
+	numbers  atomic.Uint32
+
+	protecting sync.Mutex // the packets of one Protect follow each other
+
+	mu    sync.Mutex
+	asked map[uint32]chan answer // by number; guarded by mu
+}
+
+// answer is what came to a question. Whoever takes it closes the descriptors.
+type answer struct {
+	status status
+	body   []byte
+	fds    []int
+}
+
+// Attach takes a proxy's end of the socket, which is at Descriptor in a
+// process that a Broker started. stop is called when the privileged half wants
+// this process to end, and when it is gone.
+func Attach(socket *os.File, stop context.CancelFunc) (*Client, error) {
+	booted, err := attribution.BootTime()
+	if err != nil {
+		return nil, fmt.Errorf("read the clock: %w", err)
+	}
+	l, err := attach(socket)
+	if err != nil {
+		return nil, err
+	}
+	l.takeFiles()
+	c := &Client{
+		link: l, booted: booted, stop: stop, gone: make(chan struct{}), asked: make(map[uint32]chan answer),
+		accepted: make(chan *Accepted, acceptBacklog), alerts: make(chan redirect.Alert, alertBacklog),
+	}
+	if err := l.send(kindHello, 0, pack(nil, uint16(version))); err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	c.work.Go(c.listen)
+	c.work.Go(c.beat)
+	return c, nil
+}
+
+// Close ends everything that waits, and resets connections that nobody took.
+func (c *Client) Close() error {
+	err := c.link.close()
+	c.work.Wait()
+	for {
+		select {
+		case a := <-c.accepted:
+			a.discard()
+		default:
+			return err
+		}
+	}
+}
+
+// Run returns when ctx ends, or with an error when the privileged half is gone.
+func (c *Client) Run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-c.gone:
+		return fmt.Errorf("the privileged half is gone: %w", net.ErrClosed)
+	}
+}
+
+// beat tells the privileged half that this one lives.
+func (c *Client) beat() {
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.gone:
+			return
+		case <-tick.C:
+			_ = c.link.send(kindBeat, 0, nil) // listen says when it cannot arrive
+		}
+	}
+}
+
+// listen takes what the privileged half says until one of the two is gone.
+func (c *Client) listen() {
+	defer c.stop()
+	defer close(c.gone)
+	for {
+		said, err := c.link.receive()
+		if err != nil {
+			return
+		}
+		switch said.kind {
+		case kindAccepted:
+			c.take(said)
+		case kindAlert:
+			c.hearAlert(said)
+		case kindAnswer:
+			c.hearAnswer(said)
+		case kindStop:
+			c.stop()
+		default:
+			closeAll(said.fds)
+		}
+	}
+}
+
+func (c *Client) hearAlert(said packet) {
+	closeAll(said.fds)
+	var fixed alerted
+	text, err := unpack(said.body, &fixed)
+	if err != nil {
+		c.lost.Add(1)
+		return
+	}
+	kind, detail, _ := bytes.Cut(text, []byte("\n"))
+	select {
+	case c.alerts <- fixed.alert(string(kind), string(detail)):
+	default:
+		c.lost.Add(1)
+	}
+}
+
+// hearAnswer gives an answer to whoever waits for it.
+func (c *Client) hearAnswer(said packet) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	waiting := c.asked[said.number]
+	delete(c.asked, said.number)
+	if waiting == nil || len(said.body) == 0 {
+		closeAll(said.fds)
+		return
+	}
+	waiting <- answer{status: status(said.body[0]), body: bytes.Clone(said.body[1:]), fds: said.fds} // has room for it
+}
+
+// ask asks a question and waits for an answer with that many descriptors.
+func (c *Client) ask(ctx context.Context, kind kind, body []byte, fds int) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	number, came := c.expect()
+	defer c.forget(number, came)
+	if err := c.link.send(kind, number, body); err != nil {
+		return answer{}, err
+	}
+	select {
+	case a := <-came:
+		return a.check(fds)
+	case <-ctx.Done():
+		return answer{}, context.Cause(ctx)
+	case <-c.gone:
+		return answer{}, net.ErrClosed
+	}
+}
+
+func (c *Client) expect() (number uint32, came chan answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for number == 0 || c.asked[number] != nil {
+		number = c.numbers.Add(1)
+	}
+	came = make(chan answer, 1)
+	c.asked[number] = came
+	return number, came
+}
+
+// forget gives a question up, and closes what came too late for it.
+func (c *Client) forget(number uint32, came chan answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.asked[number] == came {
+		delete(c.asked, number)
+	}
+	select {
+	case late := <-came:
+		closeAll(late.fds)
+	default:
+	}
+}
+
+// check turns a refusal into an error.
+func (a answer) check(fds int) (answer, error) {
+	switch {
+	case a.status == statusNotExist:
+		closeAll(a.fds)
+		return answer{}, absent(a.body)
+	case a.status != statusOK:
+		closeAll(a.fds)
+		return answer{}, errors.New(string(a.body))
+	case len(a.fds) != fds:
+		closeAll(a.fds)
+		return answer{}, errMalformed
+	}
+	return a, nil
+}
+
+// absent is an error text about something that is not there.
+type absent string
+
+// Error returns the text.
+func (a absent) Error() string { return string(a) }
+
+// Is makes it fs.ErrNotExist.
+func (absent) Is(target error) bool { return target == fs.ErrNotExist }

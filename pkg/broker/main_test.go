@@ -1,0 +1,164 @@
+package broker
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() { runtime.LockOSThread() }
+
+// TestMain runs the tests in a mount namespace of their own, so that bpffs and
+// all that is pinned there go with them. The first argument makes this binary
+// play a proxy instead.
+func TestMain(m *testing.M) {
+	role, what := "", ""
+	if len(os.Args) > 1 {
+		role = os.Args[1]
+	}
+	if len(os.Args) > 2 {
+		what = os.Args[2]
+	}
+	var err error
+	switch role {
+	case "proxy":
+		err = playProxy()
+	case "forger":
+		err = playForger(what)
+	case "tests":
+		os.Args = append(os.Args[:1], os.Args[2:]...)
+		os.Exit(m.Run())
+	default:
+		cmd := player("tests", os.Args[1:]...)
+		cmd.Stdout = os.Stdout
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Unshareflags: syscall.CLONE_NEWNS}
+		err = cmd.Run()
+	}
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		os.Exit(1)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, role, err)
+		os.Exit(1)
+	}
+}
+
+// player runs this binary in a role.
+func player(role string, args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", append([]string{role}, args...)...)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// playProxy relays what it is handed: whole files to the client, then its end.
+func playProxy() error {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	client, err := Attach(os.NewFile(Descriptor, "broker"), stop)
+	if err != nil {
+		return err
+	}
+	if err := client.Ready(0); err != nil {
+		return err
+	}
+	for {
+		a, err := client.Accept(ctx)
+		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+			return client.Close()
+		}
+		if err != nil {
+			return err
+		}
+		go relay(ctx, a)
+	}
+}
+
+func relay(ctx context.Context, a *Accepted) {
+	defer func() { _ = a.Close() }()
+	server, err := a.Dial(ctx)
+	if err != nil {
+		return
+	}
+	if _, err := io.Copy(a.Conn, server); err == nil {
+		_ = a.Conn.SetLinger(-1)
+	}
+	_ = server.Close()
+}
+
+// playForger says what no proxy says, and waits for its end.
+func playForger(what string) error {
+	l, err := attach(os.NewFile(Descriptor, "broker"))
+	if err != nil {
+		return err
+	}
+	hello := pack([]byte{byte(kindHello), 0, 0, 0, 0}, uint16(version))
+	question := func(k kind, body ...byte) []byte {
+		return append(binary.LittleEndian.AppendUint32([]byte{byte(k)}, 7), body...)
+	}
+	packets := map[string][][]byte{
+		"no hello":             {question(kindCounters)},
+		"another version":      {pack([]byte{byte(kindHello), 0, 0, 0, 0}, uint16(version+1))},
+		"a long hello":         {append(hello, 0)},
+		"an unknown kind":      {hello, question(200)},
+		"an answer":            {hello, question(kindAnswer, 1)},
+		"a connection":         {hello, question(kindAccepted)},
+		"a short packet":       {hello, {byte(kindCounters)}},
+		"too long a packet":    {hello, make([]byte, maxPacket+1)},
+		"an unasked question":  {hello, append([]byte{byte(kindSocket), 0, 0, 0, 0}, 4)},
+		"a family":             {hello, question(kindSocket, 17)},
+		"half a process":       {hello, question(kindProcess, 1, 2, 3)},
+		"a path as id":         {hello, question(kindContainer, []byte("../../images/json")...)},
+		"no path":              {hello, question(kindOpen)},
+		"a long path":          {hello, question(kindOpen, make([]byte, maxPath+1)...)},
+		"half an endpoint":     {hello, question(kindProtect, make([]byte, endpointSize)...)},
+		"an impossible prefix": {hello, question(kindProtect, append([]byte{0, 255}, make([]byte, endpointSize-1)...)...)},
+		"ready twice":          {hello, question(kindReady, 0, 0, 0, 0), question(kindReady, 0, 0, 0, 0)},
+	}
+	var control []byte
+	switch what {
+	case "a descriptor":
+		control = unix.UnixRights(0)
+		packets[what] = [][]byte{hello}
+	case "endless endpoints":
+		packets[what] = [][]byte{hello}
+		more := question(kindProtect, append([]byte{1}, make([]byte, endpointSize*endpointsAtOnce)...)...)
+		for range maxEndpoints/endpointsAtOnce + 1 {
+			packets[what] = append(packets[what], more)
+		}
+	case "a flood":
+		packets[what] = append([][]byte{hello}, flood(question(kindCounters))...)
+	}
+	for _, packet := range packets[what] {
+		_ = l.conn.SetWriteDeadline(time.Now().Add(time.Minute))
+		if _, _, err := l.conn.WriteMsgUnix(packet, control, nil); err != nil {
+			break // it has hung up
+		}
+	}
+	return unix.Pause() // to be killed
+}
+
+// flood is a question that is asked without end, whose answers nobody takes.
+func flood(question []byte) [][]byte {
+	all := make([][]byte, 100_000)
+	for i := range all {
+		all[i] = question
+	}
+	return all
+}
+
+// reset reports whether an error is what a reset connection gives.
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || err != nil && strings.Contains(err.Error(), "reset")
+}

@@ -1,0 +1,200 @@
+package broker
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/redirect"
+)
+
+// version is that of everything in this file. The halves of two versions do
+// not speak to each other.
+const version = 1
+
+// A packet is
+//
+//	kind u8 | number u32 | body
+//
+// in little endian. Each side checks the length of what it gets, and never
+// trusts one that stands in it. number joins an answer to its question; it is
+// zero where nothing is asked.
+const (
+	packetHead = 5
+	maxPacket  = 64 << 10
+)
+
+// kind is what a packet is about.
+type kind uint8
+
+// What the privileged half says.
+const (
+	kindAccepted kind = iota + 1 // body: passed; descriptors: the connection, a socket for the server leg
+	kindAlert                    // body: alerted, then the detail
+	kindAnswer                   // body: status, then what the question's kind says
+	kindStop                     // end in good order
+)
+
+// What the proxy says.
+const (
+	kindHello     kind = iota + 64 // body: version u16. The first packet of a proxy.
+	kindReady                      // body: destinations u32. The policy's destinations are protected.
+	kindBeat                       // the proxy lives
+	kindProtect                    // question: more u8, then endpoints. Answer: nothing, when more is 0.
+	kindCounters                   // question. Answer: counters as text, "name value\n".
+	kindHealthy                    // question. Answer: nothing, or why interception does not work.
+	kindSocket                     // question: 4 or 6, u8. Answer: a descriptor.
+	kindProcess                    // question: process. Answer: the program's path; descriptors: environ, cmdline.
+	kindCgroup                     // question: id u64. Answer: its path.
+	kindCgroups                    // question: pid u32. Answer: its /proc/PID/cgroup.
+	kindContainer                  // question: id. Answer: a descriptor with JSON in it.
+	kindOpen                       // question: path. Answer: a descriptor.
+)
+
+// status says how a question was answered.
+type status uint8
+
+const (
+	statusError    status = iota // the answer is a text that says why
+	statusOK                     //
+	statusNotExist               // as statusError, and there is no such thing
+)
+
+// errMalformed means that a packet does not have the form of its kind.
+var errMalformed = errors.New("malformed packet")
+
+// Lengths of what a proxy may say.
+const (
+	maxPath         = 4096 // PATH_MAX
+	containerIDSize = 64
+	endpointSize    = 19
+	maxEndpoints    = 1 << 16 // in all packets of one question
+	endpointsAtOnce = 2048    // in one packet
+)
+
+// passed describes an accepted connection: redirect.Origin, with a time that
+// both processes understand.
+type passed struct {
+	Address     [16]byte
+	Port        uint16
+	PID, UID    uint32
+	CgroupID    uint64
+	NetnsCookie uint64
+	SinceBoot   int64 // when the process started, in ns of CLOCK_BOOTTIME
+}
+
+func pass(o redirect.Origin, booted time.Time) passed {
+	return passed{
+		Address: o.Destination.Addr().As16(), Port: o.Destination.Port(), PID: o.PID, UID: o.UID,
+		CgroupID: o.CgroupID, NetnsCookie: o.NetnsCookie, SinceBoot: int64(o.Started.Sub(booted)),
+	}
+}
+
+func (p passed) origin(booted time.Time) redirect.Origin {
+	return redirect.Origin{
+		Destination: netip.AddrPortFrom(netip.AddrFrom16(p.Address).Unmap(), p.Port), PID: p.PID, UID: p.UID,
+		CgroupID: p.CgroupID, NetnsCookie: p.NetnsCookie, Started: booted.Add(time.Duration(p.SinceBoot)),
+	}
+}
+
+// process names one, as passed did.
+type process struct {
+	PID       uint32
+	SinceBoot int64
+}
+
+// alerted is the fixed part of an alert; its kind and detail follow, with a
+// line feed between them.
+type alerted struct {
+	Address     [16]byte
+	Port        uint16 // 0: no destination is known
+	CgroupID    uint64
+	NetnsCookie uint64
+	Count       uint64
+}
+
+func alert(a redirect.Alert) alerted {
+	w := alerted{CgroupID: a.CgroupID, NetnsCookie: a.NetnsCookie, Count: a.Count}
+	if a.Destination.IsValid() {
+		w.Address, w.Port = a.Destination.Addr().As16(), a.Destination.Port()
+	}
+	return w
+}
+
+func (w alerted) alert(kind, detail string) redirect.Alert {
+	a := redirect.Alert{
+		Kind: redirect.AlertKind(kind), CgroupID: w.CgroupID, NetnsCookie: w.NetnsCookie, Count: w.Count, Detail: detail,
+	}
+	if w.Port != 0 {
+		a.Destination = netip.AddrPortFrom(netip.AddrFrom16(w.Address).Unmap(), w.Port)
+	}
+	return a
+}
+
+// pack appends values of fixed size.
+func pack(to []byte, values ...any) []byte {
+	for _, value := range values {
+		to, _ = binary.Append(to, binary.LittleEndian, value) // fails only for types that have no fixed size
+	}
+	return to
+}
+
+// unpack reads a value of fixed size and returns what follows it.
+func unpack(from []byte, value any) (rest []byte, err error) {
+	n, err := binary.Decode(from, binary.LittleEndian, value)
+	if err != nil {
+		return nil, errMalformed
+	}
+	return from[n:], nil
+}
+
+// unpackAll reads a value that nothing may follow.
+func unpackAll(from []byte, value any) error {
+	rest, err := unpack(from, value)
+	if err == nil && len(rest) > 0 {
+		err = errMalformed
+	}
+	return err
+}
+
+// empty checks that there is nothing.
+func empty(from []byte) error {
+	if len(from) > 0 {
+		return errMalformed
+	}
+	return nil
+}
+
+// appendEndpoints appends destinations: bits u8, address, port u16.
+func appendEndpoints(to []byte, ds []redirect.Destination) []byte {
+	for _, d := range ds {
+		bits := d.Prefix.Bits()
+		if d.Prefix.Addr().Is4() {
+			bits += 96
+		}
+		to = pack(append(to, byte(bits)), d.Prefix.Addr().As16(), d.Port)
+	}
+	return to
+}
+
+// endpoints reads what appendEndpoints wrote.
+func endpoints(from []byte) ([]redirect.Destination, error) {
+	if len(from)%endpointSize != 0 {
+		return nil, errMalformed
+	}
+	var ds []redirect.Destination
+	for ; len(from) > 0; from = from[endpointSize:] {
+		addr, bits := netip.AddrFrom16([16]byte(from[1:17])), int(from[0])
+		if addr.Is4In6() {
+			addr, bits = addr.Unmap(), bits-96
+		}
+		prefix := netip.PrefixFrom(addr, bits)
+		if !prefix.IsValid() {
+			return nil, fmt.Errorf("%w: no prefix", errMalformed)
+		}
+		ds = append(ds, redirect.Destination{Prefix: prefix, Port: binary.LittleEndian.Uint16(from[17:])})
+	}
+	return ds, nil
+}

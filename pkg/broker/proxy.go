@@ -1,0 +1,199 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/pkg/redirect"
+)
+
+const (
+	// maxQuestions is how many of one proxy's questions are answered at once.
+	maxQuestions = 256
+	// silence is how long a proxy may say nothing; it says something each
+	// second.
+	silence = 30 * time.Second
+	// exitWait is how long a proxy that has hung up may take to exit.
+	exitWait = 5 * time.Second
+)
+
+// proxy is one process that proxies, as the privileged half sees it.
+type proxy struct {
+	*Broker
+	link      *link
+	cmd       *exec.Cmd
+	fail      context.CancelCauseFunc // ends it
+	ready     atomic.Bool
+	greeted   bool                   // used by the receiving goroutine alone
+	protect   []redirect.Destination // of a question in several packets; likewise
+	questions chan struct{}          // one place for each that is being answered
+	answering sync.WaitGroup
+	seen      *ring // processes whose connections it was handed
+}
+
+// runProxy starts a proxy and returns when it has ended, and why. ready says
+// whether it ever took connections.
+func (b *Broker) runProxy(ctx context.Context) (ready bool, err error) {
+	p, err := b.start()
+	if err != nil {
+		return false, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- p.cmd.Wait() }()
+
+	// What the proxy needs to end in good order outlives ctx.
+	serving, fail := context.WithCancelCause(context.WithoutCancel(ctx))
+	p.fail = fail
+	var work sync.WaitGroup
+	work.Go(func() { p.fail(p.listen(serving)) })
+	stop := context.AfterFunc(ctx, p.stop)
+	defer stop()
+	err = p.wait(ctx, serving, ended)
+	b.dismiss(p)
+	fail(nil)
+	_ = p.link.close() // ends listen
+	work.Wait()
+	p.answering.Wait()
+	return p.ready.Load(), err
+}
+
+// wait returns when the process has ended, and why; nil: in good order. ctx
+// asks it to end, and serving ends with a cause to kill it.
+func (p *proxy) wait(ctx, serving context.Context, ended <-chan error) error {
+	select {
+	case err := <-ended:
+		if err == nil && ctx.Err() == nil {
+			err = errors.New("nobody asked it to end")
+		}
+		return err
+	case <-serving.Done():
+	}
+	if ctx.Err() != nil && errors.Is(context.Cause(serving), io.EOF) {
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(exitWait):
+		}
+	}
+	_ = p.cmd.Process.Kill() // gone already, or not for long
+	exit := <-ended
+	return fmt.Errorf("%w (%v)", context.Cause(serving), exit)
+}
+
+// start starts the process. Should this one die, so does it.
+func (b *Broker) start() (*proxy, error) {
+	ours, theirs, err := pair()
+	if err != nil {
+		return nil, fmt.Errorf("start the proxy: %w", err)
+	}
+	defer theirs.Close() //nolint:errcheck // the proxy has its own descriptor
+	cmd := b.Command()
+	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs) // Descriptor
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the proxy: %w", err), ours.close())
+	}
+	return &proxy{Broker: b, link: ours, cmd: cmd, questions: make(chan struct{}, maxQuestions), seen: newRing()}, nil
+}
+
+// stop asks the proxy to end in good order, within a bounded time.
+func (p *proxy) stop() {
+	p.dismiss(p)
+	p.link.impatient()
+	if err := p.link.send(kindStop, 0, nil); err != nil {
+		p.fail(err)
+		return
+	}
+	time.AfterFunc(stopWait, func() { p.fail(errors.New("it did not end in time")) })
+}
+
+// listen takes what the proxy says until it breaks the form or is gone.
+func (p *proxy) listen(ctx context.Context) error {
+	for {
+		if err := p.link.conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
+			return err
+		}
+		said, err := p.link.receive()
+		if err != nil {
+			return err
+		}
+		if err := p.hear(ctx, said); err != nil {
+			return fmt.Errorf("it said what no proxy says (kind %d): %w", said.kind, err)
+		}
+	}
+}
+
+// hear takes one packet. An error condemns the proxy.
+func (p *proxy) hear(ctx context.Context, said packet) error {
+	if !p.greeted {
+		return p.greet(said)
+	}
+	switch said.kind {
+	case kindBeat:
+		return empty(said.body)
+	case kindReady:
+		return p.becomeReady(ctx, said.body)
+	}
+	question, err := p.read(said)
+	if err != nil {
+		return err
+	}
+	select {
+	case p.questions <- struct{}{}:
+	default:
+		p.answer(said.number, reply{err: errTooMany})
+		return nil
+	}
+	number := said.number
+	p.answering.Go(func() {
+		defer func() { <-p.questions }()
+		p.answer(number, question(ctx))
+	})
+	return nil
+}
+
+var errTooMany = errors.New("too many questions at once")
+
+// greet checks that the proxy is of this version.
+func (p *proxy) greet(said packet) error {
+	var theirs uint16
+	if said.kind != kindHello {
+		return errMalformed
+	}
+	if err := unpackAll(said.body, &theirs); err != nil {
+		return err
+	}
+	if theirs != version {
+		return fmt.Errorf("it speaks version %d, not %d", theirs, version)
+	}
+	p.greeted = true
+	return nil
+}
+
+// becomeReady lets connections come.
+func (p *proxy) becomeReady(ctx context.Context, body []byte) error {
+	var destinations uint32
+	if err := unpackAll(body, &destinations); err != nil {
+		return err
+	}
+	if p.ready.Swap(true) {
+		return errMalformed
+	}
+	if err := p.Ready(); err != nil {
+		return err
+	}
+	p.Log.Info("This node is guarded", zap.Int("pid", syscall.Getpid()), zap.Int("proxy_pid", p.cmd.Process.Pid),
+		zap.Uint32("destinations", destinations))
+	waiting := p.appoint(p)
+	p.answering.Go(func() { p.tellAll(ctx, waiting) })
+	return nil
+}
