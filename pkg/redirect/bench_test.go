@@ -188,6 +188,7 @@ func (l *lab) openForTurn(b *testing.B, arrived chan<- time.Time) (end func()) {
 	l.pins = filepath.Join(b.TempDir(), "pins")
 	agent, err := redirect.Open(redirect.Config{Pins: l.pins, Port: l.slice.Port}, zap.NewNop())
 	must(b, err)
+	l.agent = agent
 	must(b, agent.Protect(l.destinations()))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -21,7 +21,7 @@ import (
 const (
 	protectedPort = 5432
 	openPort      = 5433
-	patience      = 10 * time.Second
+	patience      = 30 * time.Second
 )
 
 // lab is a job and a server in network namespaces of their own, and an agent in
