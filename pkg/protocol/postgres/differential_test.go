@@ -85,7 +85,7 @@ func (l listening) Read(b []byte) (int, error) {
 }
 
 // varies is the process id in a notification.
-var varies = regexp.MustCompile(`A\x00\x00\x00.\x00\x00..here`)
+var varies = regexp.MustCompile(`(?s)A\x00\x00\x00.\x00\x00..here`)
 
 func overheard(t *testing.T, port int, user, password string, mode pgx.QueryExecMode) []byte {
 	t.Helper()
