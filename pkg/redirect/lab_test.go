@@ -106,6 +106,7 @@ func (l *lab) openAgent(t testing.TB) {
 	must(t, err)
 	l.agent = agent
 	closeLater(t, agent.Close)
+	t.Cleanup(func() { moved.addOf(agent) })
 	must(t, agent.Protect(l.destinations()))
 }
 
@@ -127,6 +128,7 @@ func (l *lab) runAgent(t testing.TB) {
 		}
 	})
 	l.stop = func() {
+		moved.addOf(l.agent)
 		cancel()
 		if err, ok := <-ended; ok {
 			must(t, err)

@@ -206,15 +206,25 @@ func TestFramesOfTheHostsNetworkDoNotLeave(t *testing.T) {
 	f := newFrames(t, l)
 	eventually(t, "the bridge is guarded", func() bool { return l.guarded(t, f.bridge, "out") })
 	eventually(t, "the server's link is guarded", func() bool { return l.guarded(t, fmt.Sprintf("ssrv%d", l.slice.Port), "out") })
-	attack := f.frame(ipv4(l.slice.Host4(1), l.server4.Addr(), unix.IPPROTO_TCP, 0, syn(protectedPort)))
+	src, dst := l.slice.Host4(1), l.server4.Addr()
+	attack := f.frame(ipv4(src, dst, unix.IPPROTO_TCP, 0, syn(protectedPort)))
+	relayed := withOptions(ipv4(src, l.slice.Host4(3), unix.IPPROTO_TCP, 0, syn(openPort)), looseRoute(dst)...)
 	for _, name := range []string{f.bridge, fmt.Sprintf("ssrv%d", l.slice.Port)} {
-		before := l.counter(t, "link_out_dropped")
-		f.send(t, f.host, name, attack, unix.ETH_P_IP, 0)
-		if f.arrived(t, f.host, name) {
-			t.Errorf("the frame arrived at the server through %s", name)
-		}
-		if got := l.counter(t, "link_out_dropped"); got != before+1 {
-			t.Errorf("link_out_dropped = %d, want %d", got, before+1)
+		for why, frame := range map[string][]byte{
+			"link_out_dropped":            attack,
+			"link_out_dropped_no_port":    f.frame(ipv4(src, dst, unix.IPPROTO_TCP, 1, syn(openPort))),
+			"link_out_dropped_route":      f.frame(relayed),
+			"link_out_dropped_unreadable": attack[:14+10],
+		} {
+			before := l.counter(t, why)
+			f.send(t, f.host, name, frame, unix.ETH_P_IP, 0)
+			if f.arrived(t, f.host, name) {
+				t.Errorf("%s: the frame arrived at the server through %s", why, name)
+			}
+			// Another agent on this machine drops what nobody can read, too.
+			if got := l.counter(t, why); got != before+1 && why != "link_out_dropped_unreadable" {
+				t.Errorf("%s = %d, want %d", why, got, before+1)
+			}
 		}
 	}
 	_, err := l.dialServer(t.Context(), l.server4)
