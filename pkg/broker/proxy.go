@@ -86,7 +86,7 @@ func (p *proxy) wait(ctx, serving context.Context, ended <-chan error) error {
 	}
 	_ = p.cmd.Process.Kill() // gone already, or not for long
 	exit := <-ended
-	return fmt.Errorf("%w (%v)", context.Cause(serving), exit)
+	return errors.Join(context.Cause(serving), exit)
 }
 
 // start starts the process. Should this one die, so does it.
