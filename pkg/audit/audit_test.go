@@ -220,6 +220,54 @@ func TestResponseBeyondTheLimitIsKeptByDigest(t *testing.T) {
 	}
 }
 
+// What came last is with the outcome where it is kept whole, and its size
+// counts once wherever it is.
+func TestLastOfAResponseIsWithItsOutcome(t *testing.T) {
+	for name, test := range map[string]struct {
+		before, last int
+		together     bool
+	}{
+		"all of it":             {0, 300, true},
+		"the rest":              {40_000, 300, true},
+		"what fills the limit":  {40_000, 64<<10 - 40_000, true},
+		"one beyond the limit":  {40_000, 64<<10 - 40_000 + 1, false},
+		"all is by digest":      {100_000, 300, false},
+		"larger than one piece": {0, 40_000, false},
+		"nothing":               {0, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCollector(t, newKeys(t))
+			r := start(t, t.TempDir(), c)
+			s := openSession(t, r.Log, "s1")
+			if test.before > 0 {
+				must(t, s.Chunk(1, "response", 0, bytes.Repeat([]byte{'b'}, test.before)))
+			}
+			must(t, s.Finish(1, 5, bytes.Repeat([]byte{'l'}, test.last), record.Outcome{Status: "ok"}))
+			must(t, r.stop())
+			expectOK(t, c.verify(t, translog.Scope{Kind: translog.WholeLog}))
+			var outcome *record.Outcome
+			total := int64(0)
+			for _, h := range c.headers(t) {
+				if h.Chunk != nil {
+					total += h.Chunk.Size
+				}
+				if h.Outcome != nil {
+					outcome = h.Outcome
+				}
+			}
+			if outcome == nil || (outcome.Chunk != nil) != test.together {
+				t.Fatalf("the outcome is %+v", outcome)
+			}
+			if test.together {
+				total += outcome.Chunk.Size
+			}
+			if want := int64(test.before + test.last); total != want || outcome.Response != want {
+				t.Errorf("chunks of %d bytes and a response of %d, not %d", total, outcome.Response, want)
+			}
+		})
+	}
+}
+
 func TestCrowdedSpoolKeepsResponsesByDigest(t *testing.T) {
 	c := newCollector(t, newKeys(t))
 	c.set(func() { c.away = true })
@@ -229,8 +277,8 @@ func TestCrowdedSpoolKeepsResponsesByDigest(t *testing.T) {
 	const operations = 500 // ten times what would fit as it is
 	for i := range uint64(operations) {
 		must(t, s.Intent(&operation.Operation{ID: i + 1, Text: operation.Text("SELECT 1")}, record.Intent{Effect: "allow"}, false))
-		must(t, s.Chunk(i+1, "response", 0, answer))
-		must(t, s.Outcome(i+1, record.Outcome{Status: "ok"}))
+		must(t, s.Chunk(i+1, "response", 0, answer[:30_000]))
+		must(t, s.Finish(i+1, 0, answer[30_000:], record.Outcome{Status: "ok"}))
 	}
 	c.set(func() { c.away = false })
 	r.Connected()
@@ -240,6 +288,8 @@ func TestCrowdedSpoolKeepsResponsesByDigest(t *testing.T) {
 	var whole, digested int64
 	for _, h := range c.headers(t) {
 		switch {
+		case h.Outcome != nil && h.Outcome.Chunk != nil:
+			whole += h.Outcome.Chunk.Size
 		case h.Chunk == nil:
 		case h.Chunk.Digest == "":
 			whole += h.Chunk.Size

@@ -120,6 +120,11 @@ func (s *Session) intent(op *operation.Operation, in *record.Intent) (spool.Posi
 func (s *Session) Chunk(op uint64, stream string, at time.Duration, chunk []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.chunk(op, stream, at, chunk)
+}
+
+// chunk is Chunk. mu is held.
+func (s *Session) chunk(op uint64, stream string, at time.Duration, chunk []byte) error {
 	st := s.streams[op]
 	if st == nil {
 		st = &streams{}
@@ -216,9 +221,36 @@ func (s *Session) flush(op uint64, stream string, d *digest) error {
 func (s *Session) Outcome(op uint64, out record.Outcome) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.outcome(op, out, nil)
+}
+
+// Finish is Chunk of the last of a response and Outcome, in one record where
+// the chunk is kept whole.
+func (s *Session) Finish(op uint64, at time.Duration, chunk []byte, out record.Outcome) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var kept int64
+	if st := s.streams[op]; st != nil {
+		kept = st.kept
+	}
+	size := int64(len(chunk))
+	if size > min(pieceBytes, s.log.cfg.ResponseLimit-kept) || s.log.crowded() {
+		if err := s.chunk(op, "response", at, chunk); err != nil {
+			return err
+		}
+		return s.outcome(op, out, nil)
+	}
+	out.Chunk = &record.Chunk{Stream: "response", At: int64(at), Size: size}
+	return s.outcome(op, out, chunk)
+}
+
+// outcome writes the last record of an operation, with the last of its
+// response where the outcome says so. mu is held.
+func (s *Session) outcome(op uint64, out record.Outcome, last []byte) error {
+	out.Response = int64(len(last))
 	if st := s.streams[op]; st != nil {
 		delete(s.streams, op)
-		out.Response = st.response
+		out.Response += st.response
 		for stream, d := range st.beyond {
 			if err := s.flush(op, stream, d); err != nil {
 				return err
@@ -226,7 +258,7 @@ func (s *Session) Outcome(op uint64, out record.Outcome) error {
 		}
 	}
 	h := record.Header{Type: record.OperationOutcome, Operation: op, Outcome: &out}
-	if _, err := s.append(&h, &record.Body{}, record.Closed{Masked: uint64(max(0, out.Masked))}); err != nil {
+	if _, err := s.append(&h, &record.Body{Bytes: last}, record.Closed{Masked: uint64(max(0, out.Masked))}); err != nil {
 		return fmt.Errorf("record outcome: %w", err)
 	}
 	return nil

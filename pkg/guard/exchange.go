@@ -92,7 +92,26 @@ func (x *exchange) Done(outcome protocol.Outcome) error {
 		return errOrder
 	}
 	x.done = true
-	return x.guard.Trail.Outcome(x.op.ID, record.Outcome{
+	return x.guard.Trail.Outcome(x.op.ID, x.outcome(outcome))
+}
+
+// Finish keeps the last chunk with the outcome.
+func (x *exchange) Finish(at time.Duration, chunk []byte, outcome protocol.Outcome) error {
+	if x.op.SealedResponse {
+		if err := x.Record(protocol.Response, at, chunk); err != nil {
+			return err
+		}
+		return x.Done(outcome)
+	}
+	if !x.decided || x.done {
+		return errOrder
+	}
+	x.done = true
+	return x.guard.Trail.Finish(x.op.ID, at, chunk, x.outcome(outcome))
+}
+
+func (x *exchange) outcome(outcome protocol.Outcome) record.Outcome {
+	return record.Outcome{
 		Status:   string(outcome.Status),
 		Code:     outcome.Code,
 		Tag:      outcome.Tag,
@@ -100,5 +119,5 @@ func (x *exchange) Done(outcome protocol.Outcome) error {
 		Masked:   outcome.Masked,
 		Rule:     outcome.Rule,
 		Duration: time.Since(x.began).Nanoseconds(),
-	})
+	}
 }

@@ -267,7 +267,7 @@ func TestExchangeKeepsItsOrder(t *testing.T) {
 	if x.Record(protocol.Response, 0, []byte("x")) == nil {
 		t.Error("a chunk was recorded before the decision")
 	}
-	if x.Done(protocol.Outcome{}) == nil {
+	if x.Done(protocol.Outcome{}) == nil || x.Finish(0, []byte("x"), protocol.Outcome{}) == nil {
 		t.Error("it ended before the decision")
 	}
 	_, err = x.Decide(t.Context(), nil)
@@ -276,8 +276,8 @@ func TestExchangeKeepsItsOrder(t *testing.T) {
 		t.Error("it was decided twice")
 	}
 	must(t, x.Record(protocol.Response, 0, []byte("x")))
-	must(t, x.Done(protocol.Outcome{Status: protocol.OK}))
-	if x.Done(protocol.Outcome{}) == nil {
+	must(t, x.Finish(0, []byte("x"), protocol.Outcome{Status: protocol.OK}))
+	if x.Done(protocol.Outcome{}) == nil || x.Finish(0, []byte("x"), protocol.Outcome{}) == nil {
 		t.Error("it ended twice")
 	}
 }

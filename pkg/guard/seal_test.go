@@ -25,8 +25,7 @@ func TestSealedValuesAreNotInTheSpool(t *testing.T) {
 	_, err = x.Decide(t.Context(), nil)
 	must(t, err)
 	must(t, x.Record(protocol.Request, 0, []byte(canary)))
-	must(t, x.Record(protocol.Response, 0, []byte(canary)))
-	must(t, x.Done(protocol.Outcome{Status: protocol.OK}))
+	must(t, x.Finish(0, []byte(canary), protocol.Outcome{Status: protocol.OK}))
 
 	var all bytes.Buffer
 	for at := spool.Position(0); ; {

@@ -49,7 +49,7 @@ type ActionKind uint8
 const (
 	Write      ActionKind = iota + 1 // Bytes to Leg; with Op they are recorded first
 	Ask                              // decide Op; only from the client leg's calls
-	Done                             // Op has ended with Op.Outcome; its memory is the conversation's again
+	Done                             // Op has ended with Op.Outcome; its memory is the conversation's again; at once after Op's last Write both are one record
 	Dial                             // open the server leg; only from the client leg's calls
 	StartTLS                         // secure Leg as Conn.ClientTLS or Conn.TLS says; only from that leg's calls
 	CloseWrite                       // no more will be written to Leg

@@ -124,8 +124,8 @@ type Guard interface {
 }
 
 // Exchange is one operation's conversation with the guard: one Decide, any
-// number of Record, one Done, in this order. After an error of Decide or
-// Record nothing more may be forwarded for this operation.
+// number of Record, one Done or Finish, in this order. After an error of
+// Decide, Record or Finish nothing more may be forwarded for this operation.
 type Exchange interface {
 	// Decide returns what is to be done, after the intent is durable. It may
 	// block for as long as an approval takes; then waiting is called at once
@@ -138,6 +138,10 @@ type Exchange interface {
 	Record(stream Stream, at time.Duration, chunk []byte) error
 	// Done ends the exchange, also when it was refused.
 	Done(outcome Outcome) error
+	// Finish is Record of the response's last chunk and Done in one, which
+	// costs one record where they cost two. It must return nil before the
+	// chunk is forwarded.
+	Finish(at time.Duration, chunk []byte, outcome Outcome) error
 }
 
 // Effect is what to do with an operation. The zero value is Deny.

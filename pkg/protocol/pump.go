@@ -192,10 +192,10 @@ func (p *Pump) speak(leg Leg, speak func(w *wire, to []Action) []Action) (claims
 // one that does.
 func (p *Pump) perform(actions []Action) (last Action, err error) {
 	p.actions = actions[:0]
-	for _, e := range actions {
+	for i, e := range actions {
 		switch e.Kind {
 		case Write:
-			err = p.write(e)
+			err = p.write(e, actions[i+1:])
 		case Done:
 			err = p.done(e.Op)
 		case Pause:
@@ -217,14 +217,11 @@ func (p *Pump) perform(actions []Action) (last Action, err error) {
 	return last, nil
 }
 
-// write records bytes and puts them into the leg's batch.
-func (p *Pump) write(e Action) error {
+// write records bytes and puts them into the leg's batch. When the next action
+// ends their operation, both are one record.
+func (p *Pump) write(e Action, next []Action) error {
 	if e.Op != nil && e.Op.exchange != nil {
-		stream := Response
-		if e.Leg == ServerLeg {
-			stream = Request
-		}
-		if err := e.Op.exchange.Record(stream, time.Since(e.Op.began), e.Bytes); err != nil {
+		if err := p.record(e, next); err != nil {
 			return fmt.Errorf("record a chunk: %w", err)
 		}
 	}
@@ -234,14 +231,32 @@ func (p *Pump) write(e Action) error {
 	return nil
 }
 
-// done ends an operation's exchange.
-func (p *Pump) done(op *Pending) error {
-	delete(p.open, op)
-	if op.exchange == nil {
-		return nil
+func (p *Pump) record(e Action, next []Action) error {
+	at := time.Since(e.Op.began)
+	if e.Leg == ServerLeg {
+		return e.Op.exchange.Record(Request, at, e.Bytes)
 	}
+	if len(next) > 0 && next[0].Kind == Done && next[0].Op == e.Op {
+		return p.close(e.Op).Finish(at, e.Bytes, e.Op.Outcome)
+	}
+	return e.Op.exchange.Record(Response, at, e.Bytes)
+}
+
+// close takes an operation's exchange, which is about to end; nil when it has
+// ended.
+func (p *Pump) close(op *Pending) Exchange {
+	delete(p.open, op)
 	exchange := op.exchange
 	op.exchange = nil
+	return exchange
+}
+
+// done ends an operation's exchange, unless its last chunk did.
+func (p *Pump) done(op *Pending) error {
+	exchange := p.close(op)
+	if exchange == nil {
+		return nil
+	}
 	if err := exchange.Done(op.Outcome); err != nil {
 		return fmt.Errorf("record an outcome: %w", err)
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +30,10 @@ func (c *lines) Feed(from protocol.Leg, b []byte, to []protocol.Action) (int, []
 	if from == protocol.ServerLeg {
 		if len(b) > 0 {
 			to = append(to, protocol.Action{Kind: protocol.Write, Leg: protocol.ClientLeg, Bytes: b, Op: &c.op})
+			if bytes.HasSuffix(b, []byte("last\n")) {
+				c.op.Outcome.Status = protocol.OK
+				to = append(to, protocol.Action{Kind: protocol.Done, Op: &c.op})
+			}
 		}
 		return len(b), to
 	}
@@ -78,6 +84,8 @@ type book struct {
 
 	mu       sync.Mutex
 	outcomes []protocol.Outcome // guarded by mu
+	chunks   []string           // guarded by mu; those that came alone
+	finished []string           // guarded by mu; those that came with an outcome
 }
 
 func (b *book) Begin(context.Context, *operation.Operation) (protocol.Exchange, error) { return b, nil }
@@ -89,7 +97,22 @@ func (b *book) Decide(ctx context.Context, waiting func(protocol.Waiting)) (prot
 	return protocol.Decision{Effect: protocol.Allow}, nil
 }
 
-func (b *book) Record(protocol.Stream, time.Duration, []byte) error { return b.recordErr }
+func (b *book) Record(_ protocol.Stream, _ time.Duration, chunk []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.chunks = append(b.chunks, string(chunk))
+	return b.recordErr
+}
+
+func (b *book) Finish(_ time.Duration, chunk []byte, outcome protocol.Outcome) error {
+	if b.recordErr != nil {
+		return b.recordErr
+	}
+	b.mu.Lock()
+	b.finished = append(b.finished, string(chunk))
+	b.mu.Unlock()
+	return b.Done(outcome)
+}
 
 func (b *book) Done(outcome protocol.Outcome) error {
 	b.mu.Lock()
@@ -221,11 +244,18 @@ func TestOpenOperationIsAbandonedOnce(t *testing.T) {
 }
 
 func TestNothingIsForwardedThatIsNotRecorded(t *testing.T) {
+	for _, answer := range []string{"answer\n", "last\n"} {
+		t.Run(strings.TrimSpace(answer), func(t *testing.T) { forwardsNothing(t, answer) })
+	}
+}
+
+func forwardsNothing(t *testing.T, answer string) {
+	t.Helper()
 	full := errors.New("the disk is full")
 	s := sit(t, &book{recordErr: full})
 	s.say(t, "hello\n")
 	read(t, s.server, "hello\n")
-	if _, err := s.server.Write([]byte("answer\n")); err != nil {
+	if _, err := s.server.Write([]byte(answer)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.wait(t); !errors.Is(err, full) {
@@ -233,6 +263,29 @@ func TestNothingIsForwardedThatIsNotRecorded(t *testing.T) {
 	}
 	if got, _ := io.ReadAll(s.client); len(got) > 0 {
 		t.Fatalf("the client received %q", got)
+	}
+}
+
+func TestLastChunkAndOutcomeAreOneRecord(t *testing.T) {
+	guard := &book{}
+	s := sit(t, guard)
+	s.say(t, "hello\n")
+	read(t, s.server, "hello\n")
+	for _, answer := range []string{"answer\n", "last\n"} {
+		if _, err := s.server.Write([]byte(answer)); err != nil {
+			t.Fatal(err)
+		}
+		read(t, s.client, answer)
+	}
+	s.end()
+	if err := s.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(guard.chunks, []string{"answer\n"}) || !slices.Equal(guard.finished, []string{"last\n"}) {
+		t.Fatalf("recorded alone %q, with an outcome %q", guard.chunks, guard.finished)
+	}
+	if len(guard.outcomes) != 1 || guard.outcomes[0].Status != protocol.OK {
+		t.Fatalf("the outcomes are %+v", guard.outcomes)
 	}
 }
 

@@ -73,7 +73,7 @@ func (r *reader) chunk() *Chunk {
 }
 
 func (r *reader) outcome() *Outcome {
-	return &Outcome{
+	o := &Outcome{
 		Status:   r.text(`,"outcome":{"status":`),
 		Code:     r.text(`,"code":`),
 		Tag:      r.text(`,"tag":`),
@@ -84,6 +84,10 @@ func (r *reader) outcome() *Outcome {
 		Response: r.number(`,"response_bytes":`),
 		Digest:   r.text(`,"response_digest":`),
 	}
+	if r.at(',') {
+		o.Chunk = r.chunk()
+	}
+	return o
 }
 
 // reader takes fields in their order. A field that is not next has its zero

@@ -141,6 +141,9 @@ func appendOutcome(dst []byte, o *Outcome) []byte {
 	dst = strconv.AppendInt(dst, o.Duration, 10)
 	dst = appendIntField(dst, `,"response_bytes":`, o.Response)
 	dst = appendStringField(dst, `,"response_digest":`, o.Digest)
+	if o.Chunk != nil {
+		dst = appendChunk(append(dst, `,"chunk":`...), o.Chunk)
+	}
 	return append(dst, '}')
 }
 

@@ -63,15 +63,16 @@ func headers() map[string]record.Header {
 	h.Chunk = &record.Chunk{Stream: "response", At: 5, Size: 6, Digest: "d"}
 	all["chunk"] = h
 	h = header(record.OperationOutcome)
-	h.Outcome = &record.Outcome{Status: "ok", Code: "00000", Tag: "SELECT 1", Rows: 1, Masked: 2, Rule: "m", Duration: 3, Response: 4, Digest: "d"}
+	h.Outcome = &record.Outcome{Status: "ok", Code: "00000", Tag: "SELECT 1", Rows: 1, Masked: 2, Rule: "m", Duration: 3, Response: 4, Digest: "d", Chunk: &record.Chunk{Stream: "response", At: 5, Size: 6, Digest: "e"}}
 	all["outcome"] = h
 	h = header(record.ApprovalSettled)
 	h.Approval = &record.Approval{ID: "id", Number: 1, Rule: "r", State: "approved", Approver: "ada", Reason: "ok"}
 	all["approval"] = h
 	for name, empty := range map[string]record.Header{
-		"empty intent":  {Type: record.OperationIntent, Intent: &record.Intent{}},
-		"empty outcome": {Type: record.OperationOutcome, Outcome: &record.Outcome{}},
-		"empty chunk":   {Type: record.OperationChunk, Chunk: &record.Chunk{}},
+		"empty intent":                {Type: record.OperationIntent, Intent: &record.Intent{}},
+		"empty outcome":               {Type: record.OperationOutcome, Outcome: &record.Outcome{}},
+		"outcome with an empty chunk": {Type: record.OperationOutcome, Outcome: &record.Outcome{Chunk: &record.Chunk{}}},
+		"empty chunk":                 {Type: record.OperationChunk, Chunk: &record.Chunk{}},
 	} {
 		empty.Schema, empty.Time = record.Schema, h.Time
 		all[name] = empty

@@ -147,6 +147,7 @@ type Outcome struct {
 	Duration int64  `json:"duration_ns"`
 	Response int64  `json:"response_bytes,omitempty"`
 	Digest   string `json:"response_digest,omitempty"` // hex SHA-256 of the whole response as the client saw it
+	Chunk    *Chunk `json:"chunk,omitempty"`           // the last of the response, in this record's body
 }
 
 // Approval is a step in the life of an approval. The signed bytes are in the

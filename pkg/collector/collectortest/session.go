@@ -58,7 +58,7 @@ func (s *Session) Opened() Record {
 	}}, nil)
 }
 
-// Query is the three records of an allowed statement with a result of one
+// Query is the two records of an allowed statement with a short result of one
 // column.
 func (s *Session) Query(text, column string, values ...string) []Record {
 	s.operation++
@@ -70,10 +70,10 @@ func (s *Session) Query(text, column string, values ...string) []Record {
 	response = append(response, message('C', []byte("SELECT\x00"))...)
 	return []Record{
 		s.intent(text, "allow", "", ""),
-		s.record(record.OperationChunk, record.Header{Operation: s.operation, Chunk: &record.Chunk{
-			Stream: "response", At: int64(2 * time.Millisecond), Size: int64(len(response)),
-		}}, &record.Body{Bytes: response}),
-		s.outcome(record.Outcome{Status: "ok", Tag: "SELECT", Rows: int64(len(values)), Duration: int64(3 * time.Millisecond)}),
+		s.outcome(record.Outcome{
+			Status: "ok", Tag: "SELECT", Rows: int64(len(values)), Duration: int64(3 * time.Millisecond), Response: int64(len(response)),
+			Chunk: &record.Chunk{Stream: "response", At: int64(2 * time.Millisecond), Size: int64(len(response))},
+		}, response),
 	}
 }
 
@@ -84,7 +84,7 @@ func (s *Session) Denied(text, rule string) []Record {
 	s.denied++
 	return []Record{
 		s.intent(text, "deny", rule, "not for pipelines"),
-		s.outcome(record.Outcome{Status: "refused", Code: "42501"}),
+		s.outcome(record.Outcome{Status: "refused", Code: "42501"}, nil),
 	}
 }
 
@@ -109,8 +109,8 @@ func (s *Session) intent(text, effect, rule, reason string) Record {
 	}}, &record.Body{Text: text})
 }
 
-func (s *Session) outcome(out record.Outcome) Record {
-	return s.record(record.OperationOutcome, record.Header{Operation: s.operation, Outcome: &out}, nil)
+func (s *Session) outcome(out record.Outcome, last []byte) Record {
+	return s.record(record.OperationOutcome, record.Header{Operation: s.operation, Outcome: &out}, &record.Body{Bytes: last})
 }
 
 // rowDescription, dataRow and message encode what a PostgreSQL server sends

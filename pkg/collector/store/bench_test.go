@@ -12,7 +12,7 @@ import (
 )
 
 // BenchmarkIndexWords measures how fast the words follow: point queries, each
-// of three records, of which two have words.
+// of two records, which both have words.
 func BenchmarkIndexWords(b *testing.B) {
 	skey, vkey, err := translog.GenerateKey("log.example/test")
 	if err != nil {

@@ -159,7 +159,7 @@ func document(h *record.Header, body *record.Body, protocol string) (string, boo
 	switch {
 	case h.Intent != nil:
 		return intentWords(h.Intent, body), true
-	case h.Chunk != nil && h.Chunk.Stream == "response":
+	case h.Chunk != nil && h.Chunk.Stream == "response", h.Outcome != nil && h.Outcome.Chunk != nil:
 		text := view.Words(protocol, view.Data(body))
 		return text, strings.TrimSpace(text) != ""
 	case h.Chunk != nil:

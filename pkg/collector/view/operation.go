@@ -85,7 +85,7 @@ func (f *folding) add(r *Record) error {
 	case header.Chunk != nil:
 		op.chunk(header.Chunk, &body)
 	case header.Outcome != nil:
-		op.outcome(header.Outcome)
+		op.outcome(header.Outcome, &body)
 	case header.Approval != nil:
 		op.approval(&header)
 	}
@@ -123,7 +123,10 @@ func (op *Operation) chunk(c *record.Chunk, body *record.Body) {
 	}
 }
 
-func (op *Operation) outcome(out *record.Outcome) {
+func (op *Operation) outcome(out *record.Outcome, body *record.Body) {
+	if out.Chunk != nil {
+		op.chunk(out.Chunk, body)
+	}
 	op.Status, op.Code, op.Tag, op.RefusedBy = out.Status, out.Code, out.Tag, out.Rule
 	op.Rows, op.Masked, op.Duration = out.Rows, out.Masked, time.Duration(out.Duration)
 }

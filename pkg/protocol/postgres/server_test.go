@@ -214,6 +214,13 @@ func (e *exchange) Record(stream protocol.Stream, _ time.Duration, chunk []byte)
 	return nil
 }
 
+func (e *exchange) Finish(at time.Duration, chunk []byte, outcome protocol.Outcome) error {
+	if err := e.Record(protocol.Response, at, chunk); err != nil {
+		return err
+	}
+	return e.Done(outcome)
+}
+
 func (e *exchange) Done(outcome protocol.Outcome) error {
 	e.guard.mu.Lock()
 	defer e.guard.mu.Unlock()

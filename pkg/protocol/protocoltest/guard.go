@@ -105,6 +105,14 @@ func (x *exchange) Record(stream protocol.Stream, _ time.Duration, _ []byte) err
 	return nil
 }
 
+// Finish implements protocol.Exchange.
+func (x *exchange) Finish(at time.Duration, chunk []byte, outcome protocol.Outcome) error {
+	if err := x.Record(protocol.Response, at, chunk); err != nil {
+		return err
+	}
+	return x.Done(outcome)
+}
+
 // Done implements protocol.Exchange.
 func (x *exchange) Done(outcome protocol.Outcome) error {
 	if x.ended || !x.decided {
