@@ -37,7 +37,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(runCommand(), proxyCommand(), checkCommand(), doctorCommand(), authorityCommand(), unloadCommand())
+	cmd.AddCommand(runCommand(), proxyCommand(), checkCommand(), doctorCommand(), authorityCommand(), uninstallCommand())
 	return cmd
 }
 
@@ -74,8 +74,8 @@ func checkCommand() *cobra.Command {
 	})
 }
 
-func unloadCommand() *cobra.Command {
-	return configured("unload", "Detach the eBPF programs: protected servers are then unguarded", func(_ context.Context, _ string, cfg config.Agent) error {
-		return redirect.Unload(string(cfg.Redirect.Pins))
+func uninstallCommand() *cobra.Command {
+	return configured("uninstall", "Remove every program, link, map, pin and filter: protected servers are then unguarded", func(_ context.Context, _ string, cfg config.Agent) error {
+		return redirect.Uninstall(string(cfg.Redirect.Pins))
 	})
 }

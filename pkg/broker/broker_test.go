@@ -62,7 +62,7 @@ func newNode(t testing.TB, answer func(net.Conn)) *node {
 	inhabit(t, n.job)
 
 	pins := filepath.Join(t.TempDir(), "pins")
-	later(t, func() error { return redirect.Unload(pins) })
+	later(t, func() error { return redirect.Uninstall(pins) })
 	n.kernel, err = redirect.Open(redirect.Config{Pins: pins, Port: slice.Port}, n.log)
 	must(t, err)
 	later(t, n.kernel.Close)

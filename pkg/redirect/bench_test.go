@@ -202,7 +202,7 @@ func (l *lab) openForTurn(b *testing.B, arrived chan<- time.Time) (end func()) {
 		cancel()
 		must(b, <-ended)
 		must(b, agent.Close())
-		must(b, redirect.Unload(l.pins))
+		must(b, redirect.Uninstall(l.pins))
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 func (l *lab) openWith(t testing.TB, change func(*redirect.Config)) {
 	t.Helper()
 	l.pins = filepath.Join(t.TempDir(), "pins")
-	closeLater(t, func() error { return redirect.Unload(l.pins) })
+	closeLater(t, func() error { return redirect.Uninstall(l.pins) })
 	cfg := redirect.Config{Pins: l.pins, Port: l.slice.Port}
 	change(&cfg)
 	agent, err := redirect.Open(cfg, zaptest.NewLogger(t))

@@ -98,7 +98,7 @@ func TestNothingReachesProtectedDestinationAfterAgentClosed(t *testing.T) {
 func TestNothingReachesProtectedDestinationAfterAgentWasKilled(t *testing.T) {
 	l := newNetwork(t)
 	l.pins = t.TempDir() + "/pins"
-	closeLater(t, func() error { return redirect.Unload(l.pins) })
+	closeLater(t, func() error { return redirect.Uninstall(l.pins) })
 	agent := l.startAgentProcess(t)
 	client := startClient(t, l.job, nil, l.server4)
 	must(t, agent.Process.Kill())

@@ -101,7 +101,7 @@ func (l *lab) connectHost(t testing.TB) {
 
 func (l *lab) openAgent(t testing.TB) {
 	t.Helper()
-	closeLater(t, func() error { return redirect.Unload(l.pins) })
+	closeLater(t, func() error { return redirect.Uninstall(l.pins) })
 	agent, err := redirect.Open(redirect.Config{Pins: l.pins, Port: l.slice.Port}, zaptest.NewLogger(t))
 	must(t, err)
 	l.agent = agent

@@ -16,7 +16,7 @@ import (
 var ErrIncompatible = errors.New("pins of another version")
 
 // wayForward ends the message of an ErrIncompatible.
-const wayForward = "stop the jobs of this node, unload, and start again"
+const wayForward = "stop the jobs of this node, uninstall, and start again"
 
 // layoutPin is the first map that is pinned, so that no other one is there
 // without it. Its name is the map's.

@@ -71,8 +71,8 @@ func TestSecondAgentOnTheSamePinsIsRefused(t *testing.T) {
 	if !errors.Is(err, redirect.ErrInUse) {
 		t.Errorf("Open = %v, want %v", err, redirect.ErrInUse)
 	}
-	if err := redirect.Unload(l.pins); !errors.Is(err, redirect.ErrInUse) {
-		t.Errorf("Unload = %v, want %v", err, redirect.ErrInUse)
+	if err := redirect.Uninstall(l.pins); !errors.Is(err, redirect.ErrInUse) {
+		t.Errorf("Uninstall = %v, want %v", err, redirect.ErrInUse)
 	}
 }
 
@@ -123,7 +123,7 @@ func TestSetOfPortsIsMadeFromThePinnedDestinations(t *testing.T) {
 func TestNothingLeaksWhileAgentsComeAndGo(t *testing.T) {
 	l := newNetwork(t)
 	l.pins = filepath.Join(t.TempDir(), "pins")
-	closeLater(t, func() error { return redirect.Unload(l.pins) })
+	closeLater(t, func() error { return redirect.Uninstall(l.pins) })
 	agent := l.startAgentProcess(t)
 	wire := l.tapServer(t)
 
@@ -168,12 +168,12 @@ func (l *lab) hammer(enough <-chan struct{}) (tries uint64) {
 	return tries
 }
 
-func TestUnloadLeavesNothingBehind(t *testing.T) {
+func TestUninstallUnguards(t *testing.T) {
 	l := newLab(t)
 	links := l.linkIDs(t)
 	l.stop()
 	must(t, l.agent.Close())
-	must(t, redirect.Unload(l.pins))
+	must(t, redirect.Uninstall(l.pins))
 	if _, err := os.Stat(l.pins); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("stat %s = %v, want %v", l.pins, err, fs.ErrNotExist)
 	}
@@ -280,7 +280,7 @@ func TestUsualPlaceForPinsIsMountedWhereItIsMissing(t *testing.T) {
 	l.accept(t)
 	l.stop()
 	must(t, l.agent.Close())
-	must(t, redirect.Unload(l.pins))
+	must(t, redirect.Uninstall(l.pins))
 	if _, err := os.Stat(l.pins); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("stat %s = %v, want %v", l.pins, err, fs.ErrNotExist)
 	}
@@ -313,7 +313,7 @@ func TestPinsOfAnotherLayoutAreLeftAlone(t *testing.T) {
 		must(t, version.Put(uint32(0), layout))
 		_ = os.Rename(pin+"-away", pin) // where it was moved away
 	}
-	must(t, redirect.Unload(l.pins))
+	must(t, redirect.Uninstall(l.pins))
 	next, err := redirect.Open(redirect.Config{Pins: l.pins, Port: l.slice.Port}, zaptest.NewLogger(t))
 	must(t, err)
 	must(t, next.Close())

@@ -256,9 +256,9 @@ func TestLinksStayGuardedWithoutAgentAndAreTakenOver(t *testing.T) {
 	}
 	must(t, next.Close())
 	left := l.pinnedLinks(t, "tcx")
-	must(t, redirect.Unload(l.pins))
+	must(t, redirect.Uninstall(l.pins))
 	if l.guarded(t, f.near, "in") || l.guarded(t, f.near, "out") {
-		t.Error("the stranger's link is guarded after unloading")
+		t.Error("the stranger's link is guarded after the uninstall")
 	}
 	for name, id := range left {
 		eventually(t, "link "+name+" is detached", func() bool {

@@ -163,26 +163,26 @@ func mapsByName(m *redirectMaps) map[string]*ebpf.Map {
 	}
 }
 
-// Unload removes every program and map of these pins. Protected destinations
+// Uninstall removes every program and map of these pins. Protected destinations
 // are open to everybody afterwards: it is the explicit uninstall.
-func Unload(pins string) error {
+func Uninstall(pins string) error {
 	dir, err := os.Open(pins)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("unload: %w", err)
+		return fmt.Errorf("uninstall: %w", err)
 	}
 	defer func() { _ = dir.Close() }()
 	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return fmt.Errorf("unload %s: %w", pins, ErrInUse)
+		return fmt.Errorf("uninstall %s: %w", pins, ErrInUse)
 	}
 	if err := deleteFilters(pins); err != nil {
-		return fmt.Errorf("unload: %w", err)
+		return fmt.Errorf("uninstall: %w", err)
 	}
 	for _, sub := range []string{linkPins, tcxPins, mapPins} {
 		if err := os.RemoveAll(filepath.Join(pins, sub)); err != nil {
-			return fmt.Errorf("unload: %w", err)
+			return fmt.Errorf("uninstall: %w", err)
 		}
 	}
 	return removePins(dir)
@@ -192,15 +192,15 @@ func Unload(pins string) error {
 func removePins(dir *os.File) error {
 	parentOn, err := onBPFFS(filepath.Dir(dir.Name()))
 	if err != nil {
-		return fmt.Errorf("unload: %w", err)
+		return fmt.Errorf("uninstall: %w", err)
 	}
 	if !parentOn {
 		if err := unix.Unmount(dir.Name(), unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("unload: unmount bpffs: %w", err)
+			return fmt.Errorf("uninstall: unmount bpffs: %w", err)
 		}
 	}
 	if err := os.Remove(dir.Name()); err != nil {
-		return fmt.Errorf("unload: %w", err)
+		return fmt.Errorf("uninstall: %w", err)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func connects(rounds, count int) error {
 		return nil
 	}
 	for range rounds {
-		if err := lab("unload", "agent"); err != nil {
+		if err := lab("uninstall", "agent"); err != nil {
 			return err
 		}
 		if err := measure("none", direct); err != nil {

@@ -44,7 +44,7 @@ func (w *world) startAgent() error {
 	w.agent = &agent{
 		world: w, pins: filepath.Join(w.dir, "pins"), alerts: make(map[redirect.AlertKind]uint64),
 	}
-	w.later(func() error { return redirect.Unload(w.agent.pins) })
+	w.later(func() error { return redirect.Uninstall(w.agent.pins) })
 	w.later(func() error { return w.agent.stop() })
 	return w.agent.start()
 }

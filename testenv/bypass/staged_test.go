@@ -39,7 +39,7 @@ func (w *world) stage(t *testing.T, j *job, set string, r row, midway ...func())
 func TestSocketOlderThanTheAgentIsRedirected(t *testing.T) {
 	j := lab.newJob(t, "older-socket")
 	must(t, lab.agent.stop())
-	must(t, redirect.Unload(lab.agent.pins))
+	must(t, redirect.Uninstall(lab.agent.pins))
 	var before moment
 	s := j.try(t, "older-socket", target{Server4: lab.server4, Port: sealedPort}, func() {
 		must(t, lab.agent.start())

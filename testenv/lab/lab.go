@@ -142,7 +142,7 @@ func (l *lab) clean() error {
 func (l *lab) teardown() error {
 	var errs []error
 	errs = append(errs, l.Processes["agent"].end(syscall.SIGTERM, 15*time.Second))
-	errs = append(errs, l.unloadAgent(), l.unmountBPFFS())
+	errs = append(errs, l.uninstallAgent(), l.unmountBPFFS())
 	errs = append(errs, l.stopDocker())
 	errs = append(errs, l.Processes["collector"].end(syscall.SIGTERM, 15*time.Second))
 	errs = append(errs, l.Processes["issuer"].end(syscall.SIGTERM, 5*time.Second))
@@ -195,11 +195,11 @@ func (l *lab) power(verb, name string) error {
 		return fmt.Errorf("%q is not agent or collector", name)
 	}
 	switch verb {
-	case "unload":
+	case "uninstall":
 		if name != "agent" {
-			return errors.New("only the agent can be unloaded")
+			return errors.New("only the agent can be uninstalled")
 		}
-		return l.unloadAgent()
+		return l.uninstallAgent()
 	case "kill":
 		return l.Processes[name].end(syscall.SIGKILL, 10*time.Second)
 	case "stop":

@@ -71,7 +71,7 @@ func run(args []string) error {
 		return lab.ctl(args)
 	case "issuer": // started by up, inside the node's netns
 		return lab.serveIssuer()
-	case "stop", "start", "kill", "unload":
+	case "stop", "start", "kill", "uninstall":
 		if len(args) != 1 {
 			return fmt.Errorf("%s takes one of: agent, collector", command)
 		}

@@ -214,8 +214,8 @@ func (l *lab) unmountBPFFS() error {
 	return err
 }
 
-// unloadAgent detaches the agent's programs.
-func (l *lab) unloadAgent() error {
+// uninstallAgent detaches the agent's programs.
+func (l *lab) uninstallAgent() error {
 	file := l.path("agent", "agent.yaml")
 	if _, err := os.Stat(file); err != nil {
 		return nil // it never came to be
@@ -223,7 +223,7 @@ func (l *lab) unloadAgent() error {
 	if err := l.Processes["agent"].end(syscall.SIGTERM, 15*time.Second); err != nil {
 		return err
 	}
-	_, err := command(l.program("sluice-agent"), "unload", "--config", file)
+	_, err := command(l.program("sluice-agent"), "uninstall", "--config", file)
 	return err
 }
 
