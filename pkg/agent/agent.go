@@ -103,45 +103,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	return err
 }
 
-// protect resolves names and hands the addresses to the kernel. The look-up
-// table changes after the kernel's when addresses come: a connection in
-// between is closed for want of a resource, never served as another's.
-func (a *Agent) protect(ctx context.Context, now time.Time) error {
-	if err := a.where.refresh(ctx, now); err != nil {
-		return err
-	}
-	return a.apply(ctx)
-}
-
-func (a *Agent) apply(ctx context.Context) error {
-	wanted, resources := a.where.protected()
-	if err := a.Broker.Protect(ctx, wanted); err != nil {
-		return err
-	}
-	a.table.Store(&resources)
-	return nil
-}
-
-// keepProtecting follows the names. One that cannot be resolved keeps its
-// addresses.
-func (a *Agent) keepProtecting(ctx context.Context) error {
-	tick := time.NewTicker(resolveEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			if err := a.where.refresh(ctx, now); err != nil {
-				a.Log.Warn("Some destinations could not be resolved", zap.Error(err))
-			}
-			if err := a.apply(ctx); err != nil {
-				return fmt.Errorf("protect destinations: %w", err)
-			}
-		}
-	}
-}
-
 // reportAlerts writes what interception stopped into the trail.
 func (a *Agent) reportAlerts(ctx context.Context) error {
 	for {

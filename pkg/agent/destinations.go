@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/redirect"
 )
@@ -20,6 +21,9 @@ const (
 	// keepAddress is how long an address stays protected after its name no
 	// longer has it: clients and connection pools remember it too.
 	keepAddress = time.Hour
+	// keepWithdrawn is how long a destination that has lost its container is
+	// refused, not let go: it may only be starting again.
+	keepWithdrawn = 10 * time.Second
 )
 
 // destinations maps protected addresses to resources. One goroutine refreshes
@@ -28,12 +32,19 @@ type destinations struct {
 	resources []policy.Resource
 	resolver  *net.Resolver
 	seen      map[redirect.Destination]sighting
+
+	containers attribution.Containers
+	gone       map[redirect.Destination]time.Time // published once, and since when not
 }
 
 // sighting is when a name last had an address, and whose it is.
 type sighting struct {
 	resource *policy.Resource
 	last     time.Time
+	// container had the address when its name was last resolved to it; empty:
+	// none, or the policy names the address itself.
+	container string
+	withdrawn time.Time // when that container was no longer there; zero: it is
 }
 
 func newDestinations(resources []policy.Resource) *destinations {
@@ -41,6 +52,7 @@ func newDestinations(resources []policy.Resource) *destinations {
 		resources: resources,
 		resolver:  net.DefaultResolver,
 		seen:      make(map[redirect.Destination]sighting),
+		gone:      make(map[redirect.Destination]time.Time),
 	}
 }
 
@@ -66,10 +78,11 @@ func (d *destinations) refresh(ctx context.Context, now time.Time) error {
 			for _, addr := range addrs {
 				addr = addr.Unmap()
 				errs = append(errs, d.see(netip.PrefixFrom(addr, addr.BitLen()), resource, now))
+				d.bind(addr, resource)
 			}
 		}
 	}
-	maps.DeleteFunc(d.seen, func(_ redirect.Destination, s sighting) bool { return now.Sub(s.last) > keepAddress })
+	maps.DeleteFunc(d.seen, func(_ redirect.Destination, s sighting) bool { return s.isOver(now) })
 	return errors.Join(errs...)
 }
 
@@ -77,7 +90,7 @@ func (d *destinations) refresh(ctx context.Context, now time.Time) error {
 // which rules protect it would be a matter of luck.
 func (d *destinations) see(prefix netip.Prefix, resource *policy.Resource, now time.Time) error {
 	key := redirect.Destination{Prefix: prefix, Port: resource.Port}
-	if old, known := d.seen[key]; known && old.resource != resource {
+	if old, known := d.seen[key]; known && old.resource != resource && old.withdrawn.IsZero() {
 		return fmt.Errorf("%s port %d belongs to resource %s and to resource %s", prefix, resource.Port, old.resource.Name, resource.Name)
 	}
 	d.seen[key] = sighting{resource: resource, last: now}
@@ -87,36 +100,69 @@ func (d *destinations) see(prefix netip.Prefix, resource *policy.Resource, now t
 // touch keeps the addresses of a resource whose name could not be asked.
 func (d *destinations) touch(resource *policy.Resource, now time.Time) {
 	for key, s := range d.seen {
-		if s.resource == resource {
-			d.seen[key] = sighting{resource: resource, last: now}
+		if s.resource != resource {
+			continue
 		}
+		s.last = now
+		if !s.withdrawn.IsZero() {
+			s.withdrawn = now
+		}
+		d.seen[key] = s
 	}
+}
+
+func (s sighting) isOver(now time.Time) bool {
+	return now.Sub(s.last) > keepAddress || !s.withdrawn.IsZero() && now.Sub(s.withdrawn) > keepWithdrawn
 }
 
 // protected returns what the kernel must redirect, and the table for look-ups.
 func (d *destinations) protected() ([]redirect.Destination, table) {
-	resources := make(table, len(d.seen))
+	all := d.named()
+	d.addPublished(all)
+	return slices.Collect(maps.Keys(all)), all
+}
+
+// named is the table of what the policy names.
+func (d *destinations) named() table {
+	all := make(table, len(d.seen))
 	for key, s := range d.seen {
-		resources[key] = s.resource
+		all[key] = route{}
+		if s.withdrawn.IsZero() {
+			all[key] = route{resource: s.resource}
+		}
 	}
-	return slices.Collect(maps.Keys(resources)), resources
+	return all
 }
 
 // table is an immutable snapshot of destinations.
-type table map[redirect.Destination]*policy.Resource
+type table map[redirect.Destination]route
 
-// resource returns whose destination an address is: that of the longest
-// prefix, as the kernel decides too. nil: nobody's.
-func (t table) resource(dst netip.AddrPort) *policy.Resource {
+// route says where a destination leads.
+type route struct {
+	resource *policy.Resource // nil: nowhere now, and who asks for it is refused
+	server   netip.AddrPort   // what to dial; invalid: the destination itself
+}
+
+// to returns what to dial for a destination.
+func (r route) to(dst netip.AddrPort) netip.AddrPort {
+	if r.server.IsValid() {
+		return r.server
+	}
+	return dst
+}
+
+// lookup returns the route of an address: that of the longest prefix, as the
+// kernel decides too. It reports whether there is one.
+func (t table) lookup(dst netip.AddrPort) (route, bool) {
 	addr := dst.Addr().Unmap()
 	for bits := addr.BitLen(); bits >= 0; bits-- {
 		prefix, err := addr.Prefix(bits)
 		if err != nil {
-			return nil
+			return route{}, false
 		}
-		if found := t[redirect.Destination{Prefix: prefix, Port: dst.Port()}]; found != nil {
-			return found
+		if found, known := t[redirect.Destination{Prefix: prefix, Port: dst.Port()}]; known {
+			return found, true
 		}
 	}
-	return nil
+	return route{}, false
 }

@@ -39,8 +39,8 @@ func TestLongestPrefixDecidesWhoseDestinationItIs(t *testing.T) {
 		{"198.51.100.1:5432", ""},
 	} {
 		got := ""
-		if found := resolved.resource(netip.MustParseAddrPort(test.destination)); found != nil {
-			got = found.Name
+		if found, known := resolved.lookup(netip.MustParseAddrPort(test.destination)); known {
+			got = found.resource.Name
 		}
 		if got != test.want {
 			t.Errorf("%s belongs to %q, want %q", test.destination, got, test.want)

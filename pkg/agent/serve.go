@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 	"github.com/sluicegate/sluice/pkg/broker"
 	"github.com/sluicegate/sluice/pkg/credential"
 	"github.com/sluicegate/sluice/pkg/guard"
-	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/redirect"
@@ -39,12 +39,12 @@ func (a *Agent) serve(ctx context.Context, accepted *broker.Accepted) {
 		return
 	}
 	defer release()
-	resource := a.table.Load().resource(accepted.Origin.Destination)
-	if resource == nil {
+	route, _ := a.table.Load().lookup(accepted.Origin.Destination)
+	if route.resource == nil {
 		a.alert(log, "no-resource", accepted.Origin)
 		return
 	}
-	if err := a.session(ctx, log, accepted, resource); err != nil {
+	if err := a.session(ctx, log, accepted, route); err != nil {
 		log.Error("A session failed", zap.Error(err))
 	}
 }
@@ -64,7 +64,8 @@ func (a *Agent) alert(log *zap.Logger, kind string, origin redirect.Origin) {
 }
 
 // session opens the trail of one connection, serves it and closes the trail.
-func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.Accepted, resource *policy.Resource) (err error) {
+func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.Accepted, route route) (err error) {
+	resource := route.resource
 	s := &session.Session{
 		ID:          session.NewID(),
 		Resource:    resource.Name,
@@ -94,7 +95,7 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 	conn := &protocol.Conn{
 		Session:    s,
 		Client:     accepted.Conn,
-		Dial:       dialler(accepted),
+		Dial:       dialler(accepted, route.to(accepted.Origin.Destination)),
 		ClientTLS:  a.clientTLS(resource, accepted.Origin.Destination),
 		TLS:        a.Servers[resource.Name],
 		Credential: login,
@@ -163,10 +164,10 @@ func (a *Agent) login(ctx context.Context, s *session.Session) (protocol.Credent
 	return protocol.Credential{User: source.User, Password: password}, nil
 }
 
-// dialler opens the server leg to where the workload wanted to go.
-func dialler(accepted *broker.Accepted) func(context.Context) (net.Conn, error) {
+// dialler opens the server leg.
+func dialler(accepted *broker.Accepted, to netip.AddrPort) func(context.Context) (net.Conn, error) {
 	return func(ctx context.Context) (net.Conn, error) {
-		conn, err := accepted.Dial(ctx)
+		conn, err := accepted.Dial(ctx, to)
 		if err != nil {
 			return nil, err
 		}

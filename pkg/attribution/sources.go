@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"regexp"
 	"strconv"
@@ -26,9 +27,11 @@ const (
 	// on every architecture that Go runs on (proc(5)).
 	clockTick = 10 * time.Millisecond
 
-	maxAnswer = 4 << 20  // bytes of one answer of the Docker Engine
 	maxCgroup = 64 << 10 // bytes read of /proc/PID/cgroup
 )
+
+// MaxAnswer bounds one answer of the Docker Engine, in bytes.
+const MaxAnswer = 16 << 20
 
 // containerID is what the Docker Engine calls a container. It needs no escaping.
 var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -46,6 +49,10 @@ type Sources struct {
 	// Container returns the Engine's record of a container, as JSON. The id is
 	// 64 hex digits.
 	Container func(ctx context.Context, id string) ([]byte, error)
+	// Containers returns the Engine's list of all running containers, as JSON.
+	Containers func(ctx context.Context) ([]byte, error)
+	// Addresses returns the addresses of the node's own links.
+	Addresses func(ctx context.Context) ([]netip.Addr, error)
 	// EngineSocket is where the Engine listens; empty: it is not asked.
 	EngineSocket string
 }
@@ -58,26 +65,31 @@ type Config struct {
 
 // Local reads this machine itself. It takes root, or what stands in for it.
 func Local(cfg Config) Sources {
+	ask := engine(cfg.DockerSocket)
 	return Sources{
 		Process:      openProcess,
 		Cgroup:       func(ctx context.Context, id uint64) (string, error) { return cgroupPath(ctx, cfg.CgroupRoot, id) },
 		Cgroups:      readCgroups,
-		Container:    engine(cfg.DockerSocket),
+		Container:    func(ctx context.Context, id string) ([]byte, error) { return inspect(ctx, ask, id) },
+		Containers:   func(ctx context.Context) ([]byte, error) { return ask(ctx, "/containers/json") },
+		Addresses:    func(context.Context) ([]netip.Addr, error) { return ownAddresses() },
 		EngineSocket: cfg.DockerSocket,
 	}
 }
 
-// engine returns a function that asks the Docker Engine, through its HTTP API.
-func engine(socket string) func(ctx context.Context, id string) ([]byte, error) {
+// asking asks the Docker Engine for what is at a path of its HTTP API.
+type asking func(ctx context.Context, path string) ([]byte, error)
+
+func engine(socket string) asking {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}
 	client := &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 2, IdleConnTimeout: time.Minute}}
-	return func(ctx context.Context, id string) ([]byte, error) {
-		if socket == "" || !containerID.MatchString(id) {
-			return nil, errors.New("there is no engine, or no such id")
+	return func(ctx context.Context, path string) ([]byte, error) {
+		if socket == "" {
+			return nil, errors.New("there is no engine")
 		}
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker/containers/"+id+"/json", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker"+path, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -89,8 +101,32 @@ func engine(socket string) func(ctx context.Context, id string) ([]byte, error) 
 		if response.StatusCode != http.StatusOK {
 			return nil, fmt.Errorf("the engine answered %s", response.Status)
 		}
-		return bounded(response.Body, maxAnswer)
+		return bounded(response.Body, MaxAnswer)
 	}
+}
+
+func inspect(ctx context.Context, ask asking, id string) ([]byte, error) {
+	if !containerID.MatchString(id) {
+		return nil, errors.New("no id of a container")
+	}
+	return ask(ctx, "/containers/"+id+"/json")
+}
+
+// ownAddresses returns the addresses of this network namespace's links.
+func ownAddresses() ([]netip.Addr, error) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	var addrs []netip.Addr
+	for _, a := range all {
+		prefix, err := netip.ParsePrefix(a.String())
+		if err != nil {
+			return nil, fmt.Errorf("read the node's addresses: %w", err)
+		}
+		addrs = append(addrs, prefix.Addr())
+	}
+	return addrs, nil
 }
 
 // bounded reads all, or fails when that is more than limit.

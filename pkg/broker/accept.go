@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 
@@ -68,18 +69,23 @@ func (c *Client) Accept(ctx context.Context) (*Accepted, error) {
 	}
 }
 
-// Dial opens a server leg to where the workload wanted to go. It may be called
-// again.
-func (a *Accepted) Dial(ctx context.Context) (*net.TCPConn, error) {
-	fd := a.takeSocket()
+// Dial opens a server leg, as a rule to where the workload wanted to go. It may
+// be called again.
+func (a *Accepted) Dial(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
+	fd := -1
+	if is4(to) == is4(a.Origin.Destination) {
+		fd = a.takeSocket()
+	}
 	if fd < 0 {
 		var err error
-		if fd, err = a.client.socket(ctx, a.Origin); err != nil {
+		if fd, err = a.client.socket(ctx, to); err != nil {
 			return nil, fmt.Errorf("dial server: %w", err)
 		}
 	}
-	return redirect.Connect(ctx, fd, a.Origin.Destination)
+	return redirect.Connect(ctx, fd, to)
 }
+
+func is4(at netip.AddrPort) bool { return at.Addr().Unmap().Is4() }
 
 // Close closes the connection, if that is still open, and the socket that no
 // Dial used.
@@ -104,9 +110,9 @@ func (a *Accepted) takeSocket() (fd int) {
 func (a *Accepted) discard() { _ = a.Close() }
 
 // socket asks for one more socket that may dial a destination.
-func (c *Client) socket(ctx context.Context, origin redirect.Origin) (fd int, err error) {
+func (c *Client) socket(ctx context.Context, to netip.AddrPort) (fd int, err error) {
 	version := byte(6)
-	if origin.Destination.Addr().Unmap().Is4() {
+	if is4(to) {
 		version = 4
 	}
 	got, err := c.ask(ctx, kindSocket, []byte{version}, 1)

@@ -57,7 +57,13 @@ func (p *proxy) read(said packet) (question, error) {
 		if len(id) != containerIDSize {
 			return nil, errMalformed
 		}
-		return func(ctx context.Context) reply { return p.container(ctx, id) }, nil
+		return func(ctx context.Context) reply {
+			return inMemory(ctx, func(ctx context.Context) ([]byte, error) { return p.Sources.Container(ctx, id) })
+		}, nil
+	case kindContainers:
+		return func(ctx context.Context) reply { return inMemory(ctx, p.Sources.Containers) }, empty(said.body)
+	case kindAddresses:
+		return p.addresses, empty(said.body)
 	case kindOpen:
 		path := string(said.body)
 		if len(path) == 0 || len(path) > maxPath {
@@ -166,18 +172,28 @@ func (p *proxy) process(ctx context.Context, of process) reply {
 	return files([]byte(found.Exe), found.Environ, found.Cmdline)
 }
 
-func (p *proxy) container(ctx context.Context, id string) reply {
+func (p *proxy) addresses(ctx context.Context) reply {
+	addrs, err := p.Sources.Addresses(ctx)
+	var body []byte
+	for _, addr := range addrs {
+		body = pack(body, addr.As16())
+	}
+	return text(body, err)
+}
+
+// inMemory is the answer of a source that may give more than a packet holds.
+func inMemory(ctx context.Context, source func(context.Context) ([]byte, error)) reply {
 	ctx, cancel := context.WithTimeout(ctx, answerWait)
 	defer cancel()
-	record, err := p.Sources.Container(ctx, id)
+	record, err := source(ctx)
 	if err != nil {
 		return reply{err: err}
 	}
-	memory, err := unix.MemfdCreate("container", unix.MFD_CLOEXEC)
+	memory, err := unix.MemfdCreate("answer", unix.MFD_CLOEXEC)
 	if err != nil {
 		return reply{err: os.NewSyscallError("memfd_create", err)}
 	}
-	file := os.NewFile(uintptr(memory), "container")
+	file := os.NewFile(uintptr(memory), "answer")
 	_, err = file.Write(record)
 	if err == nil {
 		_, err = file.Seek(0, io.SeekStart)

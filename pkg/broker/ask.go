@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -84,6 +85,8 @@ func (c *Client) Sources(engineSocket string) attribution.Sources {
 		Cgroup:       c.cgroup,
 		Cgroups:      c.cgroups,
 		Container:    c.container,
+		Containers:   func(ctx context.Context) ([]byte, error) { return c.record(ctx, kindContainers, nil) },
+		Addresses:    c.addresses,
 		EngineSocket: engineSocket,
 	}
 }
@@ -108,18 +111,35 @@ func (c *Client) cgroups(ctx context.Context, pid int) ([]byte, error) {
 	return got.body, err
 }
 
-// maxRecord bounds a container's record, in bytes.
-const maxRecord = 4 << 20
-
 func (c *Client) container(ctx context.Context, id string) ([]byte, error) {
 	if len(id) != containerIDSize {
 		return nil, errMalformed
 	}
-	got, err := c.ask(ctx, kindContainer, []byte(id), 1)
+	return c.record(ctx, kindContainer, []byte(id))
+}
+
+// record reads an answer that stands in a file.
+func (c *Client) record(ctx context.Context, kind kind, body []byte) ([]byte, error) {
+	got, err := c.ask(ctx, kind, body, 1)
 	if err != nil {
 		return nil, err
 	}
 	file := os.NewFile(uintptr(got.fds[0]), "record")
 	defer file.Close() //nolint:errcheck // only read
-	return io.ReadAll(io.LimitReader(file, maxRecord))
+	return io.ReadAll(io.LimitReader(file, attribution.MaxAnswer))
+}
+
+func (c *Client) addresses(ctx context.Context) ([]netip.Addr, error) {
+	got, err := c.ask(ctx, kindAddresses, nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	if len(got.body)%addressSize != 0 {
+		return nil, errMalformed
+	}
+	var addrs []netip.Addr
+	for chunk := range slices.Chunk(got.body, addressSize) {
+		addrs = append(addrs, netip.AddrFrom16([addressSize]byte(chunk)).Unmap())
+	}
+	return addrs, nil
 }

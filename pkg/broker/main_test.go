@@ -87,7 +87,7 @@ func playProxy() error {
 
 func relay(ctx context.Context, a *Accepted) {
 	defer func() { _ = a.Close() }()
-	server, err := a.Dial(ctx)
+	server, err := a.Dial(ctx, a.Origin.Destination)
 	if err != nil {
 		return
 	}

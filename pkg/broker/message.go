@@ -12,7 +12,7 @@ import (
 
 // version is that of everything in this file. The halves of two versions do
 // not speak to each other.
-const version = 1
+const version = 2
 
 // A packet is
 //
@@ -39,18 +39,20 @@ const (
 
 // What the proxy says.
 const (
-	kindHello     kind = iota + 64 // body: version u16. The first packet of a proxy.
-	kindReady                      // body: destinations u32. The policy's destinations are protected.
-	kindBeat                       // the proxy lives
-	kindProtect                    // question: more u8, then endpoints. Answer: nothing, when more is 0.
-	kindCounters                   // question. Answer: counters as text, "name value\n".
-	kindHealthy                    // question. Answer: nothing, or why interception does not work.
-	kindSocket                     // question: 4 or 6, u8. Answer: a descriptor.
-	kindProcess                    // question: process. Answer: the program's path; descriptors: environ, cmdline.
-	kindCgroup                     // question: id u64. Answer: its path.
-	kindCgroups                    // question: pid u32. Answer: its /proc/PID/cgroup.
-	kindContainer                  // question: id. Answer: a descriptor with JSON in it.
-	kindOpen                       // question: path. Answer: a descriptor.
+	kindHello      kind = iota + 64 // body: version u16. The first packet of a proxy.
+	kindReady                       // body: destinations u32. The policy's destinations are protected.
+	kindBeat                        // the proxy lives
+	kindProtect                     // question: more u8, then endpoints. Answer: nothing, when more is 0.
+	kindCounters                    // question. Answer: counters as text, "name value\n".
+	kindHealthy                     // question. Answer: nothing, or why interception does not work.
+	kindSocket                      // question: 4 or 6, u8. Answer: a descriptor.
+	kindProcess                     // question: process. Answer: the program's path; descriptors: environ, cmdline.
+	kindCgroup                      // question: id u64. Answer: its path.
+	kindCgroups                     // question: pid u32. Answer: its /proc/PID/cgroup.
+	kindContainer                   // question: id. Answer: a descriptor with JSON in it.
+	kindOpen                        // question: path. Answer: a descriptor.
+	kindContainers                  // question. Answer: a descriptor with JSON in it.
+	kindAddresses                   // question. Answer: the node's addresses, 16 bytes each.
 )
 
 // status says how a question was answered.
@@ -69,6 +71,7 @@ var errMalformed = errors.New("malformed packet")
 const (
 	maxPath         = 4096 // PATH_MAX
 	containerIDSize = 64
+	addressSize     = 16
 	endpointSize    = 19
 	maxEndpoints    = 1 << 16 // in all packets of one question
 	endpointsAtOnce = 2048    // in one packet
