@@ -15,13 +15,13 @@ import (
 const publishedPort = 15432
 
 // TestPublishedPortOfAProtectedContainerIsNoWayRound protects the container's
-// own address, which catches Docker's proxy when it connects, and then the
-// published one too, which also tells who the job is.
+// own address, which catches Docker's proxy when it connects, and then what the
+// Engine says it publishes too, which also tells who the job is.
 func TestPublishedPortOfAProtectedContainerIsNoWayRound(t *testing.T) {
 	node := lab.slice.Host4(1)
 	name := fmt.Sprintf("service-%d", time.Now().UnixNano())
 	must(t, command(lab.engine.run([]string{
-		"--detach", "--name", name, "--publish", fmt.Sprintf("%s:%d:%d", node, publishedPort, sealedPort),
+		"--detach", "--name", name, "--publish", fmt.Sprintf("%d:%d", publishedPort, sealedPort),
 	}, "/attack/attacker", "canary", strconv.Itoa(sealedPort))...))
 	t.Cleanup(func() { must(t, command(lab.engine.command("rm", "--force", name)...)) })
 	address, err := output(t.Context(), lab.engine.command("inspect", "--format", "{{.NetworkSettings.IPAddress}}", name)...)
@@ -54,13 +54,35 @@ func TestPublishedPortOfAProtectedContainerIsNoWayRound(t *testing.T) {
 		o := lab.outcome(t, before, places["other network"].try(t, "tcp", published))
 		o.judge(t, lab, "other network", row{name: "published port that is not named", stops: hooks(redirected)})
 
-		must(t, lab.agent.Protect(append(named, redirect.Destination{Prefix: netip.PrefixFrom(node, 32), Port: publishedPort})))
+		must(t, lab.agent.Protect(append(named, offers(t, service)...)))
+		bridged := published
+		bridged.Server4 = lab.engine.gateway4
+		ways := map[string]target{"container's address": direct, "published port": published, "published port on the bridge": bridged}
 		for name, j := range places {
-			for way, to := range map[string]target{"container's address": direct, "published port": published} {
+			for way, to := range ways {
 				before := lab.look(t)
-				o := lab.outcome(t, before, j.try(t, "tcp", to))
+				var s seen
+				who := lab.agent.workload(func() { s = j.try(t, "tcp", to) })
+				o := lab.outcome(t, before, s)
 				o.judge(t, lab, name, row{name: way, stops: hooks(redirected)})
+				if who.Orch.Name != j.name {
+					t.Errorf("%s, %s: the connection is %q's (%s), not the job's", name, way, who.Orch.Name, who.Kernel.Exe)
+				}
 			}
 		}
 	})
+}
+
+// offers are the destinations that lead to a container, as the Engine says.
+func offers(t *testing.T, container netip.Addr) []redirect.Destination {
+	t.Helper()
+	all, err := lab.agent.registry.Containers(t.Context())
+	must(t, err)
+	var offers []redirect.Destination
+	for _, p := range all.Published {
+		if p.Container == netip.AddrPortFrom(container, sealedPort) {
+			offers = append(offers, redirect.Destination{Prefix: netip.PrefixFrom(p.Node.Addr(), p.Node.Addr().BitLen()), Port: p.Node.Port()})
+		}
+	}
+	return offers
 }
