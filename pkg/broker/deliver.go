@@ -25,19 +25,21 @@ func (b *Broker) deliverAll(ctx context.Context) error {
 			return fmt.Errorf("accept: %w", err)
 		}
 		_ = accepted.Conn.SetLinger(0) // fails on a connection that is gone already
-		if p := b.await(ctx); p != nil {
-			p.deliver(accepted)
+		for p := b.await(ctx); p != nil && !p.deliver(accepted); p = b.await(ctx) {
 		}
 		_ = accepted.Conn.Close() // the proxy has its own descriptor, or nobody wants it
 	}
 }
 
-// deliver hands one connection to the proxy. If that fails the proxy is as
-// good as dead.
-func (p *proxy) deliver(accepted *redirect.Accepted) {
-	if err := p.tryDeliver(accepted); err != nil {
+// deliver hands one connection to the proxy. It reports false if that fails:
+// the proxy is as good as dead then, and the connection waits for the next.
+func (p *proxy) deliver(accepted *redirect.Accepted) bool {
+	err := p.tryDeliver(accepted)
+	if err != nil {
+		p.dismiss(p)
 		p.fail(fmt.Errorf("hand over a connection: %w", err))
 	}
+	return err == nil
 }
 
 func (p *proxy) tryDeliver(accepted *redirect.Accepted) error {
