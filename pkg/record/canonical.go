@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"encoding/base64"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,36 @@ func decodeCanonical(data []byte) (Header, bool) {
 	}
 	again, err := AppendHeader(make([]byte, 0, len(data)), &h)
 	return h, err == nil && h.Schema == Schema && bytes.Equal(again, data)
+}
+
+// decodeCanonicalBody does the same for bodies of a text or bytes and of plain
+// parameters. What needed escapes is decode's.
+func decodeCanonicalBody(data []byte) (Body, bool) {
+	if len(data) == 0 || data[0] != '{' {
+		return Body{}, false
+	}
+	r := reader{rest: "," + string(data[1:])} // each field begins with a comma
+	b := Body{Text: r.text(`,"text":`), Bytes: r.bytes(`,"bytes":`)}
+	for more := r.skip(`,"params":[`); more && r.at('{'); more = r.skip(`,`) {
+		b.Params = append(b.Params, r.param())
+	}
+	r.skip(`]`)
+	b.More = r.flag(`,"more":`)
+	again, err := AppendBody(make([]byte, 0, len(data)), &b)
+	return b, err == nil && bytes.Equal(again, data)
+}
+
+func (r *reader) param() (p Param) {
+	switch {
+	case r.skip(`{"text":`):
+		text := r.text(``)
+		p.Text = &text
+	case r.at('{'):
+		p.Bytes = r.bytes(`{"bytes":`)
+		p.Null = r.flag(`{"null":`)
+	}
+	r.skip(`}`)
+	return p
 }
 
 func (r *reader) intent() *Intent {
@@ -110,6 +141,16 @@ func (r *reader) text(name string) string {
 	}
 	value, rest, _ := strings.Cut(rest[1:], `"`)
 	r.rest = rest
+	return value
+}
+
+// bytes reads a string in base64.
+func (r *reader) bytes(name string) []byte {
+	found := r.text(name)
+	if found == "" {
+		return nil
+	}
+	value, _ := base64.StdEncoding.DecodeString(found) // what is no base64 is not encoded as it was
 	return value
 }
 

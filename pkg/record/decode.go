@@ -43,6 +43,11 @@ func DecodeBody(data []byte) (Body, error) {
 	if len(data) == 0 {
 		return Body{}, nil
 	}
+	if len(data) <= MaxBody {
+		if b, ok := decodeCanonicalBody(data); ok {
+			return b, nil
+		}
+	}
 	var b Body
 	if err := decode(data, MaxBody, &b); err != nil {
 		return Body{}, fmt.Errorf("decode body: %w", err)

@@ -245,6 +245,34 @@ func FuzzTheFormOfAHeaderDoesNotChangeWhatItSays(f *testing.F) {
 	})
 }
 
+func FuzzTheFormOfABodyDoesNotChangeWhatItSays(f *testing.F) {
+	for _, b := range bodies() {
+		encoded, err := record.AppendBody(nil, &b)
+		must(f, err)
+		f.Add(encoded)
+	}
+	for _, odd := range []string{
+		`{"text":"a","text":"b"}`, `{"text":"","bytes":"AA=="}`, `{"bytes":"AB=="}`, `{"bytes":"A"}`, "{\"text\":\"\xff\"}",
+		`{"params":[{"null":false}]}`, `{"params":[{"text":"a"},{"bytes":"AA=="},{"null":true}],"more":true}`,
+		`{"params":[{"text":"a","null":true}]}`, `{"params":[]}`, `{"more":false}`, `{"more":1}`, `{"text":"a"}{}`, `{}`, `{`,
+	} {
+		f.Add([]byte(odd))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) == 0 || data[0] != '{' || len(data) >= record.MaxBody {
+			return
+		}
+		asWritten, err := record.DecodeBody(data)
+		other, otherErr := record.DecodeBody(spaced(data))
+		if (err == nil) != (otherErr == nil) {
+			t.Fatalf("%q: %v, and with a space: %v", data, err, otherErr)
+		}
+		if diff := cmp.Diff(asWritten, other); diff != "" {
+			t.Errorf("%q (-as written +with a space):\n%s", data, diff)
+		}
+	})
+}
+
 func FuzzDecodeBody(f *testing.F) {
 	for _, b := range bodies() {
 		encoded, err := record.AppendBody(nil, &b)
