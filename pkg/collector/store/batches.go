@@ -18,15 +18,6 @@ type stored struct {
 	entries      []record.Entry
 }
 
-func (b *stored) entry(no uint64) *record.Entry {
-	for i := range b.entries {
-		if b.entries[i].No == no {
-			return &b.entries[i]
-		}
-	}
-	return nil
-}
-
 // decodeHeader reads an entry's header.
 func decodeHeader(e *record.Entry) (record.Header, error) {
 	header, err := record.DecodeHeader(e.Header)

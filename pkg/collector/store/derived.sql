@@ -45,15 +45,3 @@ CREATE TABLE pieces (
     log_index INTEGER NOT NULL,
     PRIMARY KEY (session, log_index)
 ) WITHOUT ROWID;
-
--- One row for each record that has words to search; words.rowid is its id.
-CREATE TABLE documents (
-    id        INTEGER PRIMARY KEY,
-    log_index INTEGER NOT NULL,
-    no        INTEGER NOT NULL,
-    session   INTEGER NOT NULL
-);
-CREATE VIRTUAL TABLE words USING fts5 (
-    text, content = '', detail = full,
-    tokenize = "unicode61 tokenchars '_$'"
-);

@@ -13,8 +13,8 @@ import (
 // The words follow in IndexWords.
 func (s *Store) Reindex(ctx context.Context) error {
 	err := s.change(ctx, func(tx *sql.Tx) error {
-		_, err := tx.Exec(`DROP TABLE chains; DROP TABLE sessions; DROP TABLE pieces; DROP TABLE documents; DROP TABLE words;
-			DELETE FROM meta WHERE key = 'indexed';` + derivedSchema)
+		_, err := tx.Exec(`DROP TABLE chains; DROP TABLE sessions; DROP TABLE pieces; DROP TABLE words;
+			DELETE FROM meta WHERE key = 'indexed';` + derivedSchema + wordsSchema)
 		if err != nil {
 			return fmt.Errorf("make tables anew: %w", err)
 		}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -30,54 +31,51 @@ func (s *Store) Search(ctx context.Context, words string, n int) (hits []view.Hi
 	if lag, err = s.awaitWords(ctx, indexWait); err != nil {
 		return nil, 0, err
 	}
-	rows, err := s.read.QueryContext(ctx, `
-		SELECT d.log_index, d.no, s.id, s.resource, s.protocol
-		FROM words JOIN documents d ON d.id = words.rowid JOIN sessions s ON s.key = d.session
-		WHERE words MATCH ? ORDER BY words.rowid DESC LIMIT ?`, query, limit(n))
+	rows, err := s.read.QueryContext(ctx, "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT ?", query, limit(n))
 	if err != nil {
 		return nil, 0, fmt.Errorf("search: %w", err)
 	}
-	found, err := collect(rows, scanPlace)
+	places, err := collect(rows, func(row scanner) (place int64, err error) {
+		err = row.Scan(&place)
+		return place, err
+	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("search: %w", err)
 	}
-	hits, err = s.hits(ctx, found)
+	hits, err = s.hits(ctx, places)
 	return hits, lag, err
 }
 
-// place is where a record that was found stands.
-type place struct {
-	index                       int64
-	no                          uint64
-	session, resource, protocol string
-}
-
-func scanPlace(row scanner) (p place, err error) {
-	err = row.Scan(&p.index, &p.no, &p.session, &p.resource, &p.protocol)
-	return p, err
-}
-
-func (s *Store) hits(ctx context.Context, found []place) ([]view.Hit, error) {
-	hits := make([]view.Hit, 0, len(found))
+// hits reads the records at places. One that is not there any more, or cannot
+// be read, is passed over.
+func (s *Store) hits(ctx context.Context, places []int64) ([]view.Hit, error) {
+	hits := make([]view.Hit, 0, len(places))
 	var batch *stored
-	for _, p := range found {
-		if batch == nil || batch.index != p.index {
+	for _, p := range places {
+		index, i := p>>placeBits, int(p&(1<<placeBits-1))
+		if batch == nil || batch.index != index {
 			var err error
-			if batch, err = s.batch(ctx, p.index); err != nil {
+			if batch, err = s.batch(ctx, index); err != nil {
 				return nil, err
 			}
 		}
-		entry := batch.entry(p.no)
-		if entry == nil {
+		if i >= len(batch.entries) {
 			continue
 		}
-		header, body, err := decode(entry)
+		header, body, err := decode(&batch.entries[i])
 		if err != nil {
 			continue
 		}
+		session, err := scanKnown(s.read.QueryRowContext(ctx, selectKnown, header.Session, batch.agent))
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read session: %w", err)
+		}
 		hits = append(hits, view.Hit{
-			Session: p.session, Resource: p.resource, Operation: header.Operation, Type: string(header.Type),
-			Time: header.Time, No: p.no, Index: p.index, Excerpt: excerpt(&header, &body, p.protocol),
+			Session: header.Session, Resource: session.resource, Operation: header.Operation, Type: string(header.Type),
+			Time: header.Time, No: header.No, Index: index, Excerpt: excerpt(&header, &body, session.protocol),
 		})
 	}
 	return hits, nil

@@ -36,13 +36,16 @@ var ErrNotFound = errors.New("not found")
 // ErrOtherLog reports a database that belongs to another transparency log.
 var ErrOtherLog = errors.New("the database belongs to another log")
 
-const schemaVersion = 1
+const schemaVersion = 2
 
 //go:embed schema.sql
 var evidenceSchema string
 
 //go:embed derived.sql
 var derivedSchema string
+
+//go:embed words.sql
+var wordsSchema string
 
 // Store is the database. Close it after the last use.
 type Store struct {
@@ -122,6 +125,11 @@ func (s *Store) migrate(ctx context.Context, logKey string) error {
 		switch version {
 		case 0:
 			return s.create(ctx, tx, logKey)
+		case 1:
+			if err := indexByPlace(tx); err != nil {
+				return fmt.Errorf("migrate to schema version %d: %w", schemaVersion, err)
+			}
+			return s.checkLog(ctx, tx, logKey)
 		case schemaVersion:
 			return s.checkLog(ctx, tx, logKey)
 		}
@@ -130,16 +138,31 @@ func (s *Store) migrate(ctx context.Context, logKey string) error {
 }
 
 func (s *Store) create(ctx context.Context, tx *sql.Tx, logKey string) error {
-	if _, err := tx.Exec(evidenceSchema + derivedSchema); err != nil {
+	if _, err := tx.Exec(evidenceSchema + derivedSchema + wordsSchema); err != nil {
 		return fmt.Errorf("create tables: %w", err)
 	}
 	if err := setMeta(tx, "log", logKey); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)); err != nil {
+	if err := setVersion(tx); err != nil {
 		return err
 	}
 	return s.sign(ctx, tx, 0)
+}
+
+// indexByPlace brings a database of version 1 up to date. Its words had
+// numbers of their own; IndexWords makes them again.
+func indexByPlace(tx *sql.Tx) error {
+	_, err := tx.Exec("DROP TABLE documents; DROP TABLE words; DELETE FROM meta WHERE key = 'indexed';" + wordsSchema)
+	if err != nil {
+		return err
+	}
+	return setVersion(tx)
+}
+
+func setVersion(tx *sql.Tx) error {
+	_, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
+	return err
 }
 
 func (s *Store) checkLog(ctx context.Context, tx *sql.Tx, logKey string) error {

@@ -62,37 +62,54 @@ func (s *Store) indexSome(ctx context.Context) (more bool, err error) {
 				return fmt.Errorf("batch %d: %w", batch.index, err)
 			}
 		}
+		if err := w.flush(); err != nil {
+			return err
+		}
 		return setMeta(tx, "indexed", batches[len(batches)-1].index+1)
 	})
 	return len(batches) == wordsPerChange, err
 }
 
-// known is what a document needs of its session.
-type known struct {
-	key      int64
-	protocol string
+// known is what the words of a session's records need of it.
+type known struct{ resource, protocol string }
+
+const selectKnown = "SELECT resource, protocol FROM sessions WHERE id = ? AND agent = ?"
+
+func scanKnown(row scanner) (k known, err error) {
+	err = row.Scan(&k.resource, &k.protocol)
+	return k, err
 }
+
+// rowsAtOnce is how many rows one statement writes under load: a statement
+// costs more than a row. FTS5 writes what it has gathered at the end of each
+// statement of several rows, so that few of them have to be merged when they
+// are long.
+const rowsAtOnce = 512
+
+// placeBits is how many bits of a word's rowid tell the record of a batch.
+const placeBits = 13
+
+// No payload has more records than that tells apart.
+const _ = uint(1<<placeBits - record.MaxPayload/record.Overhead)
+
+// placeOf returns the rowid of a record's words. Newer records have higher
+// ones.
+func placeOf(index int64, record int) int64 { return index<<placeBits | int64(record) }
 
 // wording is one transaction of IndexWords. Its statements end with it.
 type wording struct {
 	tx       *sql.Tx
-	next     int64 // document id
-	document *sql.Stmt
-	words    *sql.Stmt
+	one      *sql.Stmt
+	many     *sql.Stmt        // of rowsAtOnce; nil until there are so many
+	rows     []any            // not written yet: places and texts
 	sessions map[string]known // by agent and id
 }
 
+const insertWords = "INSERT INTO words (rowid, text) VALUES (?, ?)"
+
 func newWording(tx *sql.Tx) (*wording, error) {
-	w := &wording{tx: tx, sessions: map[string]known{}}
-	if err := tx.QueryRow("SELECT coalesce(max(id), 0) + 1 FROM documents").Scan(&w.next); err != nil {
-		return nil, err
-	}
-	var err error
-	if w.document, err = tx.Prepare("INSERT INTO documents (id, log_index, no, session) VALUES (?, ?, ?, ?)"); err != nil {
-		return nil, err
-	}
-	w.words, err = tx.Prepare("INSERT INTO words (rowid, text) VALUES (?, ?)")
-	return w, err
+	one, err := tx.Prepare(insertWords)
+	return &wording{tx: tx, one: one, sessions: map[string]known{}}, err
 }
 
 func (w *wording) batch(b *stored) error {
@@ -118,7 +135,7 @@ func (w *wording) batch(b *stored) error {
 		if !ok {
 			continue
 		}
-		if err := w.add(b.index, header.No, session.key, text); err != nil {
+		if err := w.add(placeOf(b.index, i), text); err != nil {
 			return err
 		}
 	}
@@ -136,22 +153,36 @@ func (w *wording) session(agent, id string) (known, error) {
 	if k, ok := w.sessions[name]; ok {
 		return k, nil
 	}
-	var k known
-	err := w.tx.QueryRow("SELECT key, protocol FROM sessions WHERE id = ? AND agent = ?", id, agent).Scan(&k.key, &k.protocol)
+	k, err := scanKnown(w.tx.QueryRow(selectKnown, id, agent))
 	if err == nil {
 		w.sessions[name] = k
 	}
 	return k, err
 }
 
-func (w *wording) add(index int64, no uint64, session int64, text string) error {
-	id := w.next
-	w.next++
-	if _, err := w.document.Exec(id, index, int64(no), session); err != nil {
-		return err
+func (w *wording) add(place int64, text string) (err error) {
+	w.rows = append(w.rows, place, text)
+	if len(w.rows) < 2*rowsAtOnce {
+		return nil
 	}
-	_, err := w.words.Exec(id, text)
+	if w.many == nil {
+		if w.many, err = w.tx.Prepare(insertWords + strings.Repeat(", (?, ?)", rowsAtOnce-1)); err != nil {
+			return err
+		}
+	}
+	_, err = w.many.Exec(w.rows...)
+	w.rows = w.rows[:0]
 	return err
+}
+
+// flush writes the rows that are left.
+func (w *wording) flush() error {
+	for row := range slices.Chunk(w.rows, 2) {
+		if _, err := w.one.Exec(row...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // document returns what a record has to search, and whether it has anything.

@@ -1,0 +1,62 @@
+package store_test
+
+import (
+	"database/sql"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/collector/collectortest"
+)
+
+// A database of version 1 numbered its words; they are made again.
+func TestVersionOneIsBroughtUpToDate(t *testing.T) {
+	f := open(t)
+	s := collectortest.NewSession(time.Now())
+	f.add(append([]collectortest.Record{s.Opened()}, s.Query("SELECT 1", "n", "ada")...)...)
+	check(t, f.Close())
+	db, err := sql.Open("sqlite", filepath.Join(f.dir, "collector.db"))
+	check(t, err)
+	_, err = db.Exec(`DROP TABLE words;
+		CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = full);
+		CREATE TABLE documents (id INTEGER PRIMARY KEY, log_index INTEGER NOT NULL, no INTEGER NOT NULL, session INTEGER NOT NULL);
+		INSERT INTO words (rowid, text) VALUES (1, 'ada');
+		INSERT INTO documents VALUES (1, 0, 2, 1);
+		INSERT INTO meta VALUES ('indexed', 1) ON CONFLICT DO UPDATE SET value = 1;
+		PRAGMA user_version = 1`)
+	check(t, err)
+	check(t, db.Close())
+	f.open()
+	f.indexing()
+	hits, lag, err := f.Search(t.Context(), "ada", 10)
+	check(t, err)
+	if lag != 0 || len(hits) != 1 || hits[0].Session != s.ID || hits[0].No != 2 {
+		t.Errorf("lag %d, hits %+v", lag, hits)
+	}
+}
+
+// More rows than one statement writes, in one batch: each is found, newest
+// first, and stands where the hit says.
+func TestEveryRecordOfALargeBatchIsFound(t *testing.T) {
+	f := open(t)
+	f.indexing()
+	s := collectortest.NewSession(time.Now())
+	all := []collectortest.Record{s.Opened()}
+	for range 400 {
+		all = append(all, s.Query("SELECT needle", "n", "answer")...)
+	}
+	f.add(all...)
+	for word, of := range map[string]string{"needle": "operation.intent", "answer": "operation.outcome"} {
+		hits, lag, err := f.Search(t.Context(), word, 1000)
+		check(t, err)
+		if lag != 0 || len(hits) != 400 {
+			t.Fatalf("%s: lag %d, %d hits", word, lag, len(hits))
+		}
+		for i, h := range hits {
+			if i > 0 && h.No != hits[i-1].No-2 || h.Type != of || h.Session != s.ID || !strings.Contains(h.Excerpt, word) {
+				t.Fatalf("%s: hit %d is %+v", word, i, h)
+			}
+		}
+	}
+}
