@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/agent"
 	"github.com/sluicegate/sluice/pkg/config"
+	"github.com/sluicegate/sluice/pkg/confine"
 	"github.com/sluicegate/sluice/pkg/identity"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
@@ -22,6 +23,9 @@ func check(cfg config.Agent) error {
 		err = fmt.Errorf("collector.log_key: %w", err)
 	}
 	errs = append(errs, err)
+	if _, err = confine.Lookup(cfg.Proxy.User); err != nil {
+		errs = append(errs, fmt.Errorf("proxy.user: %w", err))
+	}
 	in, err := load(cfg)
 	errs = append(errs, err)
 	if in.roster != nil {

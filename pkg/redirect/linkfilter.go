@@ -105,7 +105,7 @@ func deleteFilter(f *netlink.BpfFilter) error {
 // deleteFilters removes the filters of these pins from every link, and the
 // queueing discipline where no other filter uses it.
 func deleteFilters(pins string) error {
-	links, err := netlink.LinkList()
+	links, err := everyLink()
 	if err != nil {
 		return fmt.Errorf("list links: %w", err)
 	}
@@ -116,6 +116,18 @@ func deleteFilters(pins string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// everyLink lists the links until nothing changed meanwhile, which the kernel
+// tells, or it was asked often enough.
+func everyLink() (links []netlink.Link, err error) {
+	for range 10 {
+		links, err = netlink.LinkList()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return links, err
 }
 
 func deleteFiltersOn(l netlink.Link, name string) error {
