@@ -154,6 +154,10 @@ func (e *env) showAsked(a asked) {
 	r := &a.Request
 	e.printf("approval  %d, %s\n", a.Approval.Number, view.Printable(a.Approval.State))
 	e.printf("resource  %s\n", view.Printable(r.Resource))
+	if r.Where != (approval.Where{}) {
+		e.printf("where     database %s, role %s, search_path %s\n",
+			view.OneLine(r.Where.Database, maxCell), view.OneLine(r.Where.Role, maxCell), view.OneLine(r.Where.SearchPath, maxCell))
+	}
 	e.printf("rule      %s\n", view.Printable(strings.TrimSuffix(r.Rule+": "+r.Reason, ": ")))
 	e.printf("asked     %s, until %s\n", clock(r.Created), clock(r.NotAfter))
 	e.printf("by        %s\n", view.Printable(requester(r)))

@@ -138,6 +138,7 @@ func (d *desk) ask() string {
 	d.t.Helper()
 	r := approval.Request{
 		ID: approval.NewID(), Agent: node, Cluster: collectortest.Cluster, Session: "s", Operation: 1, Resource: "shop-db",
+		Where:    approval.Where{Database: "shop", Role: "clerk", SearchPath: "moved\nrule      harmless"},
 		FourEyes: approval.Waived, Action: strings.Repeat("0", 64), Text: "ALTER TABLE orders\x1b[2J", Rule: "schema-changes",
 		Required: approval.Required{Groups: []string{"dba"}, Votes: 1},
 		Created:  time.Now(), NotAfter: time.Now().Add(time.Minute),
@@ -170,6 +171,9 @@ func TestApproverDecidesWithTheirOwnKey(t *testing.T) {
 	out := d.sluice(0, "approvals", "show", number)
 	if !strings.Contains(out, "ALTER TABLE orders") || strings.Contains(out, "\x1b") {
 		t.Errorf("show: %q", out)
+	}
+	if !strings.Contains(out, "database shop, role clerk, search_path moved rule harmless\n") {
+		t.Errorf("show does not say where, on one line: %q", out)
 	}
 	if out := d.sluice(0, "approvals", "approve", number, "--reason", "planned"); !strings.Contains(out, "approved") {
 		t.Errorf("approve: %s", out)

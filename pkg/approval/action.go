@@ -10,7 +10,7 @@ import (
 )
 
 // actionTag separates this hash from every other one.
-const actionTag = "sluice approval action v1"
+const actionTag = "sluice approval action v2"
 
 // ActionHash returns the hex SHA-256 over everything that decides what an
 // operation does: the exact bytes to be forwarded, the bound values, database,

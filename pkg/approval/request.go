@@ -43,6 +43,7 @@ type Request struct {
 	Session   string    `json:"session"`
 	Operation uint64    `json:"operation"` // within the session
 	Resource  string    `json:"resource"`
+	Where     Where     `json:"where"`
 	Requester Requester `json:"requester"`
 	Trigger   *Account  `json:"trigger,omitempty"` // who triggered the job, from a verified claim; nil: not known
 	FourEyes  FourEyes  `json:"four_eyes"`
@@ -54,6 +55,14 @@ type Request struct {
 	Policy    string    `json:"policy"` // hex SHA-256 of the policy file
 	Created   time.Time `json:"created"`
 	NotAfter  time.Time `json:"not_after"` // deadline; the agent keeps it by its monotonic clock
+}
+
+// Where is what a statement's names mean, as the server said when it was held;
+// all empty where the resource knows no such things. The action binds it.
+type Where struct {
+	Database   string `json:"database,omitempty"`
+	Role       string `json:"role,omitempty"`
+	SearchPath string `json:"search_path,omitempty"`
 }
 
 // Required says whose yes is needed: that of Votes different people, each in
@@ -177,7 +186,7 @@ func (r Request) printable() Request {
 	r.Created, r.NotAfter = r.Created.Round(0).UTC(), r.NotAfter.Round(0).UTC()
 	r.Text = Printable(r.Text, maxText)
 	r.Reason = Printable(r.Reason, maxNote)
-	for _, text := range []*string{&r.Requester.Name, &r.Requester.Image, &r.Requester.Exe, &r.Requester.Product} {
+	for _, text := range []*string{&r.Requester.Name, &r.Requester.Image, &r.Requester.Exe, &r.Requester.Product, &r.Where.Database, &r.Where.Role, &r.Where.SearchPath} {
 		*text = Printable(*text, maxNote)
 	}
 	return r

@@ -214,6 +214,37 @@ func TestHeldUntilAPersonSaysYes(t *testing.T) {
 	}
 }
 
+func TestNobodyIsAskedAboutAStatementOfAnUnknownRole(t *testing.T) {
+	b := newBench(t, verified())
+	op := statement("ALTER TABLE", operation.DDL)
+	op.Context.Unknown = true
+	decision, err := b.decide(t, t.Context(), op)
+	must(t, err)
+	if decision.Effect != protocol.Deny || !strings.Contains(decision.Reason, "role") {
+		t.Errorf("got %+v", decision)
+	}
+}
+
+func TestRequestShowsWhatNamesMean(t *testing.T) {
+	b := newBench(t, verified())
+	op := statement("ALTER TABLE", operation.DDL)
+	op.Context = operation.Context{Database: "shop", Role: "clerk", SearchPath: "moved"}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		request, err := approval.OpenRequest(<-b.sent, b.agent)
+		if err != nil || request.Where != (approval.Where{Database: "shop", Role: "clerk", SearchPath: "moved"}) {
+			t.Errorf("the request says %+v, %v", request.Where, err)
+		}
+		cancel()
+	}()
+	decision, err := b.decide(t, ctx, op)
+	must(t, err)
+	if decision.Effect == protocol.Allow {
+		t.Errorf("got %+v", decision)
+	}
+}
+
 func TestAPersonsNoIsFinal(t *testing.T) {
 	b := newBench(t, verified())
 	go b.vote(t, approval.Deny)

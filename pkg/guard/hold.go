@@ -26,6 +26,10 @@ func (x *exchange) hold(ctx context.Context, ruling policy.Ruling, waiting func(
 		refused.Reason = "it needs an approval, and this agent has no roster of approvers"
 		return refused, nil
 	}
+	if x.op.Context.Unknown {
+		refused.Reason = "it needs an approval, and as which role it would run could not be read"
+		return refused, nil
+	}
 	release, ok := x.guard.Hold()
 	if !ok {
 		refused.Reason = "it needs an approval, and this workload has too many operations waiting for one"
@@ -78,6 +82,7 @@ func (x *exchange) request(ruling policy.Ruling) approval.Request {
 		Session:   s.ID,
 		Operation: x.op.ID,
 		Resource:  s.Resource,
+		Where:     approval.Where{Database: x.op.Context.Database, Role: x.op.Context.Role, SearchPath: x.op.Context.SearchPath},
 		Requester: approval.RequesterOf(s.Workload),
 		Trigger:   approval.TriggerOf(s.Workload),
 		FourEyes:  approval.Enforced,

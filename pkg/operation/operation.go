@@ -75,8 +75,9 @@ type Param struct {
 type Context struct {
 	Database      string // as the server knows it
 	Role          string // that the server runs the operation as
-	SearchPath    string
+	SearchPath    string // as the server shows it: names in it may stand in quotes
 	InTransaction bool
+	Unknown       bool // role and search path could not be read: nobody can approve the operation
 }
 
 // SQL is what a rule can see of an SQL operation, as op.sql.
