@@ -12,6 +12,9 @@ func (c *conversation) clientCall(s *stream, frame []byte) {
 		return
 	}
 	if c.front.op == nil {
+		if c.stand(true) {
+			return
+		}
 		o := c.newOp(operation.Call)
 		o.Operation.Bytes = frame
 		c.recordCall(o, frame[headerSize:])

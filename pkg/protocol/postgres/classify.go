@@ -135,12 +135,15 @@ func (c *conversation) forwarded(o *op, analysis *sqltext.Analysis) {
 	if analysis == nil {
 		clear(c.cursors)
 		c.unsettled, c.defines, c.installs = true, true, true
+		c.standing.moved = true
+		c.standing.change()
 		c.invalidate()
 		return
 	}
 	for i := range analysis.Statements {
 		s := &analysis.Statements[i]
 		c.prepared.follow(s.Effects)
+		c.standing.follow(s, c.catalog.serversOwn)
 		c.forgetCursors(s)
 		c.unsettled = c.unsettled || slices.ContainsFunc(s.Effects, unsettles)
 		c.defines = c.defines || s.Opaque || s.Class == operation.DDL

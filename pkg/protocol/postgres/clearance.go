@@ -36,6 +36,13 @@ func (c *conversation) clearance(analysis *sqltext.Analysis, portal *portal) cle
 		c.deny(refusalState(f.err), refusal(f.answer, f.err), "")
 		return refused
 	}
+	if c.confirm(portal) {
+		return wait
+	}
+	if reason := c.elsewhere(analysis, portal); reason != "" {
+		c.deny(stateUndecided, reason, "")
+		return refused
+	}
 	if !f.op.Operation.Parsed && c.guarded() && f.answer.Approval == 0 {
 		c.deny(stateRefused, "sluice: this statement could not be understood, and rules or masks apply here", "")
 		return refused
@@ -104,13 +111,7 @@ func (c *conversation) probe(query string, sync bool) {
 		dst = shut(append(dst, 0, 0), mark)
 		dst, mark = open(dst, msgDescribe)
 		dst = shut(appendString(append(dst, 'S'), ownName), mark)
-		dst = closeOwn(dst)
-		last := byte(msgFlush)
-		if sync {
-			last = msgSync
-		}
-		dst, mark = open(dst, last)
-		return shut(dst, mark)
+		return appendEnd(closeOwn(dst), sync)
 	})
 	for _, kind := range [...]debtKind{oweClose, oweClose, oweParse, oweDescribe, oweClose, oweClose} {
 		c.queue.push(debt{kind: kind, own: true, purpose: forProbe})

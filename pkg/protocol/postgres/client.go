@@ -22,6 +22,9 @@ type front struct {
 	probed   bool   // its columns were asked for
 	layout   layout // what a probe of a simple query told
 	failed   bool   // the probe failed, and the client was told
+
+	stands    int  // how often the standing was asked for it
+	confirmed bool // the standing was asked for after people approved it
 }
 
 var errTwoStrings = errors.New("a statement is not one string")
@@ -76,6 +79,10 @@ func (c *conversation) clientMessage(s *stream, kind byte, frame []byte) {
 	if c.queue.heavy(c.plugin.options.MaxMessage) && kind != msgTerminate && !c.awaitIdle() {
 		return
 	}
+	if c.standBefore(kind) {
+		return
+	}
+	c.piped = c.piped && kind != msgQuery || extended(kind)
 	switch kind {
 	case msgQuery:
 		c.clientQuery(s, frame)
@@ -113,7 +120,10 @@ func (c *conversation) clientSync(s *stream, frame []byte) {
 		c.swallow(s, len(frame))
 		return
 	}
-	c.skip = false
+	c.skip, c.piped = false, false
+	if c.standing.moved {
+		c.standing.change() // it may end the transaction
+	}
 	c.pass(s, len(frame), nil)
 	c.queue.push(debt{kind: oweSync})
 }
@@ -163,6 +173,9 @@ func (c *conversation) clientQuery(s *stream, frame []byte) {
 		return
 	}
 	if c.front.op == nil {
+		if c.stand(true) {
+			return
+		}
 		if c.catalog.stale() && !steers(c.analyse(text)) && c.refresh(nil) {
 			return
 		}
@@ -285,6 +298,9 @@ func (c *conversation) clientExecute(s *stream, frame []byte) {
 	r.int32() // the most rows
 	if !r.done() {
 		c.violate(protocol.ClientLeg, errMalformed)
+		return
+	}
+	if c.front.op == nil && c.stand(false) {
 		return
 	}
 	portal := c.prepared.portals[string(name)]

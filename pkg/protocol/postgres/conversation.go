@@ -64,6 +64,8 @@ type conversation struct {
 	cursors   map[string]*sqltext.Analysis // what DECLARE declared
 	settings  settings                     // what the server reported that changes meaning
 	catalog   catalog                      // what is masked
+	standing  standing                     // as whom statements run, and where names are looked for
+	piped     bool                         // a pipeline was begun that no Sync has ended
 	layout    layout                       // of the rows of the simple query under way
 	lastTag   string                       // of the last command
 	spare     []*op                        // memory of ended operations, to be used again
@@ -84,6 +86,7 @@ func newConversation(p *Postgres, conn *protocol.Conn) *conversation {
 		prepared: newPrepared(p.options),
 		settings: settings{utf8: true, conforming: true},
 		catalog:  newCatalog(p.targets, conn),
+		standing: standing{role: conn.Credential.User},
 	}
 	c.catalog.understand = func(definition string) *sqltext.Analysis { return c.analyse([]byte(definition)) }
 	return c

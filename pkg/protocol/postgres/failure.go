@@ -43,11 +43,11 @@ func (c *conversation) relayError(s *stream, frame []byte, head *debt) {
 		touched = touched || head.own || head.touched(c)
 		if head.own && c.front.op != nil {
 			o = c.front.op
-			c.front.failed = head.purpose != forCatalog
+			c.front.failed = head.purpose == forProbe
 			o.end(protocol.Outcome{Status: protocol.Failed, Code: errorCode(frame)})
 		}
-		if head.own && head.purpose == forCatalog {
-			c.catalog.failed = true
+		if head.own && (head.purpose == forCatalog || head.purpose == forStanding) {
+			c.catalog.failed = c.catalog.failed || head.purpose == forCatalog
 			c.swallow(s, len(frame))
 			c.catalogFailed()
 			return

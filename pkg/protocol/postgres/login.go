@@ -150,11 +150,10 @@ func (c *conversation) loggedIn(frame []byte) {
 	c.status = frame[headerSize]
 	c.phase = ready
 	c.catalog.database = c.start.database
+	c.readStanding(true)
 	if !c.catalog.borrow() {
 		c.readCatalog(true)
-		return
 	}
-	c.openToClient()
 }
 
 // openToClient lets the client speak.

@@ -38,10 +38,11 @@ type debt struct {
 type purpose uint8
 
 const (
-	forNothing purpose = iota
-	forError           // to make the transaction fail as the client believes; answered by a refusal
-	forProbe           // to learn the columns of a statement before it runs
-	forCatalog         // to learn what is masked
+	forNothing  purpose = iota
+	forError            // to make the transaction fail as the client believes; answered by a refusal
+	forProbe            // to learn the columns of a statement before it runs
+	forCatalog          // to learn what is masked
+	forStanding         // to learn as whom statements run, and where names are looked for
 )
 
 // queue holds the debts, oldest first.
@@ -139,8 +140,10 @@ func (c *conversation) newOp(kind operation.Kind) *op {
 	o.Operation.Kind = kind
 	o.Operation.Context = operation.Context{
 		Database:      c.start.database,
-		Role:          c.conn.Credential.User,
+		Role:          c.standing.role,
+		SearchPath:    c.standing.searchPath,
 		InTransaction: c.status != 'I',
+		Unknown:       c.phase == ready && !c.conn.Observe && c.standing.stale(),
 	}
 	return o
 }

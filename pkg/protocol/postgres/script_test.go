@@ -78,13 +78,25 @@ func message(line string) (protocoltest.Message, error) {
 	return all, nil
 }
 
+// shut closes the agent's own portal and statement.
+const shut = `C raw:"P" "_sluice" + C raw:"S" "_sluice" + `
+
+// ownQuery is a question of the agent's.
+func ownQuery(query string) string {
+	return `P "_sluice" ` + strconv.Quote(query) + ` i16:0 + B "_sluice" "_sluice" i16:0 i16:0 i16:0 + E "_sluice" i32:0 + ` + shut
+}
+
+// standingAnswer says that statements run as app, with the usual search_path.
+const standingAnswer = `3 + 3 + 1 + 2 + D i16:1 i32:4 raw:"none" + C "SHOW" + 3 + 3 + 1 + 2 + D i16:1 i32:3 raw:"app" + C "SHOW" + 3 + 3` +
+	` + 1 + 2 + D i16:1 i32:15 raw:"\"$user\", public" + C "SHOW" + 3 + 3 + Z i8:73`
+
 func oneMessage(line string) (protocoltest.Message, error) {
 	switch line {
 	case "question":
-		return message(`C raw:"P" "_sluice" + C raw:"S" "_sluice" + P "_sluice" ` + strconv.Quote(postgres.BuiltinQuery) + ` i16:0 + B "_sluice" "_sluice" i16:0 i16:0 i16:0 + ` +
-			`E "_sluice" i32:0 + C raw:"P" "_sluice" + C raw:"S" "_sluice" + S`)
+		return message(shut + ownQuery("SHOW role") + ownQuery("SHOW session_authorization") + ownQuery("SHOW search_path") + `S + ` +
+			shut + ownQuery(postgres.BuiltinQuery) + `S`)
 	case "answer":
-		return message(`3 + 3 + 1 + 2 + D i16:4 i32:1 raw:"s" i32:1 raw:"0" i32:5 raw:"false" i32:0 + C "SELECT 1" + 3 + 3 + Z i8:73`)
+		return message(standingAnswer + ` + 3 + 3 + 1 + 2 + D i16:4 i32:1 raw:"s" i32:1 raw:"0" i32:5 raw:"false" i32:0 + C "SELECT 1" + 3 + 3 + Z i8:73`)
 	}
 	head, fields, _ := strings.Cut(line, " ")
 	var m protocoltest.Message

@@ -184,6 +184,10 @@ func (c *conversation) settleSession() {
 	if c.status != 'I' {
 		return
 	}
+	if c.standing.moved {
+		c.standing.moved = false
+		c.standing.change() // what was SET LOCAL, or is rolled back, is no more
+	}
 	c.prepared.endTransaction()
 	clear(c.cursors)
 	c.dirty = false

@@ -126,6 +126,11 @@ func (c *catalog) request(dst []byte, sync bool) []byte {
 		query, arguments = catalogQuery, c.arguments()
 	}
 	dst = closeOwn(dst) // a question that failed may have left them
+	return appendEnd(closeOwn(appendOwn(dst, query, arguments)), sync)
+}
+
+// appendOwn appends the messages that run a query of ours.
+func appendOwn(dst []byte, query string, arguments [][]string) []byte {
 	dst, mark := open(dst, msgParse)
 	dst = appendString(appendString(dst, ownName), query)
 	dst = shut(append(dst, 0, 0), mark)
@@ -139,13 +144,16 @@ func (c *catalog) request(dst []byte, sync bool) []byte {
 	}
 	dst = shut(append(dst, 0, 0), mark)
 	dst, mark = open(dst, msgExecute)
-	dst = shut(append(appendString(dst, ownName), 0, 0, 0, 0), mark)
-	dst = closeOwn(dst)
+	return shut(append(appendString(dst, ownName), 0, 0, 0, 0), mark)
+}
+
+// appendEnd appends what makes the server answer.
+func appendEnd(dst []byte, sync bool) []byte {
 	last := byte(msgFlush)
 	if sync {
 		last = msgSync
 	}
-	dst, mark = open(dst, last)
+	dst, mark := open(dst, last)
 	return shut(dst, mark)
 }
 
@@ -210,13 +218,19 @@ func (c *conversation) ownAnswer(s *stream, kind byte, frame []byte, head *debt)
 		}
 	case kind == msgDataRow && head.purpose == forCatalog:
 		return c.catalog.take(frame[headerSize:])
+	case kind == msgDataRow && head.purpose == forStanding:
+		return c.standing.take(frame[headerSize:])
 	case kind == msgParseComplete && head.kind == oweParse,
 		kind == msgBindComplete && head.kind == oweBind,
 		kind == msgCloseComplete && head.kind == oweClose:
 		over = true
 	case kind == msgCommandComplete && head.kind == oweExecute:
 		over = true
-		c.catalog.build()
+		if head.purpose == forStanding {
+			c.standing.answered()
+		} else {
+			c.catalog.build()
+		}
 	default:
 		return false
 	}
@@ -232,8 +246,9 @@ func (c *conversation) ownAnswer(s *stream, kind byte, frame []byte, head *debt)
 func (c *conversation) ownReady(purpose purpose) {
 	c.queue.pop()
 	switch {
-	case purpose == forCatalog && !c.opened:
-		if c.catalog.failed {
+	case !c.opened && c.owesReading(): // the other question
+	case !c.opened:
+		if c.catalog.failed || c.standing.stale() {
 			c.refuseLogin(stateUndecided, "the definitions that statements depend on could not be read")
 			return
 		}
@@ -243,6 +258,12 @@ func (c *conversation) ownReady(purpose purpose) {
 		c.sendReady()
 	}
 	c.resume(true)
+}
+
+// owesReading reports whether a question between simple queries is still to be
+// answered.
+func (c *conversation) owesReading() bool {
+	return slices.ContainsFunc(c.queue.debts[c.queue.first:], func(d debt) bool { return d.own && d.kind == oweSync })
 }
 
 // catalogFailed tells the client of a pipeline that its statement is not run
