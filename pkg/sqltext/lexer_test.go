@@ -1,6 +1,8 @@
 package sqltext_test
 
 import (
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -211,4 +213,71 @@ func FuzzLexerCutsWherePostgreSQLDoes(f *testing.F) {
 		}
 		compareWithScanner(t, text)
 	})
+}
+
+// disguises are put around every statement of the corpus.
+var disguises = []struct{ before, after string }{
+	{"", ""},
+	{"/* a /* b */ 'c */ ", " -- '"},
+	{"\t\r\n--'\n", "/*;*/;"},
+	{"U&\"\\0061\" UESCAPE '!' , $q$ ' $q$ , E'\\'' , ", " , u&'d!0061' , \"a\"\"'\""},
+	{"аdmin \u00a0“x” ", " é$a$"},
+}
+
+func TestLexerCutsTheCorpusWherePostgreSQLDoes(t *testing.T) {
+	compared := 0
+	texts, _ := readGolden(t)
+	for _, path := range []string{"testdata/functions.sql", "testdata/operators.sql", "../protocol/postgres/testdata/leaks/postgres.sql"} {
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(append(texts, string(whole)), strings.Split(string(whole), "\n")...)
+	}
+	for _, text := range texts {
+		for _, d := range disguises {
+			disguised := d.before + text + d.after
+			if utf8.ValidString(disguised) && len(disguised) < 1<<18 && compareWithScanner(t, disguised) {
+				compared++
+			}
+		}
+	}
+	if compared < len(texts) {
+		t.Errorf("only %d texts of %d in %d disguises were taken by both", compared, len(texts), len(disguises))
+	}
+}
+
+// With standard_conforming_strings off a plain string is what E'…' is
+// otherwise, which the scanner that we compare with always assumes.
+func TestLexerCutsAsPostgreSQLDoesWhenStringsDoNotConform(t *testing.T) {
+	compared := 0
+	for _, text := range append(slices.Clone(tricky), `select 'a\'b', 'c\\', 'd'`, `select 'a\'; drop table t; --'`) {
+		ours, ok := sqltext.Tokens([]byte(text), false)
+		if !ok {
+			continue
+		}
+		var marked strings.Builder
+		from := 0
+		for _, token := range ours {
+			if token.Kind == "string" && text[token.Start] == '\'' && (token.Start == 0 || text[token.Start-1]|0x20 != 'n') {
+				marked.WriteString(text[from:token.Start] + " E")
+				from = token.Start
+			}
+		}
+		marked.WriteString(text[from:])
+		scan, err := pgquery.Scan(marked.String())
+		if err != nil {
+			continue
+		}
+		theirs := slices.DeleteFunc(scan.GetTokens(), func(s *pg_query.ScanToken) bool {
+			return s.GetToken() == pg_query.Token_SQL_COMMENT || s.GetToken() == pg_query.Token_C_COMMENT
+		})
+		compared++
+		if len(theirs) != len(ours) {
+			t.Errorf("%q: PostgreSQL finds %d tokens, we %d", text, len(theirs), len(ours))
+		}
+	}
+	if compared < len(tricky)/2 {
+		t.Errorf("only %d texts were taken by both", compared)
+	}
 }
