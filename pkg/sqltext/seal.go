@@ -17,10 +17,16 @@ const maxSeals = 4096
 // Behind the name of a secret and = or TO, outside of queries, words are sealed
 // too: SET takes them as values.
 func Seal(dst, text []byte, opt Options, seal func(dst, value []byte) []byte) []byte {
+	return SealSome(dst, text, opt, func([]byte) bool { return true }, seal)
+}
+
+// SealSome is Seal of only those literals and comments that wanted reports
+// true for; it is given what is written, quotes included.
+func SealSome(dst, text []byte, opt Options, wanted func(written []byte) bool, seal func(dst, value []byte) []byte) []byte {
 	if checkBytes(text, opt.UTF8) != "" {
 		return seal(dst, text)
 	}
-	s := sealer{lexer: lexer{text: text, scs: opt.StandardConformingStrings}, seal: seal, dst: dst}
+	s := sealer{lexer: lexer{text: text, scs: opt.StandardConformingStrings}, wanted: wanted, seal: seal, dst: dst}
 	for s.seals < maxSeals {
 		from := s.pos
 		t := s.next()
@@ -42,9 +48,10 @@ func Seal(dst, text []byte, opt Options, seal func(dst, value []byte) []byte) []
 // sealer is a text that is being sealed.
 type sealer struct {
 	lexer
-	seal  func(dst, value []byte) []byte
-	dst   []byte
-	seals int
+	wanted func(written []byte) bool
+	seal   func(dst, value []byte) []byte
+	dst    []byte
+	seals  int
 
 	inside  bool // a statement has begun
 	query   bool // it is one in which = compares or assigns expressions
@@ -61,7 +68,7 @@ func (s *sealer) token(t token, written []byte) {
 	value, literal := literalValue(t, written, s.backslash)
 	word := t == tokWord || t == tokQuoted || t == tokUQuoted
 	switch {
-	case literal, word && s.assigns:
+	case (literal || word && s.assigns) && s.wanted(written):
 		s.put(value)
 	default:
 		s.dst = append(s.dst, written...)
@@ -113,7 +120,11 @@ func (s *sealer) gap(space []byte) {
 		} else {
 			comment.skipComment()
 		}
-		s.put(space[end:comment.pos])
+		if s.wanted(space[end:comment.pos]) {
+			s.put(space[end:comment.pos])
+		} else {
+			s.dst = append(s.dst, space[end:comment.pos]...)
+		}
 		i = comment.pos
 	}
 }

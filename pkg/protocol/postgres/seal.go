@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
@@ -17,8 +18,7 @@ func (c *conversation) record(o *op, text []byte, analysis *sqltext.Analysis, po
 	case o.Operation.SealedResponse || c.mayTouch(analysis):
 		o.text = sqltext.Seal(o.text, text, c.readAs(portal), c.seal)
 	default:
-		o.text = append(o.text, text...)
-		o.Operation.Text = o.text
+		c.recordClean(o, text, analysis, portal)
 		return
 	}
 	o.Operation.Text = o.text
@@ -26,6 +26,35 @@ func (c *conversation) record(o *op, text []byte, analysis *sqltext.Analysis, po
 	for i := range o.Operation.Params {
 		o.Operation.Params[i].Sealed = true
 	}
+}
+
+// recordClean keeps a statement that concerns no mask of a column: its text and
+// parameters as they are, but for the literals, comments and parameters in which
+// a detector finds something. COPY data comes in pieces of any size, in which
+// nothing is looked for: where there are detectors it is sealed.
+func (c *conversation) recordClean(o *op, text []byte, analysis *sqltext.Analysis, portal *portal) {
+	mark := len(o.text)
+	o.text = append(o.text, text...)
+	if c.detected(text) {
+		o.text = sqltext.SealSome(o.text[:mark], text, c.readAs(portal), c.detected, c.seal)
+		if c.detected(o.text[mark:]) { // it stands in a name
+			o.text = c.seal(o.text[:mark], text)
+		}
+	}
+	o.Operation.Text = o.text
+	if len(c.conn.Masks.Detect) == 0 {
+		return
+	}
+	o.Operation.SealedRequest = analysis == nil || slices.ContainsFunc(analysis.Statements, func(s sqltext.Statement) bool { return s.Class == operation.Copy && s.CopyTo == nil })
+	for i := range o.Operation.Params {
+		o.Operation.Params[i].Sealed = c.detected(o.Operation.Params[i].Text.Reveal())
+	}
+}
+
+// detected reports whether a detector of the resource's finds something.
+func (c *conversation) detected(value []byte) bool {
+	_, _, by := c.conn.Masks.Find(value)
+	return by != nil
 }
 
 // recordCall is record for a call by function OID, which may do anything.
@@ -54,7 +83,7 @@ func (c *conversation) masksApply() bool { return !c.conn.Masks.Empty() }
 // that the catalog does not know may: the catalog is asked about it only after
 // the statement was recorded. Who only observes knows no catalog.
 func (c *conversation) mayTouch(analysis *sqltext.Analysis) bool {
-	if !c.masksApply() {
+	if !c.conn.Masks.Placed() {
 		return false
 	}
 	return c.conn.Observe || c.catalog.stale() || !c.catalog.knows(analysis) || c.touch(analysis).touched

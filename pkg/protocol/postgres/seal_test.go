@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/sluicegate/sluice/pkg/mask"
 )
 
 // kept is everything that the guard was given to record.
@@ -101,5 +103,42 @@ func TestStatementsAwayFromMasksAreRecordedWhole(t *testing.T) {
 	p.psql(t, "-c", "SELECT item FROM orders WHERE item = 'item3' -- why")
 	if !strings.Contains(p.guard.kept(), "WHERE item = 'item3' -- why") {
 		t.Errorf("the record is %s", p.guard.kept())
+	}
+}
+
+// What a detector finds is sealed and nothing else, so that a job cannot hide
+// what it did behind something that looks like a secret.
+func TestDetectedSecretsAreNotRecorded(t *testing.T) {
+	const card = "4111111111111111"
+	s := realServer(t)
+	if err := s.sql("shop", "CREATE TABLE IF NOT EXISTS noted (a text)", "GRANT ALL ON noted TO app"); err != nil {
+		t.Fatal(err)
+	}
+	cards := proxyOptions{detect: []mask.Detection{{Mask: "cards", Detector: mask.CreditCard, Method: mask.Redact}}}
+	for _, test := range []struct{ statement, shape string }{
+		{"INSERT INTO noted VALUES ('plain'), ('" + card + "')", "VALUES ('plain'), ([sealed 16 bytes])"},
+		{"SELECT 5, " + card, "SELECT 5, [sealed 16 bytes]"},
+		{"SELECT 'kept' /* " + card + " */", "SELECT 'kept' [sealed 22 bytes]"},
+		{"SELECT 1 FROM noted \"" + card + "\"", "[sealed 38 bytes]"},
+		{"SELEKT '" + card + "'", "[sealed 25 bytes]"},
+		{"DO 'BEGIN PERFORM ''" + card + "''; END'", "DO [sealed 41 bytes]"},
+		{"SELECT 'nothing here'", "SELECT 'nothing here'"},
+	} {
+		p := startProxy(t, s, cards)
+		p.psql(t, "-c", test.statement)
+		if kept := p.guard.kept(); strings.Contains(kept, card) || !strings.Contains(kept, test.shape) {
+			t.Errorf("%s: the record is %s", test.statement, kept)
+		}
+	}
+	p := startProxy(t, s, cards)
+	conn := p.connect(t, pgx.QueryExecModeExec)
+	if _, err := conn.Exec(context.Background(), "INSERT INTO noted VALUES ($1), ($2)", card, "plain"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.PgConn().CopyFrom(context.Background(), strings.NewReader(card+"\n"), "COPY noted FROM STDIN"); err != nil {
+		t.Fatal(err)
+	}
+	if kept := p.guard.kept(); strings.Contains(kept, card) || !strings.Contains(kept, "plain") {
+		t.Errorf("the record is %s", kept)
 	}
 }
