@@ -4,7 +4,7 @@
 // that is up.
 //
 // Every column has exactly one TLS leg, to the server, with SCRAM: the direct
-// client's own, PgBouncer's and the agent's. Rounds are interleaved and the
+// client's own (directly and through HAProxy), PgBouncer's and the agent's. Rounds are interleaved and the
 // median ratio is printed, because the machine's speed drifts.
 package main
 

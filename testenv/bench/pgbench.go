@@ -18,11 +18,13 @@ type column struct {
 }
 
 // columns reads from the environment where scripts/bench put the server, the
-// pooler and the password for the direct way.
+// pooler, the balancer beside it, and the password for the ways on which the
+// client logs in itself.
 func columns() []column {
 	return []column{
 		{"direct", []string{"PGHOST=" + os.Getenv("BENCH_DIRECT"), "PGPORT=5432", "PGSSLMODE=require", "PGPASSWORD=" + os.Getenv("BENCH_PASSWORD")}},
 		{"pgbouncer", []string{"PGHOST=" + os.Getenv("BENCH_POOLER"), "PGPORT=6432", "PGSSLMODE=disable"}},
+		{"haproxy", []string{"PGHOST=" + os.Getenv("BENCH_POOLER"), "PGPORT=6433", "PGSSLMODE=require", "PGPASSWORD=" + os.Getenv("BENCH_PASSWORD")}},
 		{"agent", []string{"PGHOST=pg.lab", "PGPORT=5432", "PGSSLMODE=disable"}},
 	}
 }
@@ -71,6 +73,7 @@ func points(rounds, seconds int) error {
 			name := fmt.Sprintf("point.%s.c%d", mode, clients)
 			report(name, "direct", rates["agent"], rates["direct"])
 			report(name, "pgbouncer", rates["agent"], rates["pgbouncer"])
+			report(name, "haproxy", rates["agent"], rates["haproxy"])
 		}
 	}
 	return nil
@@ -101,6 +104,7 @@ func bulk(rounds int) error {
 		}
 		report(test.name, "direct", rates["agent"], rates["direct"])
 		report(test.name, "pgbouncer", rates["agent"], rates["pgbouncer"])
+		report(test.name, "haproxy", rates["agent"], rates["haproxy"])
 	}
 	return nil
 }
