@@ -98,6 +98,8 @@ func TestRelationsAnswerToEveryName(t *testing.T) {
 		{"customers", "", "app.customers", true}, // "$user" for the role app
 		{"customers", `"$user", public`, "app.customers", true},
 		{"customers", `evil, "Odd ""one"""`, `Odd "one".customers`, true},
+		{"customers", `"a,public", b`, "a,public.customers", true},
+		{"customers", `"a,public", b`, "public.customers", false},
 		{"customers", "evil", "public.customers", false},
 		{"public.customers", "", "customers", true},
 		{"public.customers", "", "public.customers", true},

@@ -99,9 +99,8 @@ func searchPath(c *operation.Context) []string {
 		return defaultPath(c.Role)
 	}
 	var schemas []string
-	for part := range strings.SplitSeq(c.SearchPath, ",") {
-		part = strings.TrimSpace(part)
-		if unquoted, quoted := strings.CutPrefix(part, `"`); quoted {
+	for _, part := range splitPath(c.SearchPath) {
+		if unquoted, found := strings.CutPrefix(part, `"`); found {
 			part = strings.ReplaceAll(strings.TrimSuffix(unquoted, `"`), `""`, `"`)
 		} else {
 			part = strings.Map(lowerASCII, part)
@@ -114,6 +113,21 @@ func searchPath(c *operation.Context) []string {
 		}
 	}
 	return schemas
+}
+
+// splitPath cuts a search path at its commas, which names in quotes may hold.
+func splitPath(path string) (parts []string) {
+	quoted, from := false, 0
+	for i := range len(path) {
+		switch {
+		case path[i] == '"':
+			quoted = !quoted // a doubled quote inside turns it twice
+		case path[i] == ',' && !quoted:
+			parts = append(parts, strings.TrimSpace(path[from:i]))
+			from = i + 1
+		}
+	}
+	return append(parts, strings.TrimSpace(path[from:]))
 }
 
 // defaultPath is what "$user", public stands for.
