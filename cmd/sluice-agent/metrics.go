@@ -16,7 +16,7 @@ import (
 // works.
 func metrics(privileged *broker.Client, trail *trail) http.Handler {
 	m := telemetry.NewMetrics("agent", version())
-	m.Counts("interception", "What the eBPF programs did, by branch; bpf/README.md explains each.", "branch", privileged.Counters)
+	m.Counts("interception", "What the eBPF programs did, by branch; bpf/README.md explains each. proxy_lost: alerts and connections that the proxy had no room for.", "branch", privileged.Counters)
 	m.Gauge("spool_bytes", "Disk that records take which the collector has not proven to have.", func() float64 { return float64(trail.spool.Bytes()) })
 	m.Gauge("batches_pending", "Batches without a receipt of the collector.", func() float64 { return float64(trail.log.Pending()) })
 	m.Gauge("bus_connected", "1 while the bus answers.", func() float64 {
