@@ -37,8 +37,13 @@ func ownNamespaces(to target) seen {
 		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
 	}
 	out, err := cmd.Output()
+	return reported("clone", out, err)
+}
+
+// reported is what another attacker, which this one started by step, saw.
+func reported(step string, out []byte, err error) seen {
 	if err != nil {
-		return saw("clone", err)
+		return saw(step, err)
 	}
 	var inner seen
 	if err := json.Unmarshal(out, &inner); err != nil {

@@ -142,14 +142,7 @@ func secondContainer(to target) seen {
 	}
 	args := append([]string{"--host", "unix:///run/docker.sock", "run", "--rm", "--network", "host"}, to.Run...)
 	out, err := exec.Command("docker", append(args, "/attack/attacker", "try", "tcp", string(text))...).Output()
-	if err != nil {
-		return saw("docker", err)
-	}
-	var inner seen
-	if err := json.Unmarshal(out, &inner); err != nil {
-		return saw("", err)
-	}
-	return inner
+	return reported("docker", out, err)
 }
 
 // floodConnections keeps more protected connections open than one namespace may
