@@ -18,6 +18,13 @@ const (
 	CopyIn    Kind = "copy-in"   // data from the client into a relation
 	Call      Kind = "call"      // a function called outside SQL text
 	Cancel    Kind = "cancel"    // stop what runs in another session
+	Exec      Kind = "exec"      // a command line on a host
+	Shell     Kind = "shell"     // an interactive shell on a host
+	Subsystem Kind = "subsystem" // a named service of a host, such as sftp
+	File      Kind = "file"      // one request for a host's files
+	Forward   Kind = "forward"   // a connection through a host, or a port of it
+	Fetch     Kind = "fetch"     // read a repository
+	Push      Kind = "push"      // change refs of a repository
 )
 
 // Text is something that a job or a server wrote. It prints as its length;
@@ -53,6 +60,8 @@ type Operation struct {
 	Source   []byte  // the exact text that Bytes runs by a name; an approval binds it, and it is never recorded
 	Context  Context
 	SQL      *SQL // nil when this is not SQL
+	SSH      *SSH // nil when this is nothing asked of a host
+	Git      *Git // nil when this is nothing asked of a repository
 	Parsed   bool // false: we could not understand the request
 	ReadOnly bool // proven free of lasting effect; false when in doubt
 
