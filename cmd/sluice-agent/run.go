@@ -39,7 +39,7 @@ func run(ctx context.Context, file string, cfg config.Agent) (err error) {
 		Sources: attribution.Local(attribution.Config{
 			CgroupRoot: kernel.CgroupRoot(), DockerSocket: string(cfg.Attribution.DockerSocket),
 		}),
-		Files:   broker.Files{Secrets: rules.PasswordFiles(), Tokens: tokenFiles(cfg)},
+		Files:   broker.Files{Secrets: rules.SecretFiles(), Tokens: tokenFiles(cfg)},
 		Command: func() *exec.Cmd { return proxyProcess(file) },
 		Ready:   notifyReady,
 		Log:     log,

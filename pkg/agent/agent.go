@@ -71,9 +71,7 @@ func New(parts Parts) (*Agent, error) {
 	}
 	var errs []error
 	for _, resource := range a.where.resources {
-		if a.Protocols[resource.Protocol] == nil {
-			errs = append(errs, fmt.Errorf("resource %s: this agent does not speak %q", resource.Name, resource.Protocol))
-		}
+		errs = append(errs, a.speaks(resource))
 		if a.Trust != nil {
 			errs = append(errs, a.Trust.Covers(hosts(resource)))
 		}

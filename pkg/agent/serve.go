@@ -13,7 +13,6 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/broker"
-	"github.com/sluicegate/sluice/pkg/credential"
 	"github.com/sluicegate/sluice/pkg/guard"
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/record"
@@ -97,7 +96,9 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 		Client:     accepted.Conn,
 		Dial:       dialler(accepted, route.to(accepted.Origin.Destination)),
 		ClientTLS:  a.clientTLS(resource, accepted.Origin.Destination),
-		TLS:        a.Servers[resource.Name],
+		TLS:        a.Servers[resource.Name].TLS,
+		KnownHosts: a.Servers[resource.Name].KnownHosts,
+		Names:      hosts(*resource).Names,
 		Credential: login,
 		Guard:      g,
 		Seal:       trail.Seal,
@@ -144,24 +145,6 @@ func (a *Agent) workload(ctx context.Context, log *zap.Logger, origin redirect.O
 		w.Verified, w.Assurance = claims, workload.Verified
 	}
 	return w
-}
-
-// login reads what the agent logs in to the server with.
-func (a *Agent) login(ctx context.Context, s *session.Session) (protocol.Credential, error) {
-	source, err := a.Policy.Credential(s)
-	if err != nil {
-		return protocol.Credential{}, err
-	}
-	file, err := a.Broker.Open(ctx, source.PasswordFile)
-	if err != nil {
-		return protocol.Credential{}, err
-	}
-	defer file.Close() //nolint:errcheck // only read
-	password, err := credential.Read(file)
-	if err != nil {
-		return protocol.Credential{}, err
-	}
-	return protocol.Credential{User: source.User, Password: password}, nil
 }
 
 // dialler opens the server leg.

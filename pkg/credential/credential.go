@@ -23,8 +23,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxBytes is how long a secret may be.
+// MaxBytes is how long a secret of one line may be.
 const MaxBytes = 4 << 10
+
+// MaxKeyBytes is how long a key or a certificate may be.
+const MaxKeyBytes = 64 << 10
 
 // maxLinks is how many symbolic links one path may go through, as in Linux.
 const maxLinks = 40
@@ -74,6 +77,21 @@ func Read(file io.Reader) (string, error) {
 		return "", fmt.Errorf("read secret: it %w", err)
 	}
 	return secret, nil
+}
+
+// ReadKey returns what stands in a file of File.Open, which may have many
+// lines, as keys and certificates have.
+func ReadKey(file io.Reader) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(file, MaxKeyBytes+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read key: %w", withoutPath(err))
+	case len(content) > MaxKeyBytes:
+		return nil, fmt.Errorf("read key: it is longer than %d bytes", MaxKeyBytes)
+	case len(content) == 0:
+		return nil, errors.New("read key: it is empty")
+	}
+	return content, nil
 }
 
 // clean checks a file's content and takes the newline off.

@@ -159,3 +159,23 @@ func TestEndlessLinksAreRefused(t *testing.T) {
 	must(t, os.Symlink("a", filepath.Join(d, "b")))
 	refused(t, filepath.Join(d, "a"), "too many levels")
 }
+
+func TestKeyMayHaveManyLinesButNotTooMany(t *testing.T) {
+	for _, test := range []struct {
+		name, content string
+		ok            bool
+	}{
+		{"a key", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", true},
+		{"empty", "", false},
+		{"the largest", strings.Repeat("x", credential.MaxKeyBytes), true},
+		{"too large", strings.Repeat("x", credential.MaxKeyBytes+1), false},
+	} {
+		file, err := credential.File(write(t, filepath.Join(dir(t), "key"), test.content, 0o600)).Open()
+		must(t, err)
+		got, err := credential.ReadKey(file)
+		if (err == nil) != test.ok || test.ok && string(got) != test.content {
+			t.Errorf("%s: got %d bytes and %v", test.name, len(got), err)
+		}
+		must(t, file.Close())
+	}
+}

@@ -82,6 +82,8 @@ type opClause struct {
 	SearchPath    string         `yaml:"search_path"`
 	InTransaction bool           `yaml:"in_transaction"`
 	Statements    []statedClause `yaml:"statements"`
+	SSH           *sshClause     `yaml:"ssh"`
+	Git           *gitClause     `yaml:"git"`
 }
 
 // statedClause is one SQL statement of an operation.
@@ -130,6 +132,8 @@ func (c *caseClause) validate(path string, p *Policy, doc *document.Document) {
 	word(".who.assurance", c.Who.Assurance, []string{"A0", "A1", "A2", "A3", "A4"})
 	word(".who.agent", c.Who.Agent, valuesOf(agentObject(), "kind"))
 	word(".op.kind", c.Op.Kind, valuesOf(operationObject(), "kind"))
+	c.Op.SSH.validate(word)
+	c.Op.Git.validate(word)
 	for i, s := range c.Op.Statements {
 		word(fmt.Sprintf(".op.statements[%d].class", i), s.Class, valuesOf(statementObject(), "class"))
 	}
@@ -191,6 +195,7 @@ func (o *opClause) operation() *operation.Operation {
 	if o.Kind == "" {
 		op.Kind = operation.Statement
 	}
+	op.SSH, op.Git = o.SSH.asked(), o.Git.asked()
 	if o.Statements == nil {
 		return op
 	}

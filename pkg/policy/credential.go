@@ -9,10 +9,20 @@ import (
 )
 
 // CredentialSource is what the agent logs in with and where it finds the
-// password.
+// secrets. Each file is read anew at each login, so that it can be changed. At
+// least one of PasswordFile, KeyFile and CAKeyFile is set.
 type CredentialSource struct {
 	User         string
-	PasswordFile string // read anew at each login, so that the password can be changed
+	PasswordFile string
+	KeyFile      string // a private key, in PEM
+	CertFile     string // its certificate; empty for a bare key
+	CAKeyFile    string // private key of an authority that signs short-lived user certificates
+}
+
+// files returns the paths that are set.
+func (s CredentialSource) files() []string {
+	all := []string{s.PasswordFile, s.KeyFile, s.CertFile, s.CAKeyFile}
+	return slices.DeleteFunc(all, func(path string) bool { return path == "" })
 }
 
 // credential is one entry of a resource; a nil condition always applies.
@@ -45,12 +55,26 @@ func (p *Policy) Credential(s *session.Session) (CredentialSource, error) {
 	return CredentialSource{}, ErrNoCredential
 }
 
-// PasswordFiles returns the path of every password that some session may need.
-func (p *Policy) PasswordFiles() []string {
+// Credentials returns every credential of the named resource.
+func (p *Policy) Credentials(resource string) []CredentialSource {
+	r := p.resources[resource]
+	if r == nil {
+		return nil
+	}
+	all := make([]CredentialSource, len(r.credentials))
+	for i, entry := range r.credentials {
+		all[i] = entry.CredentialSource
+	}
+	return all
+}
+
+// SecretFiles returns the path of every file of a credential that some session
+// may need.
+func (p *Policy) SecretFiles() []string {
 	var all []string
 	for _, r := range p.resources {
 		for _, entry := range r.credentials {
-			all = append(all, entry.PasswordFile)
+			all = append(all, entry.files()...)
 		}
 	}
 	slices.Sort(all)
@@ -68,13 +92,13 @@ func (c *compiler) credentials(path string, clauses []credentialClause) []creden
 		if clause.User == "" {
 			c.doc.Problem(at+".user", "is missing: write the name to log in with")
 		}
-		if clause.PasswordFile == "" {
-			c.doc.Problem(at+".password_file", "is missing: write the path of a file that holds the password")
-		}
+		c.secrets(at, &clause)
 		if clause.When == "" && i < len(clauses)-1 {
 			c.doc.Problem(at, "has no when and hides the entries after it: put it last")
 		}
-		entry := credential{CredentialSource: CredentialSource{clause.User, c.relative(clause.PasswordFile)}}
+		entry := credential{CredentialSource: CredentialSource{
+			clause.User, c.relative(clause.PasswordFile), c.relative(clause.KeyFile), c.relative(clause.CertFile), c.relative(clause.CAKeyFile),
+		}}
 		if clause.When != "" {
 			entry.when = c.condition(at+".when", clause.When)
 			if entry.when != nil && entry.when.reads.op {
@@ -84,4 +108,16 @@ func (c *compiler) credentials(path string, clauses []credentialClause) []creden
 		all = append(all, entry)
 	}
 	return all
+}
+
+// secrets checks which files an entry names.
+func (c *compiler) secrets(at string, clause *credentialClause) {
+	switch {
+	case clause.PasswordFile == "" && clause.KeyFile == "" && clause.CAKeyFile == "":
+		c.doc.Problem(at+".password_file", "is missing: write the path of a file that holds the password, or key_file, or ca_key_file")
+	case clause.CertFile != "" && clause.KeyFile == "":
+		c.doc.Problem(at+".cert_file", "has no use without its key: write key_file")
+	case clause.CAKeyFile != "" && clause.KeyFile != "":
+		c.doc.Problem(at+".ca_key_file", "has no use beside key_file: keep one")
+	}
 }

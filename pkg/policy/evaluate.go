@@ -50,13 +50,14 @@ func (p *Policy) Evaluate(s *session.Session, op *operation.Operation) Ruling {
 	if r == nil {
 		return Ruling{Reason: "the policy does not know this resource"}
 	}
-	if !op.Parsed && (r.needsAnalysis || !r.masks.Empty()) {
-		return Ruling{Rule: RuleUnparsed, Reason: "the operation could not be understood, and a rule or a mask depends on what it does"}
+	if !op.Parsed && r.hides(op) {
+		return unparsed
 	}
+	blind := !op.Parsed && r.blind(op)
 	scope := &scope{session: s, op: op}
 	for effect := Deny; effect <= Allow; effect++ {
 		for _, rule := range r.rules[effect] {
-			if effect == Allow && rule.when != nil && rule.when.reads.sql && op.SQL == nil {
+			if !rule.speaksOf(op, blind) {
 				continue
 			}
 			applies, err := rule.when.holds(scope)
@@ -68,10 +69,33 @@ func (p *Policy) Evaluate(s *session.Session, op *operation.Operation) Ruling {
 			}
 		}
 	}
-	if p.fallback != Allow {
+	switch {
+	case blind:
+		return unparsed
+	case p.fallback != Allow:
 		return Ruling{Reason: "no rule allows it"}
 	}
 	return Ruling{Effect: Allow}
+}
+
+// unparsed is the ruling on what nobody understood.
+var unparsed = Ruling{Rule: RuleUnparsed, Reason: "the operation could not be understood, and a rule or a mask depends on what it does"}
+
+// speaksOf reports whether a rule is asked about an operation. An allow says
+// nothing of operations that lack what it reads. Of one that was not
+// understood where understanding counts, a hold is asked only when it reads
+// op.parsed, so that its author chose a person's look at the text instead of a
+// refusal; and no allow is.
+func (r *rule) speaksOf(op *operation.Operation, blind bool) bool {
+	switch {
+	case r.effect == Allow && blind:
+		return false
+	case r.effect == Hold && blind:
+		return r.when != nil && r.when.reads.parsed
+	case r.effect == Allow && r.when != nil:
+		return r.when.reads.details&^detailsOf(op) == 0
+	}
+	return true
 }
 
 // explain says why an evaluation failed without repeating the values that the

@@ -18,6 +18,7 @@ type resourceClause struct {
 	Mode        string             `yaml:"mode"`
 	Credentials []credentialClause `yaml:"credentials"`
 	ServerTLS   *serverTLSClause   `yaml:"server_tls"`
+	ServerSSH   *serverSSHClause   `yaml:"server_ssh"`
 }
 
 // credentialClause is one way in which the agent logs in.
@@ -25,12 +26,20 @@ type credentialClause struct {
 	When         string `yaml:"when"`
 	User         string `yaml:"user"`
 	PasswordFile string `yaml:"password_file"`
+	KeyFile      string `yaml:"key_file"`
+	CertFile     string `yaml:"cert_file"`
+	CAKeyFile    string `yaml:"ca_key_file"`
 }
 
 // serverTLSClause says how the agent checks the server.
 type serverTLSClause struct {
 	Mode   string `yaml:"mode"`
 	CAFile string `yaml:"ca_file"`
+}
+
+// serverSSHClause says how the agent knows an SSH server.
+type serverSSHClause struct {
+	KnownHostsFile string `yaml:"known_hosts_file"`
 }
 
 // maskClause hides values.

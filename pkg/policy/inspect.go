@@ -9,14 +9,17 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+
+	"github.com/sluicegate/sluice/pkg/operation"
 )
 
 // reads says what a condition depends on.
 type reads struct {
 	op       bool   // any field of op
-	sql      bool   // op.sql
+	details  detail // those of op.sql, op.ssh, …
 	readOnly bool   // op.read_only
 	parsed   bool   // op.parsed
+	unknown  bool   // it compares op.git's forced with "unknown"
 	unproven string // the first variable read that rests on the job's own word
 }
 
@@ -35,7 +38,7 @@ func (l *language) inspect(checked *cel.Ast) (reads, error) {
 				problems = append(problems, err)
 			}
 		case ast.CallKind:
-			if err := l.comparison(tree, e.AsCall()); err != nil {
+			if err := l.comparison(tree, e.AsCall(), &found); err != nil {
 				problems = append(problems, err)
 			}
 		case ast.StructKind:
@@ -75,21 +78,17 @@ func (r *reads) variable(e ast.NavigableExpr) error {
 		if !ok || parent.Kind() != ast.SelectKind {
 			return errors.New("op stands alone: read one of its fields, as in op.kind")
 		}
-		switch read := parent.AsSelect().FieldName(); read {
-		case "sql":
-			r.sql = true
-		case "read_only":
-			r.readOnly = true
-		case "parsed":
-			r.parsed = true
-		}
+		read := parent.AsSelect().FieldName()
+		r.details |= detailNamed(read)
+		r.readOnly = r.readOnly || read == "read_only"
+		r.parsed = r.parsed || read == "parsed"
 	}
 	return nil
 }
 
 // comparison refuses to compare a field with a constant that it never equals:
 // such a rule would be dead, and a deny that is dead protects nothing.
-func (l *language) comparison(tree *ast.AST, call ast.CallExpr) error {
+func (l *language) comparison(tree *ast.AST, call ast.CallExpr, found *reads) error {
 	switch call.FunctionName() {
 	case operators.Equals, operators.NotEquals, operators.In:
 	default:
@@ -107,6 +106,7 @@ func (l *language) comparison(tree *ast.AST, call ast.CallExpr) error {
 			if err := l.possible(owner, read.FieldName(), constant); err != nil {
 				return err
 			}
+			found.unknown = found.unknown || owner == gitRefType.TypeName() && constant == string(operation.Uncertain)
 		}
 	}
 	return nil

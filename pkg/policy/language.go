@@ -90,7 +90,7 @@ func (c *compiler) condition(path, text string) *condition {
 }
 
 // foreign are fields of op that other protocols will fill.
-var foreign = []string{"git", "kube", "ssh", "http"}
+var foreign = []string{"kube", "http"}
 
 // describe puts what the checker found into one line.
 func describe(issues *cel.Issues) string {
@@ -99,7 +99,7 @@ func describe(issues *cel.Issues) string {
 		message := e.Message
 		for _, name := range foreign {
 			if message == fmt.Sprintf("undefined field '%s'", name) {
-				message = fmt.Sprintf("op.%s is not available for protocol postgres", name)
+				message = fmt.Sprintf("op.%s is not available yet", name)
 			}
 		}
 		found = append(found, fmt.Sprintf("column %d: %s", e.Location.Column()+1, strings.Join(strings.Fields(message), " ")))
@@ -115,6 +115,7 @@ func (c *condition) holds(s *scope) (bool, error) {
 	if !c.need.metBy(s.op) {
 		return false, nil
 	}
+	s.namesUnknown = c.reads.unknown
 	value, _, err := c.program.Eval(s)
 	if err != nil {
 		return false, err

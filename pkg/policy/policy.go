@@ -81,5 +81,5 @@ func (p *Policy) Masks(resource string) *mask.Set {
 // what only an analysis of the statement can tell.
 func (p *Policy) ReadsSQL(resource string) bool {
 	r := p.resources[resource]
-	return r != nil && r.wantsAnalysis
+	return r != nil && (r.reads&sqlDetail != 0 || r.readsReadOnly || r.readsParsed)
 }

@@ -18,6 +18,7 @@ type Resource struct {
 	Hosts     []Host
 	Port      uint16
 	ServerTLS ServerTLS
+	ServerSSH ServerSSH
 }
 
 // Host is one place where a resource is: either a name, which the agent
@@ -55,6 +56,11 @@ type ServerTLS struct {
 	CAFile string // PEM; empty means the system's roots
 }
 
+// ServerSSH is how the agent knows an SSH server.
+type ServerSSH struct {
+	KnownHostsFile string // as of OpenSSH, sshd(8); empty where the protocol has no use for it
+}
+
 // resource is a Resource with all that applies to it.
 type resource struct {
 	Resource
@@ -62,8 +68,9 @@ type resource struct {
 	masks       mask.Set
 	rules       [Allow + 1][]*rule // by effect, each in the order of the file
 
-	needsAnalysis bool // a rule's answer would be wrong without the statement's analysis
-	wantsAnalysis bool // a rule reads the analysis, or whether there is one
+	reads         detail // all that its rules read
+	readsReadOnly bool   // a rule reads op.read_only
+	readsParsed   bool   // a rule reads op.parsed
 }
 
 // protocolName is how a protocol may be written. Which protocols there are is
@@ -105,6 +112,12 @@ func (c *compiler) resource(path string, clause *resourceClause) *resource {
 		c.doc.Problem(path+".mode", "%q is not a mode: write enforce", clause.Mode)
 	}
 	r.ServerTLS = c.serverTLS(path+".server_tls", clause.ServerTLS)
+	if clause.ServerSSH != nil {
+		r.ServerSSH.KnownHostsFile = c.relative(clause.ServerSSH.KnownHostsFile)
+		if clause.ServerSSH.KnownHostsFile == "" {
+			c.doc.Problem(path+".server_ssh.known_hosts_file", "is missing: write the path of a file with the server's keys")
+		}
+	}
 	r.credentials = c.credentials(path+".credentials", clause.Credentials)
 	return r
 }

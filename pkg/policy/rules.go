@@ -50,8 +50,9 @@ func (c *compiler) rules(p *Policy, clauses []ruleClause) {
 		for _, r := range c.selected(path, p, clause.Resources) {
 			r.rules[compiled.effect] = append(r.rules[compiled.effect], compiled)
 			if compiled.when != nil {
-				r.needsAnalysis = r.needsAnalysis || compiled.when.reads.sql || compiled.when.reads.readOnly
-				r.wantsAnalysis = r.wantsAnalysis || r.needsAnalysis || compiled.when.reads.parsed
+				r.reads |= compiled.when.reads.details
+				r.readsReadOnly = r.readsReadOnly || compiled.when.reads.readOnly
+				r.readsParsed = r.readsParsed || compiled.when.reads.parsed
 			}
 		}
 	}

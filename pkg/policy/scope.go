@@ -16,7 +16,10 @@ type scope struct {
 	session *session.Session
 	op      *operation.Operation // nil when a credential is chosen
 
-	list []*statement // of op.sql, made when the first condition reads it
+	list    []*statement // of op.sql, made when the first condition reads it
+	changes []*gitRef    // of op.git, likewise
+
+	namesUnknown bool // the condition that is being asked tells "unknown" from "true"
 }
 
 // sqlScope is a scope seen as op.sql.

@@ -96,6 +96,18 @@ func (r *registry) NativeToValue(v any) ref.Val {
 		return wrapped{sqlType, v}
 	case *operation.Context:
 		return wrapped{contextType, v}
+	case *operation.SSH:
+		return wrapped{sshType, v}
+	case []operation.SSHCommand:
+		return types.NewDynamicList(r, v)
+	case operation.SSHCommand:
+		return wrapped{commandType, &v}
+	case *gitScope:
+		return wrapped{gitType, v}
+	case []*gitRef:
+		return types.NewDynamicList(r, v)
+	case *gitRef:
+		return wrapped{gitRefType, v}
 	case *session.Session:
 		return wrapped{sessionType, v}
 	case *workload.KernelFacts:

@@ -35,6 +35,10 @@ var (
 	contextType   = cel.ObjectType("sluice.Context")
 	sqlType       = cel.ObjectType("sluice.SQL")
 	statementType = cel.ObjectType("sluice.Statement")
+	sshType       = cel.ObjectType("sluice.SSH")
+	commandType   = cel.ObjectType("sluice.SSHCommand")
+	gitType       = cel.ObjectType("sluice.Git")
+	gitRefType    = cel.ObjectType("sluice.GitRef")
 	sessionType   = cel.ObjectType("sluice.Session")
 	kernelType    = cel.ObjectType("sluice.Kernel")
 	orchType      = cel.ObjectType("sluice.Orch")
@@ -63,6 +67,7 @@ func variables() []variable {
 func objects() []object {
 	return []object{
 		operationObject(), contextObject(), sqlObject(), statementObject(),
+		sshObject(), commandObject(), gitObject(), gitRefObject(),
 		sessionObject(), kernelObject(), orchObject(), claimedObject(), agentObject(),
 	}
 }
@@ -75,7 +80,9 @@ func of[T any](get func(T) any) func(any) any {
 func operationObject() object {
 	kinds := []string{
 		string(operation.Connect), string(operation.Statement), string(operation.CopyIn),
-		string(operation.Call), string(operation.Cancel),
+		string(operation.Call), string(operation.Cancel), string(operation.Exec), string(operation.Shell),
+		string(operation.Subsystem), string(operation.File), string(operation.Forward), string(operation.Fetch),
+		string(operation.Push),
 	}
 	return object{operationType, []field{
 		{
@@ -98,6 +105,16 @@ func operationObject() object {
 			name: "sql", typ: sqlType, doc: "its statements; without any unless has(op.sql)",
 			get:   of(func(s *scope) any { return (*sqlScope)(s) }),
 			isSet: func(v any) bool { return v.(*scope).op.SQL != nil },
+		},
+		{
+			name: "ssh", typ: sshType, doc: "what is asked of a host; empty unless has(op.ssh)",
+			get:   of(func(s *scope) any { return s.ssh() }),
+			isSet: func(v any) bool { return v.(*scope).op.SSH != nil },
+		},
+		{
+			name: "git", typ: gitType, doc: "what is asked of a repository; empty unless has(op.git)",
+			get:   of(func(s *scope) any { return (*gitScope)(s) }),
+			isSet: func(v any) bool { return v.(*scope).op.Git != nil },
 		},
 	}}
 }

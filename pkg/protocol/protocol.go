@@ -25,7 +25,20 @@ type Info struct {
 	Name              string   // as written in configuration
 	ServerSpeaksFirst bool     // the server greets before the client sends
 	Ports             []uint16 // usual ports, for documentation
+	Logins            Login    // what the agent can log in with
+	HostKeys          bool     // its servers are known by SSH host keys: Conn.KnownHosts must be there
 }
+
+// Login is a set of things that the agent can log in to a server with.
+type Login uint8
+
+// What there is to log in with, as Credential has it.
+const (
+	PasswordLogin    Login = 1 << iota
+	KeyLogin               // a bare key
+	CertificateLogin       // a key with its certificate
+	AuthorityLogin         // an authority for user certificates
+)
 
 // Match is the answer of Recognize.
 type Match int
@@ -76,10 +89,13 @@ func (l Leg) String() string {
 }
 
 // Credential is what the agent logs in to the server with. The job never sees
-// it.
+// it. What is empty is not configured.
 type Credential struct {
-	User     string
-	Password string
+	User        string
+	Password    string
+	Key         []byte // a private key, in PEM
+	Certificate []byte // of Key: X.509 in PEM, or one line of OpenSSH's
+	Authority   []byte // private key of an authority that signs user certificates, in PEM
 }
 
 // ServerTLS says how the server leg is secured.
@@ -104,6 +120,8 @@ type Conn struct {
 	Dial       func(ctx context.Context) (net.Conn, error) // flagged, to the session's destination
 	ClientTLS  *tls.Config                                 // for a client that asks for TLS; nil: there is none
 	TLS        ServerTLS
+	KnownHosts []byte   // the SSH servers' keys, as sshd(8) writes them; empty: none are known
+	Names      []string // of the resource's hosts, which the client may have asked for
 	Credential Credential
 	Guard      Guard
 	Masks      *mask.Set // never nil; may be empty

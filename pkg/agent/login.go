@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/sluicegate/sluice/pkg/credential"
+	"github.com/sluicegate/sluice/pkg/policy"
+	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/session"
+)
+
+// speaks reports what keeps this agent from serving a resource: a protocol that
+// it does not speak, or a login or a proof of the server that its protocol
+// cannot use.
+func (a *Agent) speaks(resource policy.Resource) error {
+	speaker := a.Protocols[resource.Protocol]
+	if speaker == nil {
+		return fmt.Errorf("resource %s: this agent does not speak %q", resource.Name, resource.Protocol)
+	}
+	info := speaker.Info()
+	var errs []error
+	for i, source := range a.Policy.Credentials(resource.Name) {
+		if loginOf(source)&^info.Logins != 0 {
+			errs = append(errs, fmt.Errorf("resource %s: credentials[%d]: %s cannot log in with all that it names", resource.Name, i, resource.Protocol))
+		}
+	}
+	if known := len(a.Servers[resource.Name].KnownHosts) > 0; known != info.HostKeys {
+		word := map[bool]string{true: "has no use here", false: "is missing"}[known]
+		errs = append(errs, fmt.Errorf("resource %s: server_ssh.known_hosts_file %s", resource.Name, word))
+	}
+	return errors.Join(errs...)
+}
+
+// loginOf says what a credential logs in with.
+func loginOf(source policy.CredentialSource) (uses protocol.Login) {
+	if source.PasswordFile != "" {
+		uses |= protocol.PasswordLogin
+	}
+	switch {
+	case source.CertFile != "":
+		uses |= protocol.CertificateLogin
+	case source.KeyFile != "":
+		uses |= protocol.KeyLogin
+	}
+	if source.CAKeyFile != "" {
+		uses |= protocol.AuthorityLogin
+	}
+	return uses
+}
+
+// login reads what the agent logs in to the server with.
+func (a *Agent) login(ctx context.Context, s *session.Session) (login protocol.Credential, err error) {
+	source, err := a.Policy.Credential(s)
+	if err != nil {
+		return protocol.Credential{}, err
+	}
+	login.User = source.User
+	for _, part := range []struct {
+		path string
+		read func(file io.Reader) error
+	}{
+		{source.PasswordFile, func(file io.Reader) (err error) { login.Password, err = credential.Read(file); return err }},
+		{source.KeyFile, func(file io.Reader) (err error) { login.Key, err = credential.ReadKey(file); return err }},
+		{source.CertFile, func(file io.Reader) (err error) { login.Certificate, err = credential.ReadKey(file); return err }},
+		{source.CAKeyFile, func(file io.Reader) (err error) { login.Authority, err = credential.ReadKey(file); return err }},
+	} {
+		if part.path == "" {
+			continue
+		}
+		if err := a.secret(ctx, part.path, part.read); err != nil {
+			return protocol.Credential{}, err
+		}
+	}
+	return login, nil
+}
+
+// secret opens one file of a credential, which only the privileged half can.
+func (a *Agent) secret(ctx context.Context, path string, read func(file io.Reader) error) error {
+	file, err := a.Broker.Open(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer file.Close() //nolint:errcheck // only read
+	return read(file)
+}
