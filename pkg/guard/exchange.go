@@ -65,13 +65,7 @@ func (x *exchange) intent(decision protocol.Decision) record.Intent {
 	if decision.Effect == protocol.Allow {
 		in.Effect = "allow"
 	}
-	if x.op.SQL == nil {
-		return in
-	}
-	in.Statements = make([]record.Statement, len(x.op.SQL.Statements))
-	for i, s := range x.op.SQL.Statements {
-		in.Statements[i] = record.Statement{Kind: s.Kind, Class: string(s.Class), Relations: s.Relations}
-	}
+	in.Statements, in.SSH, in.Git = statements(x.op.SQL), host(x.op.SSH), repository(x.op.Git)
 	return in
 }
 

@@ -84,6 +84,12 @@ func appendIntent(dst []byte, in *Intent) []byte {
 		}
 		dst = append(dst, ']')
 	}
+	if in.SSH != nil {
+		dst = appendFacts(append(dst, `,"ssh":`...), in.SSH)
+	}
+	if in.Git != nil {
+		dst = appendFacts(append(dst, `,"git":`...), in.Git)
+	}
 	dst = appendStringField(dst, `,"database":`, in.Database)
 	dst = appendStringField(dst, `,"role":`, in.Role)
 	dst = append(dst, `,"effect":`...)
@@ -98,6 +104,15 @@ func appendIntent(dst []byte, in *Intent) []byte {
 		dst = append(dst, `,"observed":true`...)
 	}
 	return append(dst, '}')
+}
+
+// appendFacts appends what one protocol alone says of an operation.
+func appendFacts[T SSH | Git](dst []byte, facts *T) []byte {
+	encoded, err := json.Marshal(facts)
+	if err != nil {
+		panic(err) // only for values that are not of strings alone
+	}
+	return append(dst, encoded...)
 }
 
 func appendStatement(dst []byte, s Statement) []byte {

@@ -59,6 +59,13 @@ func headers() map[string]record.Header {
 		Statements: []record.Statement{{Kind: "SELECT", Class: "read", Relations: []string{"a", "b.c"}}, {Kind: "SET", Class: "session"}},
 	}
 	all["intent"] = h
+	h.Intent = &record.Intent{
+		SSH: &record.SSH{Type: "sftp", Programs: []string{"<&>"}, Action: "rename", Path: "/a", NewPath: "/b"},
+		Git: &record.Git{Repository: "/r.git", Options: []string{"ci.skip"}, Refs: []record.GitRef{
+			{Name: "refs/heads/main", Kind: "update", Old: "1", New: "2", Forced: "true", Lost: []string{"3"}},
+		}},
+	}
+	all["intent of a host and a repository"] = h
 	h = header(record.OperationChunk)
 	h.Chunk = &record.Chunk{Stream: "response", At: 5, Size: 6, Digest: "d"}
 	all["chunk"] = h

@@ -109,6 +109,8 @@ type Intent struct {
 	Parsed     bool        `json:"parsed"`
 	ReadOnly   bool        `json:"read_only"`
 	Statements []Statement `json:"statements,omitempty"`
+	SSH        *SSH        `json:"ssh,omitempty"`
+	Git        *Git        `json:"git,omitempty"`
 	Database   string      `json:"database,omitempty"`
 	Role       string      `json:"role,omitempty"`
 	Effect     string      `json:"effect"` // "allow", "deny"
@@ -125,6 +127,32 @@ type Statement struct {
 	Kind      string   `json:"kind"`
 	Class     string   `json:"class"`
 	Relations []string `json:"relations,omitempty"`
+}
+
+// SSH is what is asked of a host. The command line is in the body.
+type SSH struct {
+	Type     string   `json:"type"` // "exec", "shell", "subsystem", "sftp", "forward" or "listen"
+	Programs []string `json:"programs,omitempty"`
+	Action   string   `json:"action,omitempty"`
+	Path     string   `json:"path,omitempty"`
+	NewPath  string   `json:"new_path,omitempty"`
+}
+
+// Git is what is asked of a repository.
+type Git struct {
+	Repository string   `json:"repository"`
+	Refs       []GitRef `json:"refs,omitempty"`
+	Options    []string `json:"options,omitempty"`
+}
+
+// GitRef is one ref that a push would change. Ids are in hexadecimal.
+type GitRef struct {
+	Name   string   `json:"name"`
+	Kind   string   `json:"kind"` // "create", "update" or "delete"
+	Old    string   `json:"old,omitempty"`
+	New    string   `json:"new,omitempty"`
+	Forced string   `json:"forced"`         // "true", "false" or "unknown"
+	Lost   []string `json:"lost,omitempty"` // commits that the ref would lose, newest first
 }
 
 // Chunk is a piece of a stream. The bytes are in the body, up to the

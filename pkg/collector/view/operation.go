@@ -16,6 +16,8 @@ type Operation struct {
 	Text       string             `json:"text"`
 	Params     []record.Param     `json:"params,omitempty"`
 	Statements []record.Statement `json:"statements,omitempty"`
+	SSH        *record.SSH        `json:"ssh,omitempty"`
+	Git        *record.Git        `json:"git,omitempty"`
 	Database   string             `json:"database,omitempty"`
 	Role       string             `json:"role,omitempty"`
 	Parsed     bool               `json:"parsed"`
@@ -108,7 +110,8 @@ func (f *folding) operation(h *record.Header) *Operation {
 func (op *Operation) intent(h *record.Header, body *record.Body) {
 	in := h.Intent
 	op.Kind, op.Parsed = in.Kind, in.Parsed
-	op.Statements, op.Database, op.Role = in.Statements, in.Database, in.Role
+	op.Statements, op.SSH, op.Git = in.Statements, in.SSH, in.Git
+	op.Database, op.Role = in.Database, in.Role
 	op.Effect, op.Rule, op.Reason = in.Effect, in.Rule, in.Reason
 	op.Text = string(Data(body)) + op.Text
 	op.Params = body.Params
