@@ -61,15 +61,18 @@ func TestUnclearCommandIsDeniedWhereARuleReadsCommands(t *testing.T) {
 		{"an allow on programs", []string{`{name: r, effect: allow, when: 'op.ssh.programs.all(p, p == "ls")'}`}, policy.Deny, policy.RuleUnparsed},
 		{
 			"a hold that does not say that it judges the text",
-			[]string{`{name: r, when: '"rm" in op.ssh.programs || op.kind == "exec"', ` + held + `}`}, policy.Deny, policy.RuleUnparsed,
+			[]string{`{name: r, when: '"rm" in op.ssh.programs || op.kind == "exec"', ` + held + `}`},
+			policy.Deny, policy.RuleUnparsed,
 		},
 		{
 			"a hold for what is unclear",
-			[]string{`{name: r, effect: deny, when: '"rm" in op.ssh.programs'}`, `{name: ask, when: '!op.parsed', ` + held + `}`}, policy.Hold, "ask",
+			[]string{`{name: r, effect: deny, when: '"rm" in op.ssh.programs'}`, `{name: ask, when: '!op.parsed', ` + held + `}`},
+			policy.Hold, "ask",
 		},
 		{
 			"a deny that matches all the same",
-			[]string{`{name: r, effect: deny, when: 'op.kind == "exec"'}`, `{name: ask, when: '!op.parsed && op.ssh.type == "exec"', ` + held + `}`}, policy.Deny, "r",
+			[]string{`{name: r, effect: deny, when: 'op.kind == "exec"'}`, `{name: ask, when: '!op.parsed && op.ssh.type == "exec"', ` + held + `}`},
+			policy.Deny, "r",
 		},
 	} {
 		p := rules(t, "allow", test.rules...)
