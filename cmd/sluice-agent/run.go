@@ -11,6 +11,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/broker"
 	"github.com/sluicegate/sluice/pkg/config"
+	"github.com/sluicegate/sluice/pkg/destination"
 	"github.com/sluicegate/sluice/pkg/redirect"
 	"github.com/sluicegate/sluice/pkg/telemetry"
 )
@@ -34,23 +35,34 @@ func run(ctx context.Context, file string, cfg config.Agent) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, kernel.Close()) }()
+	sources := attribution.Local(attribution.Config{
+		CgroupRoot: kernel.CgroupRoot(), DockerSocket: string(cfg.Attribution.DockerSocket),
+	})
 	halves, err := broker.New(broker.Parts{
 		Redirect: kernel,
-		Sources: attribution.Local(attribution.Config{
-			CgroupRoot: kernel.CgroupRoot(), DockerSocket: string(cfg.Attribution.DockerSocket),
-		}),
-		Files:   broker.Files{Secrets: rules.SecretFiles(), Tokens: tokenFiles(cfg)},
-		Command: func() *exec.Cmd { return proxyProcess(file) },
-		Ready:   notifyReady,
-		Log:     log,
+		Sources:  sources,
+		Files:    broker.Files{Secrets: rules.SecretFiles(), Tokens: tokenFiles(cfg)},
+		Command:  func() *exec.Cmd { return proxyProcess(file) },
+		Ready:    notifyReady,
+		Log:      log,
 	})
 	if err != nil {
 		return err
 	}
+	keeper := destination.New(destination.Config{
+		Resources: rules.Resources(), Containers: attribution.New(sources, log).Containers, Log: log,
+		Apply: func(table destination.Table) error {
+			return errors.Join(halves.Publish(table), kernel.Protect(table.Destinations()))
+		},
+	})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := keeper.Start(ctx); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return kernel.Run(ctx) })
+	group.Go(func() error { return keeper.Run(ctx) })
 	err = halves.Run(ctx) // on the main thread, as it asks for
 	cancel()
 	return errors.Join(err, group.Wait())

@@ -14,8 +14,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -53,24 +51,24 @@ type Parts struct {
 // Agent serves redirected connections.
 type Agent struct {
 	Parts
-	where    *destinations
-	table    atomic.Pointer[table]
-	sessions *quota
-	holds    *quota
-	serving  sync.WaitGroup
+	resources map[string]*policy.Resource // by name
+	sessions  *quota
+	holds     *quota
+	serving   sync.WaitGroup
 }
 
 // New checks that the policy fits the parts, and reports everything that does
 // not.
 func New(parts Parts) (*Agent, error) {
 	a := &Agent{
-		Parts:    parts,
-		where:    newDestinations(parts.Policy.Resources()),
-		sessions: newQuota(maxSessions),
-		holds:    newQuota(maxHolds),
+		Parts:     parts,
+		resources: make(map[string]*policy.Resource),
+		sessions:  newQuota(maxSessions),
+		holds:     newQuota(maxHolds),
 	}
 	var errs []error
-	for _, resource := range a.where.resources {
+	for _, resource := range a.Policy.Resources() {
+		a.resources[resource.Name] = &resource
 		errs = append(errs, a.speaks(resource))
 		if a.Trust != nil {
 			errs = append(errs, a.Trust.Covers(hosts(resource)))
@@ -79,19 +77,15 @@ func New(parts Parts) (*Agent, error) {
 	return a, errors.Join(errs...)
 }
 
-// Run protects the policy's destinations and serves until ctx ends or
-// interception fails. It does not return before the last session has ended.
+// Run serves until ctx ends or interception fails. It does not return before
+// the last session has ended.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.protect(ctx, time.Now()); err != nil {
-		return fmt.Errorf("protect destinations: %w", err)
-	}
-	if err := a.Broker.Ready(len(*a.table.Load())); err != nil {
+	if err := a.Broker.Ready(ctx); err != nil {
 		return err
 	}
 	defer a.serving.Wait()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.Broker.Run(ctx) })
-	group.Go(func() error { return a.keepProtecting(ctx) })
 	group.Go(func() error { return a.reportAlerts(ctx) })
 	group.Go(func() error { return a.accept(ctx) })
 	err := group.Wait()

@@ -14,6 +14,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/broker"
 	"github.com/sluicegate/sluice/pkg/guard"
+	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/redirect"
@@ -38,12 +39,14 @@ func (a *Agent) serve(ctx context.Context, accepted *broker.Accepted) {
 		return
 	}
 	defer release()
-	route, _ := a.table.Load().lookup(accepted.Origin.Destination)
-	if route.resource == nil {
+	route, _ := a.Broker.Table().Lookup(accepted.Origin.Destination)
+	resource := a.resources[route.Resource]
+	if resource == nil {
 		a.alert(log, "no-resource", accepted.Origin)
 		return
 	}
-	if err := a.session(ctx, log, accepted, route); err != nil {
+	server := route.To(accepted.Origin.Destination)
+	if err := a.session(ctx, log, accepted, resource, server); err != nil {
 		log.Error("A session failed", zap.Error(err))
 	}
 }
@@ -63,8 +66,7 @@ func (a *Agent) alert(log *zap.Logger, kind string, origin redirect.Origin) {
 }
 
 // session opens the trail of one connection, serves it and closes the trail.
-func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.Accepted, route route) (err error) {
-	resource := route.resource
+func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.Accepted, resource *policy.Resource, server netip.AddrPort) (err error) {
 	s := &session.Session{
 		ID:          session.NewID(),
 		Resource:    resource.Name,
@@ -94,7 +96,7 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 	conn := &protocol.Conn{
 		Session:    s,
 		Client:     accepted.Conn,
-		Dial:       dialler(accepted, route.to(accepted.Origin.Destination)),
+		Dial:       dialler(accepted, server),
 		ClientTLS:  a.clientTLS(resource, accepted.Origin.Destination),
 		TLS:        a.Servers[resource.Name].TLS,
 		KnownHosts: a.Servers[resource.Name].KnownHosts,

@@ -17,7 +17,7 @@ var layers = [][]string{
 		"sqltext", "approval", "translog", "config", "telemetry", "confine",
 	},
 	{ // the plug-ins' contract, what runs around an operation, and what joins the agent's halves
-		"broker", "protocol", "protocol/protocoltest", "httpproxy", "gitwire", "audit", "guard",
+		"broker", "destination", "protocol", "protocol/protocoltest", "httpproxy", "gitwire", "audit", "guard",
 	},
 	{ // plug-ins, one wire protocol each
 		"protocol/postgres", "protocol/mysql", "protocol/ssh", "protocol/kubernetes", "protocol/git", "protocol/web",
@@ -36,7 +36,8 @@ var layers = [][]string{
 var sameLayer = map[string][]string{
 	"session":                 {"workload"},
 	"record":                  {"workload", "session", "operation"},
-	"policy":                  {"mask"}, // Masks returns a set of them
+	"policy":                  {"mask"},        // Masks returns a set of them
+	"broker":                  {"destination"}, // it carries tables
 	"guard":                   {"protocol", "audit"},
 	"httpproxy":               {"protocol"},
 	"protocol/protocoltest":   {"protocol"},
@@ -61,7 +62,7 @@ var narrower = map[string][]string{
 	},
 	"agent": {
 		"redirect", "attribution", "identity", "trust", "credential", "bus", "spool", "policy", "mask", "approval",
-		"translog", "config", "telemetry", "broker", "protocol", "audit", "guard",
+		"translog", "config", "telemetry", "broker", "destination", "protocol", "audit", "guard",
 	},
 }
 
@@ -69,8 +70,8 @@ var narrower = map[string][]string{
 // not import. `sluice` runs on people's machines and links neither.
 var commands = map[string][]string{
 	"cmd/sluice-agent":     {"collector"},
-	"cmd/sluice-collector": {"agent", "broker", "confine", "redirect", "attribution", "protocol", "guard", "audit", "spool"},
-	"cmd/sluice":           {"agent", "broker", "confine", "redirect", "attribution", "guard", "spool", "collector/store", "collector/ingest", "collector/api"},
+	"cmd/sluice-collector": {"agent", "broker", "destination", "confine", "redirect", "attribution", "protocol", "guard", "audit", "spool"},
+	"cmd/sluice":           {"agent", "broker", "destination", "confine", "redirect", "attribution", "guard", "spool", "collector/store", "collector/ingest", "collector/api"},
 }
 
 // owners lists libraries, by the prefix of their import path, and the only
@@ -89,6 +90,7 @@ var owners = map[string][]string{
 	"github.com/pganalyze/pg_query_go":  {"sqltext"},
 	"golang.org/x/mod/sumdb":            {"translog"},
 	"golang.org/x/mod/modfile":          {"archtest"},
+	"golang.org/x/net":                  {"destination"},
 	"go.yaml.in/yaml":                   {"config/document"},
 	"github.com/prometheus":             {"telemetry"},
 	"go.uber.org/zap/zapcore":           {"telemetry"},

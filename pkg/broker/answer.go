@@ -32,8 +32,6 @@ func (p *proxy) read(said packet) (question, error) {
 		return nil, errMalformed
 	}
 	switch said.kind {
-	case kindProtect:
-		return p.readProtect(said.body)
 	case kindCounters:
 		return p.counters, empty(said.body)
 	case kindHealthy:
@@ -60,10 +58,6 @@ func (p *proxy) read(said packet) (question, error) {
 		return func(ctx context.Context) reply {
 			return inMemory(ctx, func(ctx context.Context) ([]byte, error) { return p.Sources.Container(ctx, id) })
 		}, nil
-	case kindContainers:
-		return func(ctx context.Context) reply { return inMemory(ctx, p.Sources.Containers) }, empty(said.body)
-	case kindAddresses:
-		return p.addresses, empty(said.body)
 	case kindOpen:
 		path := string(said.body)
 		if len(path) == 0 || len(path) > maxPath {
@@ -103,27 +97,6 @@ func (p *proxy) answer(number uint32, r reply) {
 	if err := p.link.send(kindAnswer, number, append([]byte{byte(status)}, body...), r.fds...); err != nil {
 		p.fail(fmt.Errorf("answer: %w", err))
 	}
-}
-
-// readProtect collects destinations until the last packet of them.
-func (p *proxy) readProtect(body []byte) (question, error) {
-	if len(body) == 0 {
-		return nil, errMalformed
-	}
-	ds, err := endpoints(body[1:])
-	if err != nil {
-		return nil, err
-	}
-	if len(p.protect)+len(ds) > maxEndpoints {
-		return nil, errors.New("too many destinations")
-	}
-	p.protect = append(p.protect, ds...)
-	if body[0] != 0 {
-		return func(context.Context) reply { return reply{} }, nil
-	}
-	all := p.protect
-	p.protect = nil
-	return func(context.Context) reply { return reply{err: p.Redirect.Protect(all)} }, nil
 }
 
 func (p *proxy) readSocket(body []byte) (question, error) {
@@ -172,15 +145,6 @@ func (p *proxy) process(ctx context.Context, of process) reply {
 	return files([]byte(found.Exe), found.Environ, found.Cmdline)
 }
 
-func (p *proxy) addresses(ctx context.Context) reply {
-	addrs, err := p.Sources.Addresses(ctx)
-	var body []byte
-	for _, addr := range addrs {
-		body = pack(body, addr.As16())
-	}
-	return text(body, err)
-}
-
 // inMemory is the answer of a source that may give more than a packet holds.
 func inMemory(ctx context.Context, source func(context.Context) ([]byte, error)) reply {
 	ctx, cancel := context.WithTimeout(ctx, answerWait)
@@ -189,19 +153,28 @@ func inMemory(ctx context.Context, source func(context.Context) ([]byte, error))
 	if err != nil {
 		return reply{err: err}
 	}
-	memory, err := unix.MemfdCreate("answer", unix.MFD_CLOEXEC)
+	file, err := memory(record)
 	if err != nil {
-		return reply{err: os.NewSyscallError("memfd_create", err)}
+		return reply{err: err}
 	}
-	file := os.NewFile(uintptr(memory), "answer")
-	_, err = file.Write(record)
+	return files(nil, file)
+}
+
+// memory returns a file of no file system, to be read from its beginning.
+func memory(text []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("sluice", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	file := os.NewFile(uintptr(fd), "memory")
+	_, err = file.Write(text)
 	if err == nil {
 		_, err = file.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		return reply{err: errors.Join(err, file.Close())}
+		return nil, errors.Join(err, file.Close())
 	}
-	return files(nil, file)
+	return file, nil
 }
 
 func (p *proxy) openFile(path string) reply {

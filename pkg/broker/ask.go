@@ -5,40 +5,30 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/netip"
+	"net"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/attribution"
+	"github.com/sluicegate/sluice/pkg/destination"
 	"github.com/sluicegate/sluice/pkg/redirect"
 )
 
-// Protect makes ds the protected destinations, as redirect.Redirect.Protect.
-func (c *Client) Protect(ctx context.Context, ds []redirect.Destination) error {
-	c.protecting.Lock()
-	defer c.protecting.Unlock()
-	chunks := slices.Collect(slices.Chunk(ds, endpointsAtOnce))
-	if len(chunks) == 0 {
-		chunks = append(chunks, nil)
+// Ready lets connections come, once it is known whose they are.
+func (c *Client) Ready(ctx context.Context) error {
+	select {
+	case <-c.told:
+		return c.link.send(kindReady, 0, nil)
+	case <-c.gone:
+		return net.ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	for i, chunk := range chunks {
-		more := byte(1)
-		if i == len(chunks)-1 {
-			more = 0
-		}
-		if _, err := c.ask(ctx, kindProtect, appendEndpoints([]byte{more}, chunk), 0); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
-// Ready says that this many destinations are protected, and lets connections
-// come.
-func (c *Client) Ready(destinations int) error {
-	return c.link.send(kindReady, 0, pack(nil, uint32(destinations)))
-}
+// Table returns where protected destinations lead now. It is there once Ready
+// has returned.
+func (c *Client) Table() destination.Table { return *c.table.Load() }
 
 // Alerts returns the channel of what interception stopped. It is never closed.
 func (c *Client) Alerts() <-chan redirect.Alert { return c.alerts }
@@ -77,16 +67,14 @@ func (c *Client) Open(ctx context.Context, path string) (*os.File, error) {
 	return os.NewFile(uintptr(got.fds[0]), path), nil
 }
 
-// Sources reads the node through the privileged half. engineSocket is the
-// Docker Engine's; empty: it is not asked.
+// Sources reads the node through the privileged half, but for the list of its
+// containers. engineSocket is the Docker Engine's; empty: it is not asked.
 func (c *Client) Sources(engineSocket string) attribution.Sources {
 	return attribution.Sources{
 		Process:      c.process,
 		Cgroup:       c.cgroup,
 		Cgroups:      c.cgroups,
 		Container:    c.container,
-		Containers:   func(ctx context.Context) ([]byte, error) { return c.record(ctx, kindContainers, nil) },
-		Addresses:    c.addresses,
 		EngineSocket: engineSocket,
 	}
 }
@@ -127,19 +115,4 @@ func (c *Client) record(ctx context.Context, kind kind, body []byte) ([]byte, er
 	file := os.NewFile(uintptr(got.fds[0]), "record")
 	defer file.Close() //nolint:errcheck // only read
 	return io.ReadAll(io.LimitReader(file, attribution.MaxAnswer))
-}
-
-func (c *Client) addresses(ctx context.Context) ([]netip.Addr, error) {
-	got, err := c.ask(ctx, kindAddresses, nil, 0)
-	if err != nil {
-		return nil, err
-	}
-	if len(got.body)%addressSize != 0 {
-		return nil, errMalformed
-	}
-	var addrs []netip.Addr
-	for chunk := range slices.Chunk(got.body, addressSize) {
-		addrs = append(addrs, netip.AddrFrom16([addressSize]byte(chunk)).Unmap())
-	}
-	return addrs, nil
 }

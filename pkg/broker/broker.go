@@ -16,8 +16,8 @@
 //
 // The package does not confine the proxy (confine does, in the proxy itself),
 // and a proxy that somebody took over can still do what it is for: log in to
-// the servers, read the traffic that it is handed, and say which destinations
-// are protected.
+// the servers and read the traffic that it is handed. Which destinations are
+// protected it is told, and cannot change.
 package broker
 
 import (
@@ -59,7 +59,7 @@ type Parts struct {
 	// Command returns a proxy that is not started yet. Its standard streams
 	// are the caller's choice. It finds its end of the socket at Descriptor.
 	Command func() *exec.Cmd
-	// Ready is called whenever a proxy has put protection in force.
+	// Ready is called whenever a proxy has begun to take connections.
 	Ready func() error
 	Log   *zap.Logger
 }
@@ -77,6 +77,10 @@ type Broker struct {
 	arrived chan struct{} // closed when current is set; guarded by mu
 	lost    time.Time     // when current became nil; guarded by mu
 	alerts  []redirect.Alert
+
+	telling sync.Mutex
+	table   []byte          // destination.Table as JSON; nil before the first; guarded by telling
+	told    map[*proxy]bool // the proxies that listen; guarded by telling
 }
 
 // New returns a Broker.
@@ -85,7 +89,7 @@ func New(parts Parts) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the clock: %w", err)
 	}
-	return &Broker{Parts: parts, booted: booted, arrived: make(chan struct{}), lost: time.Now()}, nil
+	return &Broker{Parts: parts, booted: booted, arrived: make(chan struct{}), lost: time.Now(), told: make(map[*proxy]bool)}, nil
 }
 
 // Run keeps a proxy running until ctx ends, and ends the last one in good

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/sluicegate/sluice/pkg/attribution"
+	"github.com/sluicegate/sluice/pkg/destination"
 	"github.com/sluicegate/sluice/pkg/redirect"
 	"github.com/sluicegate/sluice/testenv/netlab"
 )
@@ -146,6 +147,8 @@ func (n *node) broker(t testing.TB, role, what string) (b *Broker, started *atom
 		},
 	})
 	must(t, err)
+	at := redirect.Destination{Prefix: netip.PrefixFrom(n.server.Addr(), 32), Port: n.server.Port()}
+	must(t, b.Publish(destination.Table{at: {Resource: "server"}}))
 	return b, started, func() *os.Process {
 		mu.Lock()
 		defer mu.Unlock()
@@ -194,28 +197,96 @@ func TestForgedQuestionsAreRefused(t *testing.T) {
 	for _, what := range []string{
 		"no hello", "another version", "a long hello", "an unknown kind", "an answer", "a connection", "a short packet",
 		"too long a packet", "an unasked question", "a family", "half a process", "a path as id", "no path", "a long path",
-		"half an endpoint", "an impossible prefix", "a descriptor", "endless endpoints", "a flood", "ready twice",
+		"a table", "a descriptor", "a flood", "ready twice", "ready for less",
 	} {
 		t.Run(what, func(t *testing.T) {
-			b, _, _ := n.broker(t, "forger", what)
-			p, err := b.start()
-			must(t, err)
-			serving, fail := context.WithCancelCause(t.Context())
-			p.fail = func(why error) {
-				fail(why)
-				_ = p.link.close() // ends listen
-			}
-			p.fail(p.listen(serving))
-			must(t, p.cmd.Process.Kill())
-			_ = p.cmd.Wait()
-			p.answering.Wait()
-			if why := context.Cause(serving); why == nil || errors.Is(why, io.EOF) {
+			if why := n.forge(t, what, patience); why == nil || errors.Is(why, io.EOF) {
 				t.Errorf("the proxy went on until it ended: %v", why)
 			}
 		})
 	}
 	if _, err := n.kernel.Counters(); err != nil {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// forge lets a forger speak until it is condemned, or has gone on for long
+// enough, and returns why it ended.
+func (n *node) forge(t *testing.T, what string, enough time.Duration) error {
+	t.Helper()
+	b, _, _ := n.broker(t, "forger", what)
+	p, err := b.start()
+	must(t, err)
+	serving, fail := context.WithCancelCause(t.Context())
+	p.fail = func(why error) {
+		fail(why)
+		_ = p.link.close() // ends listen
+	}
+	stop := time.AfterFunc(enough, func() { p.fail(nil) })
+	defer stop.Stop()
+	p.fail(p.listen(serving))
+	must(t, p.cmd.Process.Kill())
+	_ = p.cmd.Wait()
+	p.answering.Wait()
+	return context.Cause(serving)
+}
+
+// TestTakenOverProxyUnprotectsNothing lets a proxy say each kind of packet, with
+// bodies that might mean to protect nothing, less or something else.
+func TestTakenOverProxyUnprotectsNothing(t *testing.T) {
+	var reached atomic.Int32
+	n := newNode(t, func(net.Conn) { reached.Add(1) })
+	for kind := range 256 {
+		_ = n.forge(t, "kind "+strconv.Itoa(kind), 50*time.Millisecond)
+	}
+	conn := n.dial(t) // into the listener: nobody takes it
+	must(t, conn.SetReadDeadline(time.Now().Add(100*time.Millisecond)))
+	if _, err := conn.Read(make([]byte, 1)); err == nil || reached.Load() != 0 {
+		t.Errorf("a job reaches the server: %v", err)
+	}
+	// The control: what may unprotect it does.
+	must(t, n.kernel.Protect(nil))
+	if _, err := n.dial(t).Read(make([]byte, 1)); !errors.Is(err, io.EOF) || reached.Load() != 1 {
+		t.Errorf("unprotected, the server is not reached: %v", err)
+	}
+}
+
+func TestProxyIsToldOfEveryTable(t *testing.T) {
+	p, client := joined(t, Files{})
+	early, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := client.Ready(early); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("it is ready to serve without a table: %v", err)
+	}
+	at := netip.MustParseAddrPort("192.0.2.7:5432")
+	for _, resource := range []string{"first", "second"} {
+		must(t, p.Publish(destination.Table{{Prefix: netip.PrefixFrom(at.Addr(), 32), Port: at.Port()}: {Resource: resource}}))
+		deadline := time.Now().Add(patience)
+		for tick := time.NewTicker(time.Millisecond); ; <-tick.C {
+			table := client.table.Load()
+			if table != nil && (*table)[redirect.Destination{Prefix: netip.PrefixFrom(at.Addr(), 32), Port: at.Port()}].Resource == resource {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the %s table does not arrive", resource)
+			}
+		}
+	}
+}
+
+func TestQuestionsAreBounded(t *testing.T) {
+	p, client := joined(t, Files{})
+	var refused error
+	asked := 0
+	for ; refused == nil && asked < 2*questionsSaved; asked++ {
+		_, refused = client.Sources("").Cgroups(t.Context(), os.Getpid())
+	}
+	if refused == nil || refused.Error() != errTooMany.Error() || asked < questionsSaved {
+		t.Fatalf("after %d questions: %v", asked, refused)
+	}
+	p.budget.earn()
+	if _, err := client.Sources("").Cgroups(t.Context(), os.Getpid()); err != nil {
+		t.Errorf("a connection brings no questions: %v", err)
 	}
 }
 
@@ -226,7 +297,7 @@ func joined(t *testing.T, files Files) (*proxy, *Client) {
 	must(t, err)
 	b, err := New(Parts{Files: files, Sources: attribution.Local(attribution.Config{}), Log: zaptest.NewLogger(t)})
 	must(t, err)
-	p := &proxy{Broker: b, link: ours, fail: func(error) {}, questions: make(chan struct{}, maxQuestions), seen: newRing()}
+	p := &proxy{Broker: b, link: ours, fail: func(error) {}, questions: make(chan struct{}, maxQuestions), budget: newBudget(), seen: newRing()}
 	background(t, func(ctx context.Context) error {
 		_ = p.listen(ctx) // until the client closes
 		p.answering.Wait()

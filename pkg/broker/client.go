@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/attribution"
+	"github.com/sluicegate/sluice/pkg/destination"
 	"github.com/sluicegate/sluice/pkg/redirect"
 )
 
@@ -38,7 +40,8 @@ type Client struct {
 	work     sync.WaitGroup
 	numbers  atomic.Uint32
 
-	protecting sync.Mutex // the packets of one Protect follow each other
+	table atomic.Pointer[destination.Table]
+	told  chan struct{} // closed when table is set
 
 	mu    sync.Mutex
 	asked map[uint32]chan answer // by number; guarded by mu
@@ -65,7 +68,7 @@ func Attach(socket *os.File, stop context.CancelFunc) (*Client, error) {
 	}
 	l.takeFiles()
 	c := &Client{
-		link: l, booted: booted, stop: stop, gone: make(chan struct{}), asked: make(map[uint32]chan answer),
+		link: l, booted: booted, stop: stop, gone: make(chan struct{}), told: make(chan struct{}), asked: make(map[uint32]chan answer),
 		accepted: make(chan *Accepted, acceptBacklog), alerts: make(chan redirect.Alert, alertBacklog),
 	}
 	if err := l.send(kindHello, 0, pack(nil, uint16(version))); err != nil {
@@ -126,6 +129,10 @@ func (c *Client) listen() {
 		switch said.kind {
 		case kindAccepted:
 			c.take(said)
+		case kindTable:
+			if err := c.hearTable(said); err != nil {
+				return // it would serve connections as another's
+			}
 		case kindAlert:
 			c.hearAlert(said)
 		case kindAnswer:
@@ -136,6 +143,25 @@ func (c *Client) listen() {
 			closeAll(said.fds)
 		}
 	}
+}
+
+// hearTable takes a new table over. Connections that come after it are served
+// by it.
+func (c *Client) hearTable(said packet) error {
+	if len(said.fds) != 1 || len(said.body) > 0 {
+		closeAll(said.fds)
+		return errMalformed
+	}
+	file := os.NewFile(uintptr(said.fds[0]), "table")
+	defer file.Close() //nolint:errcheck // only read
+	table := destination.Table{}
+	if err := json.NewDecoder(file).Decode(&table); err != nil {
+		return err
+	}
+	if c.table.Swap(&table) == nil {
+		close(c.told)
+	}
+	return nil
 }
 
 func (c *Client) hearAlert(said packet) {

@@ -55,6 +55,7 @@ func (p *proxy) tryDeliver(accepted *redirect.Accepted) error {
 		return err
 	}
 	what := pass(accepted.Origin, p.booted)
+	p.budget.earn()
 	p.seen.add(process{PID: what.PID, SinceBoot: what.SinceBoot})
 	p.link.impatient()
 	var sent error

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -70,7 +72,7 @@ func playProxy() error {
 	if err != nil {
 		return err
 	}
-	if err := client.Ready(0); err != nil {
+	if err := client.Ready(ctx); err != nil {
 		return err
 	}
 	for {
@@ -108,37 +110,34 @@ func playForger(what string) error {
 		return append(binary.LittleEndian.AppendUint32([]byte{byte(k)}, 7), body...)
 	}
 	packets := map[string][][]byte{
-		"no hello":             {question(kindCounters)},
-		"another version":      {pack([]byte{byte(kindHello), 0, 0, 0, 0}, uint16(version+1))},
-		"a long hello":         {append(hello, 0)},
-		"an unknown kind":      {hello, question(200)},
-		"an answer":            {hello, question(kindAnswer, 1)},
-		"a connection":         {hello, question(kindAccepted)},
-		"a short packet":       {hello, {byte(kindCounters)}},
-		"too long a packet":    {hello, make([]byte, maxPacket+1)},
-		"an unasked question":  {hello, append([]byte{byte(kindSocket), 0, 0, 0, 0}, 4)},
-		"a family":             {hello, question(kindSocket, 17)},
-		"half a process":       {hello, question(kindProcess, 1, 2, 3)},
-		"a path as id":         {hello, question(kindContainer, []byte("../../images/json")...)},
-		"no path":              {hello, question(kindOpen)},
-		"a long path":          {hello, question(kindOpen, make([]byte, maxPath+1)...)},
-		"half an endpoint":     {hello, question(kindProtect, make([]byte, endpointSize)...)},
-		"an impossible prefix": {hello, question(kindProtect, append([]byte{0, 255}, make([]byte, endpointSize-1)...)...)},
-		"ready twice":          {hello, question(kindReady, 0, 0, 0, 0), question(kindReady, 0, 0, 0, 0)},
+		"no hello":            {question(kindCounters)},
+		"another version":     {pack([]byte{byte(kindHello), 0, 0, 0, 0}, uint16(version+1))},
+		"a long hello":        {append(hello, 0)},
+		"an unknown kind":     {hello, question(200)},
+		"an answer":           {hello, question(kindAnswer, 1)},
+		"a connection":        {hello, question(kindAccepted)},
+		"a short packet":      {hello, {byte(kindCounters)}},
+		"too long a packet":   {hello, make([]byte, maxPacket+1)},
+		"an unasked question": {hello, append([]byte{byte(kindSocket), 0, 0, 0, 0}, 4)},
+		"a family":            {hello, question(kindSocket, 17)},
+		"half a process":      {hello, question(kindProcess, 1, 2, 3)},
+		"a path as id":        {hello, question(kindContainer, []byte("../../images/json")...)},
+		"no path":             {hello, question(kindOpen)},
+		"a long path":         {hello, question(kindOpen, make([]byte, maxPath+1)...)},
+		"a table":             {hello, question(kindTable, []byte("[]")...)},
+		"ready twice":         {hello, question(kindReady), question(kindReady)},
+		"ready for less":      {hello, question(kindReady, 0, 0, 0, 0)},
 	}
 	var control []byte
 	switch what {
 	case "a descriptor":
 		control = unix.UnixRights(0)
 		packets[what] = [][]byte{hello}
-	case "endless endpoints":
-		packets[what] = [][]byte{hello}
-		more := question(kindProtect, append([]byte{1}, make([]byte, endpointSize*endpointsAtOnce)...)...)
-		for range maxEndpoints/endpointsAtOnce + 1 {
-			packets[what] = append(packets[what], more)
-		}
 	case "a flood":
 		packets[what] = append([][]byte{hello}, flood(question(kindCounters))...)
+	}
+	if kind, one := strings.CutPrefix(what, "kind "); one {
+		packets[what] = append([][]byte{hello}, everyBody(kind)...)
 	}
 	for _, packet := range packets[what] {
 		_ = l.conn.SetWriteDeadline(time.Now().Add(time.Minute))
@@ -147,6 +146,19 @@ func playForger(what string) error {
 		}
 	}
 	return unix.Pause() // to be killed
+}
+
+// everyBody is one kind of packet with bodies that might mean: protect nothing,
+// less, another's.
+func everyBody(number string) [][]byte {
+	kind, _ := strconv.Atoi(number) // the test made it
+	nothing, less := []byte("[]"), make([]byte, 20)
+	another := pack([]byte{0, 128}, netip.MustParseAddr("2001:db8::1").As16(), uint16(5432))
+	var all [][]byte
+	for _, body := range [][]byte{nil, {0}, {1}, nothing, less, another, []byte("{}"), []byte("null")} {
+		all = append(all, append(binary.LittleEndian.AppendUint32([]byte{byte(kind)}, 7), body...))
+	}
+	return all
 }
 
 // flood is a question that is asked without end, whose answers nobody takes.

@@ -3,7 +3,6 @@ package broker
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 
 // version is that of everything in this file. The halves of two versions do
 // not speak to each other.
-const version = 2
+const version = 3
 
 // A packet is
 //
@@ -32,6 +31,7 @@ type kind uint8
 // What the privileged half says.
 const (
 	kindAccepted kind = iota + 1 // body: passed; descriptors: the connection, a socket for the server leg
+	kindTable                    // descriptor: a file with the destination.Table from now on, as JSON
 	kindAlert                    // body: alerted, then the detail
 	kindAnswer                   // body: status, then what the question's kind says
 	kindStop                     // end in good order
@@ -39,20 +39,17 @@ const (
 
 // What the proxy says.
 const (
-	kindHello      kind = iota + 64 // body: version u16. The first packet of a proxy.
-	kindReady                       // body: destinations u32. The policy's destinations are protected.
-	kindBeat                        // the proxy lives
-	kindProtect                     // question: more u8, then endpoints. Answer: nothing, when more is 0.
-	kindCounters                    // question. Answer: counters as text, "name value\n".
-	kindHealthy                     // question. Answer: nothing, or why interception does not work.
-	kindSocket                      // question: 4 or 6, u8. Answer: a descriptor.
-	kindProcess                     // question: process. Answer: the program's path; descriptors: environ, cmdline.
-	kindCgroup                      // question: id u64. Answer: its path.
-	kindCgroups                     // question: pid u32. Answer: its /proc/PID/cgroup.
-	kindContainer                   // question: id. Answer: a descriptor with JSON in it.
-	kindOpen                        // question: path. Answer: a descriptor.
-	kindContainers                  // question. Answer: a descriptor with JSON in it.
-	kindAddresses                   // question. Answer: the node's addresses, 16 bytes each.
+	kindHello     kind = iota + 64 // body: version u16. The first packet of a proxy.
+	kindReady                      // the proxy takes connections
+	kindBeat                       // the proxy lives
+	kindCounters                   // question. Answer: counters as text, "name value\n".
+	kindHealthy                    // question. Answer: nothing, or why interception does not work.
+	kindSocket                     // question: 4 or 6, u8. Answer: a descriptor.
+	kindProcess                    // question: process. Answer: the program's path; descriptors: environ, cmdline.
+	kindCgroup                     // question: id u64. Answer: its path.
+	kindCgroups                    // question: pid u32. Answer: its /proc/PID/cgroup.
+	kindContainer                  // question: id. Answer: a descriptor with JSON in it.
+	kindOpen                       // question: path. Answer: a descriptor.
 )
 
 // status says how a question was answered.
@@ -71,10 +68,6 @@ var errMalformed = errors.New("malformed packet")
 const (
 	maxPath         = 4096 // PATH_MAX
 	containerIDSize = 64
-	addressSize     = 16
-	endpointSize    = 19
-	maxEndpoints    = 1 << 16 // in all packets of one question
-	endpointsAtOnce = 2048    // in one packet
 )
 
 // passed describes an accepted connection: redirect.Origin, with a time that
@@ -168,36 +161,4 @@ func empty(from []byte) error {
 		return errMalformed
 	}
 	return nil
-}
-
-// appendEndpoints appends destinations: bits u8, address, port u16.
-func appendEndpoints(to []byte, ds []redirect.Destination) []byte {
-	for _, d := range ds {
-		bits := d.Prefix.Bits()
-		if d.Prefix.Addr().Is4() {
-			bits += 96
-		}
-		to = pack(append(to, byte(bits)), d.Prefix.Addr().As16(), d.Port)
-	}
-	return to
-}
-
-// endpoints reads what appendEndpoints wrote.
-func endpoints(from []byte) ([]redirect.Destination, error) {
-	if len(from)%endpointSize != 0 {
-		return nil, errMalformed
-	}
-	var ds []redirect.Destination
-	for ; len(from) > 0; from = from[endpointSize:] {
-		addr, bits := netip.AddrFrom16([16]byte(from[1:17])), int(from[0])
-		if addr.Is4In6() {
-			addr, bits = addr.Unmap(), bits-96
-		}
-		prefix := netip.PrefixFrom(addr, bits)
-		if !prefix.IsValid() {
-			return nil, fmt.Errorf("%w: no prefix", errMalformed)
-		}
-		ds = append(ds, redirect.Destination{Prefix: prefix, Port: binary.LittleEndian.Uint16(from[17:])})
-	}
-	return ds, nil
 }

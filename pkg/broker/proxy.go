@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"github.com/sluicegate/sluice/pkg/redirect"
 )
 
 const (
@@ -33,9 +31,9 @@ type proxy struct {
 	cmd       *exec.Cmd
 	fail      context.CancelCauseFunc // ends it
 	ready     atomic.Bool
-	greeted   bool                   // used by the receiving goroutine alone
-	protect   []redirect.Destination // of a question in several packets; likewise
-	questions chan struct{}          // one place for each that is being answered
+	greeted   bool          // used by the receiving goroutine alone
+	questions chan struct{} // one place for each that is being answered
+	budget    *budget
 	answering sync.WaitGroup
 	seen      *ring // processes whose connections it was handed
 }
@@ -59,6 +57,7 @@ func (b *Broker) runProxy(ctx context.Context) (ready bool, err error) {
 	defer stop()
 	err = p.wait(ctx, serving, ended)
 	b.dismiss(p)
+	b.part(p)
 	fail(nil)
 	_ = p.link.close() // ends listen
 	work.Wait()
@@ -102,7 +101,7 @@ func (b *Broker) start() (*proxy, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the proxy: %w", err), ours.close())
 	}
-	return &proxy{Broker: b, link: ours, cmd: cmd, questions: make(chan struct{}, maxQuestions), seen: newRing()}, nil
+	return &proxy{Broker: b, link: ours, cmd: cmd, questions: make(chan struct{}, maxQuestions), budget: newBudget(), seen: newRing()}, nil
 }
 
 // stop asks the proxy to end in good order, within a bounded time.
@@ -147,6 +146,10 @@ func (p *proxy) hear(ctx context.Context, said packet) error {
 	if err != nil {
 		return err
 	}
+	if !p.budget.spend() {
+		p.answer(said.number, reply{err: errTooMany})
+		return nil
+	}
 	select {
 	case p.questions <- struct{}{}:
 	default:
@@ -161,9 +164,10 @@ func (p *proxy) hear(ctx context.Context, said packet) error {
 	return nil
 }
 
-var errTooMany = errors.New("too many questions at once")
+var errTooMany = errors.New("too many questions")
 
-// greet checks that the proxy is of this version.
+// greet checks that the proxy is of this version, and tells it whose
+// destinations are whose.
 func (p *proxy) greet(said packet) error {
 	var theirs uint16
 	if said.kind != kindHello {
@@ -176,13 +180,12 @@ func (p *proxy) greet(said packet) error {
 		return fmt.Errorf("it speaks version %d, not %d", theirs, version)
 	}
 	p.greeted = true
-	return nil
+	return p.welcome(p)
 }
 
 // becomeReady lets connections come.
 func (p *proxy) becomeReady(ctx context.Context, body []byte) error {
-	var destinations uint32
-	if err := unpackAll(body, &destinations); err != nil {
+	if err := empty(body); err != nil {
 		return err
 	}
 	if p.ready.Swap(true) {
@@ -191,8 +194,7 @@ func (p *proxy) becomeReady(ctx context.Context, body []byte) error {
 	if err := p.Ready(); err != nil {
 		return err
 	}
-	p.Log.Info("This node is guarded", zap.Int("pid", syscall.Getpid()), zap.Int("proxy_pid", p.cmd.Process.Pid),
-		zap.Uint32("destinations", destinations))
+	p.Log.Info("This node is guarded", zap.Int("pid", syscall.Getpid()), zap.Int("proxy_pid", p.cmd.Process.Pid))
 	waiting := p.appoint(p)
 	p.answering.Go(func() { p.tellAll(ctx, waiting) })
 	return nil

@@ -1,0 +1,126 @@
+// Package destination decides which addresses are protected, and whose they are.
+//
+// It runs in the privileged half: what is protected follows from the owner's
+// policy, from what the policy's names resolve to, and from where the Docker
+// Engine's containers are, and never from what the proxy says. It promises that
+// what the policy names is protected for as long as it is named; that an
+// address is kept while somebody may still remember it for its name, also when
+// nobody can be asked; and that an address is withdrawn, not passed on, when its
+// container goes.
+//
+// It reads answers of DNS, and from the Engine's list of containers ids,
+// addresses and ports. A name's answer is believed: whoever controls the node's
+// DNS can add an address, or take one away once nobody may remember it.
+package destination
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/pkg/attribution"
+	"github.com/sluicegate/sluice/pkg/policy"
+)
+
+// lookEvery is how often the Engine is asked where its containers are, and
+// names that are due are resolved. So long at most a new published port of a
+// protected container goes unnoticed.
+const lookEvery = time.Second
+
+// Config is what a Keeper needs.
+type Config struct {
+	Resources []policy.Resource
+	// Containers asks where containers are now. When it fails, they are where
+	// they were.
+	Containers func(context.Context) (attribution.Containers, error)
+	// Apply puts a table in force. The old one stays in force when it fails.
+	Apply func(Table) error
+	Log   *zap.Logger
+}
+
+// Keeper keeps the right table in force.
+type Keeper struct {
+	Config
+	names   *names
+	resolve func(ctx context.Context, name string) (answer, error)
+	applied Table
+	listed  bool // containers could be, the last time
+}
+
+// New returns a Keeper that has nothing in force yet.
+func New(cfg Config) *Keeper {
+	return &Keeper{Config: cfg, names: newNames(cfg.Resources), resolve: resolve, listed: true}
+}
+
+// Start resolves every name and puts the first table in force. It fails when a
+// name has no address: its destination would be unguarded.
+func (k *Keeper) Start(ctx context.Context) error {
+	now := time.Now()
+	k.follow(ctx, now)
+	if err := k.names.take(k.lookUp(ctx, k.names.due(now)), now); err != nil {
+		return fmt.Errorf("protect destinations: %w", err)
+	}
+	return k.apply()
+}
+
+// Run follows names and containers until ctx ends. A name that cannot be
+// resolved keeps its addresses.
+func (k *Keeper) Run(ctx context.Context) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	answers := make(chan []answer, 1)
+	asking := false
+	for {
+		select {
+		case <-ctx.Done():
+			if asking {
+				<-answers
+			}
+			return nil
+		case got := <-answers:
+			asking = false
+			if err := k.names.take(got, time.Now()); err != nil && ctx.Err() == nil {
+				k.Log.Warn("Some destinations could not be resolved", zap.Error(err))
+			}
+		case now := <-tick.C:
+			k.follow(ctx, now)
+			if due := k.names.due(now); len(due) > 0 && !asking {
+				asking = true
+				go func() { answers <- k.lookUp(ctx, due) }() // a server that is slow keeps containers waiting no longer
+			}
+		}
+		if err := k.apply(); err != nil {
+			return err
+		}
+	}
+}
+
+// follow asks where containers are now.
+func (k *Keeper) follow(ctx context.Context, now time.Time) {
+	all, err := k.Containers(ctx)
+	if err != nil {
+		if k.listed && ctx.Err() == nil {
+			k.Log.Warn("Containers could not be listed", zap.Error(err))
+		}
+		k.listed = false
+		return
+	}
+	k.listed = true
+	k.names.follow(all, now)
+}
+
+func (k *Keeper) apply() error {
+	table := k.names.table()
+	if k.applied != nil && maps.Equal(k.applied, table) {
+		return nil
+	}
+	if err := k.Apply(table); err != nil {
+		return errors.Join(errors.New("protect destinations"), err)
+	}
+	k.applied = table
+	return nil
+}
