@@ -128,36 +128,41 @@ func (b *Ballot) check(signed []byte, roster *Roster, now time.Time) (Vote, ed25
 	return vote, key, nil
 }
 
-// openVote returns a vote that a key of the approver it names signed. The
-// payload is read before the signature is checked, to learn whose keys to try;
-// nothing else is done with it until one fits.
+// openVote returns a vote that a key of the approver it names signed.
 func openVote(signed []byte, roster *Roster) (Vote, Approver, ed25519.PublicKey, error) {
-	fail := func(err error) (Vote, Approver, ed25519.PublicKey, error) {
+	var vote Vote
+	approver, key, err := openSigned(signed, voteType, &vote, func() string { return vote.Approver }, roster)
+	if err == nil {
+		err = vote.validate()
+	}
+	if err != nil {
 		return Vote{}, Approver{}, nil, fmt.Errorf("open vote: %w", err)
 	}
-	e, err := parseEnvelope(signed, voteType)
+	return vote, approver, key, nil
+}
+
+// openSigned decodes what one key of a person of the roster signed, and
+// returns both. The payload is read before the signature is checked, to learn
+// whose keys to try; the caller does nothing with it unless one fits.
+func openSigned(signed []byte, payloadType string, value any, signer func() string, roster *Roster) (Approver, ed25519.PublicKey, error) {
+	e, err := parseEnvelope(signed, payloadType)
 	if err != nil {
-		return fail(err)
+		return Approver{}, nil, err
 	}
-	var vote Vote
-	if err := decodeExactly(e.Payload, &vote); err != nil {
-		return fail(fmt.Errorf("decode payload: %w", err))
+	if err := decodeExactly(e.Payload, value); err != nil {
+		return Approver{}, nil, fmt.Errorf("decode payload: %w", err)
 	}
-	approver, found := roster.Approver(vote.Approver)
+	person, found := roster.Approver(signer())
 	if !found {
-		return fail(ErrNotApprover)
+		return Approver{}, nil, ErrNotApprover
 	}
-	for _, text := range approver.Keys {
+	for _, text := range person.Keys {
 		key, err := ParsePublicKey(text)
-		if err != nil || e.verify(key) != nil {
-			continue
+		if err == nil && e.verify(key) == nil {
+			return person, key, nil
 		}
-		if err := vote.validate(); err != nil {
-			return fail(err)
-		}
-		return vote, approver, key, nil
 	}
-	return fail(ErrSignature)
+	return Approver{}, nil, ErrSignature
 }
 
 // checkFourEyes refuses the yes of whoever asks or started the job. Where the

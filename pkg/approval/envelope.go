@@ -17,6 +17,7 @@ const (
 	requestType = "application/vnd.sluice.approval-request.v1+json"
 	voteType    = "application/vnd.sluice.approval-vote.v1+json"
 	rosterType  = "application/vnd.sluice.approval-roster.v1+json"
+	orderType   = "application/vnd.sluice.order.v1+json"
 )
 
 // maxEnvelope bounds what is decoded, in bytes.
