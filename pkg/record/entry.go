@@ -18,8 +18,8 @@ func (h Hash) String() string { return base64.StdEncoding.EncodeToString(h[:]) }
 // ParseHash reads what String wrote, and nothing else.
 func ParseHash(s string) (Hash, error) {
 	var h Hash
-	raw, err := base64.StdEncoding.Strict().DecodeString(s)
-	if err != nil || len(raw) != len(h) {
+	raw, err := base64.StdEncoding.Strict().DecodeString(s) // which skips newlines
+	if err != nil || len(raw) != len(h) || len(s) != base64.StdEncoding.EncodedLen(len(h)) {
 		return Hash{}, fmt.Errorf("parse hash: not %d bytes in base64", len(h))
 	}
 	copy(h[:], raw)
