@@ -89,7 +89,7 @@ func TestLostSpoolShows(t *testing.T) {
 		must(t, r.stop())
 	}
 	report := c.verify(t, translog.Scope{Kind: translog.WholeLog})
-	if got := codes(report); got != string(translog.ChainBroken) {
+	if got := codes(report); got != string(translog.EpochUnlinked) {
 		t.Errorf("got findings %q", got)
 	}
 }

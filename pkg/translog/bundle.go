@@ -42,7 +42,14 @@ type manifest struct {
 	Exported time.Time `json:"exported"`
 }
 
-// StoredBatch is one leaf with its records, as the collector kept them.
+func (m *manifest) encode() ([]byte, error) {
+	m.Exported = m.Exported.UTC()
+	encoded, err := json.Marshal(m)
+	return append(encoded, '\n'), err
+}
+
+// StoredBatch is one leaf with its records, as the collector kept them. A
+// shredding has none.
 type StoredBatch struct {
 	Index   int64
 	Note    []byte // signed
@@ -77,11 +84,11 @@ type Export struct {
 // slashes and below the bundle's root. In a bundle of one session every record
 // of another session is reduced to its leaf hash.
 func WriteBundle(x Export, write func(name string, data []byte) error) error {
-	head, err := json.Marshal(manifest{Format: bundleFormat, Scope: x.Scope, Exported: x.Exported.UTC()})
+	head, err := (&manifest{Format: bundleFormat, Scope: x.Scope, Exported: x.Exported}).encode()
 	if err != nil {
 		return fmt.Errorf("write bundle: %w", err)
 	}
-	if err := errors.Join(write("bundle.json", append(head, '\n')), write("checkpoint", x.Checkpoint)); err != nil {
+	if err := errors.Join(write("bundle.json", head), write("checkpoint", x.Checkpoint)); err != nil {
 		return fmt.Errorf("write bundle: %w", err)
 	}
 	for b, err := range x.Batches {
@@ -100,15 +107,10 @@ func (x *Export) writeBatch(b *StoredBatch, write func(name string, data []byte)
 	if err := write("notes/"+name, b.Note); err != nil {
 		return err
 	}
-	var records bytes.Buffer
-	for i := range b.Entries {
-		hidden := x.Scope.Kind == OneSession && sessionOf(b.Entries[i].Header) != x.Scope.Session
-		if err := writeLine(&records, &b.Entries[i], hidden); err != nil {
+	if !IsShredding(b.Note) {
+		if err := x.writeRecords(b, write); err != nil {
 			return err
 		}
-	}
-	if err := write("records/"+name+".jsonl", records.Bytes()); err != nil {
-		return err
 	}
 	if x.Scope.Kind == WholeLog {
 		return nil // the root follows from the notes
@@ -122,6 +124,17 @@ func (x *Export) writeBatch(b *StoredBatch, write func(name string, data []byte)
 		lines.WriteString(h.String() + "\n")
 	}
 	return write("proofs/"+name, []byte(lines.String()))
+}
+
+func (x *Export) writeRecords(b *StoredBatch, write func(name string, data []byte) error) error {
+	var records bytes.Buffer
+	for i := range b.Entries {
+		hidden := x.Scope.Kind == OneSession && sessionOf(b.Entries[i].Header) != x.Scope.Session
+		if err := writeLine(&records, &b.Entries[i], hidden); err != nil {
+			return err
+		}
+	}
+	return write("records/"+strconv.FormatInt(b.Index, 10)+".jsonl", records.Bytes())
 }
 
 // line is one record in a bundle, one JSON object on one line. Header and body

@@ -151,6 +151,8 @@ type world struct {
 	nodes   tree
 	scope   translog.Scope
 	at      time.Time
+	twoKey  string   // agent two's first
+	more    []string // further keys that are trusted
 }
 
 // newWorld holds session sess1 in the batches 0, 1 and 3 of agent one, and a
@@ -158,7 +160,7 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{log: newSigner(t, origin), one: newAgent(t, "one"), two: newAgent(t, "two"), scope: translog.Scope{Kind: translog.WholeLog}}
-	w.at = time.UnixMilli(1_700_000_000_000)
+	w.at, w.twoKey = time.UnixMilli(1_700_000_000_000), w.two.public
 	w.add(w.one.batch(t, nil, opened(session1), intent(session1), opened("other")))
 	w.add(w.one.batch(t, nil, intent("other"), intent(session1)))
 	w.add(w.two.batch(t, nil, opened("foreign"), closed("foreign", 2)))
@@ -189,7 +191,7 @@ func (w *world) seen(t testing.TB) func(*record.Batch) {
 }
 
 func (w *world) trust() translog.Trust {
-	return translog.Trust{Log: w.log.public, Agents: []string{w.one.public, w.two.public}}
+	return translog.Trust{Log: w.log.public, Agents: append([]string{w.one.public, w.twoKey}, w.more...)}
 }
 
 func (w *world) checkpoint(t testing.TB) []byte {
@@ -226,7 +228,7 @@ func (w *world) inScope(b *translog.StoredBatch) bool {
 	case translog.Range:
 		return b.Index >= w.scope.First
 	case translog.OneSession:
-		return slices.ContainsFunc(b.Entries, func(e translog.StoredEntry) bool {
+		return translog.IsShredding(b.Note) || slices.ContainsFunc(b.Entries, func(e translog.StoredEntry) bool {
 			h, err := record.DecodeHeader(e.Header)
 			return err == nil && h.Session == w.scope.Session
 		})

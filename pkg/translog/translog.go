@@ -11,6 +11,7 @@ package translog
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
@@ -87,16 +88,27 @@ func (v *Verifier) Name() string { return v.verifier.Name() }
 // or with anything beside it.
 var ErrSignature = errors.New("the note is not signed by the expected key, alone")
 
+// errForeignKey is ErrSignature of a note that another key signed.
+var errForeignKey = fmt.Errorf("%w: another key signed it", ErrSignature)
+
 // open returns the text of a note that carries one signature, the key's, and
-// nothing else. note.Open ignores signatures of unknown keys; here the signed
-// bytes are hashed, so whoever could add a line could make a second note out
-// of one.
+// nothing else. note.Open ignores signatures of unknown keys and reads base64
+// loosely; here the signed bytes are hashed, so whoever could add a line or a
+// bit could make a second note out of one.
 func (v *Verifier) open(signed []byte) ([]byte, error) {
 	n, err := note.Open(signed, note.VerifierList(v.verifier))
+	var unverified *note.UnverifiedNoteError
+	if errors.As(err, &unverified) && len(unverified.Note.UnverifiedSigs) == 1 && len(unverified.Note.Sigs) == 0 {
+		return nil, errForeignKey
+	}
 	if err != nil || len(n.Sigs) != 1 || len(n.UnverifiedSigs) != 0 {
 		return nil, ErrSignature
 	}
-	line := "\n— " + n.Sigs[0].Name + " " + n.Sigs[0].Base64 + "\n"
+	raw, err := base64.StdEncoding.DecodeString(n.Sigs[0].Base64)
+	if err != nil {
+		return nil, ErrSignature
+	}
+	line := "\n— " + n.Sigs[0].Name + " " + base64.StdEncoding.EncodeToString(raw) + "\n"
 	if n.Text+line != string(signed) {
 		return nil, ErrSignature
 	}

@@ -1,6 +1,7 @@
 package translog
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,15 +20,17 @@ const maxFile = 16 << 20
 // verification is one run of Verify over one bundle.
 type verification struct {
 	bundle   fs.FS
-	log      *Verifier
-	agents   map[string]*Verifier
+	keys     *keys
+	lines    *lineReader
 	exported int64 // ms; when the bundle says it was made
 
 	head    Checkpoint
 	headOK  bool
 	indexes []int64 // of the notes, ascending
 	batches []*checkedBatch
-	tree    *memoryTree // every leaf, when the scope is the whole log
+	bodies  map[int64][]shredded // whose destruction shreddings state, by leaf
+	tree    *memoryTree          // every leaf, when the scope is the whole log
+	broken  bool                 // every leaf is there, and they do not give the log's root
 	report  Report
 }
 
@@ -36,8 +39,10 @@ type checkedBatch struct {
 	record.Batch
 	index   int64
 	hash    record.Hash // NoteHash
+	leaf    Hash        // LeafHash
 	entries []checkedEntry
 	whole   bool // every record was read and is what the agent signed
+	twin    bool // another leaf has its number; it counts once
 }
 
 // checkedEntry is what is remembered of a record that is what its agent
@@ -49,22 +54,18 @@ type checkedEntry struct {
 	closed  *record.Closed
 }
 
+// shredded is a span of a shredding and the leaf that states it.
+type shredded struct {
+	Span
+	stated int64
+}
+
 func newVerification(bundle fs.FS, trust Trust) (*verification, error) {
-	v := &verification{bundle: bundle, agents: map[string]*Verifier{}}
-	var err error
-	if v.log, err = NewVerifier(trust.Log); err != nil {
-		return nil, fmt.Errorf("the log's key: %w", err)
+	keys, err := newKeys(trust)
+	if err != nil {
+		return nil, err
 	}
-	for _, vkey := range trust.Agents {
-		agent, err := NewVerifier(vkey)
-		if err != nil {
-			return nil, fmt.Errorf("an agent's key: %w", err)
-		}
-		if v.agents[agent.Name()] != nil {
-			return nil, fmt.Errorf("two keys of agent %s", agent.Name())
-		}
-		v.agents[agent.Name()] = agent
-	}
+	v := &verification{bundle: bundle, keys: keys, lines: newLineReader(), bodies: map[int64][]shredded{}}
 	if err := v.readManifest(); err != nil {
 		return nil, err
 	}
@@ -80,13 +81,16 @@ func (v *verification) readManifest() error {
 	if err := json.Unmarshal(data, &m); err != nil || m.Format != bundleFormat {
 		return errors.New("bundle.json is not of a bundle of this format")
 	}
+	if again, err := m.encode(); err != nil || !bytes.Equal(again, data) {
+		return errors.New("bundle.json is not in the one form that an export has")
+	}
 	switch m.Scope.Kind {
 	case WholeLog, Range, OneSession:
 	default:
 		return errors.New("bundle.json names no scope that we know")
 	}
 	v.exported = m.Exported.UnixMilli()
-	v.report = Report{Scope: m.Scope, Exported: m.Exported, Findings: []Finding{}}
+	v.report = Report{Scope: m.Scope, Exported: m.Exported, Findings: []Finding{}, Shreddings: []IndexedShredding{}}
 	return nil
 }
 
@@ -101,6 +105,7 @@ func (v *verification) run() {
 		v.checkRecords(b)
 	}
 	v.checkChains()
+	v.checkOrder()
 	v.checkSeen()
 	v.checkSessions()
 	v.report.Batches = len(v.batches)
@@ -130,7 +135,7 @@ func (v *verification) checkCheckpoint() {
 		v.find(Finding{Code: BundleMalformed, Index: -1, Record: -1, Detail: "checkpoint: " + err.Error()})
 		return
 	}
-	v.head, err = OpenCheckpoint(signed, v.log)
+	v.head, err = OpenCheckpoint(signed, v.keys.log)
 	if err != nil {
 		v.find(Finding{Code: CheckpointSignature, Index: -1, Record: -1, Detail: err.Error()})
 		return
@@ -199,26 +204,44 @@ func (v *verification) checkNote(index int64) {
 		v.find(Finding{Code: BundleMalformed, Index: index, Record: -1, Detail: err.Error()})
 		return
 	}
+	if IsShredding(signed) {
+		v.checkShredding(index, signed)
+		return
+	}
 	claimed, err := PeekBatch(signed)
 	if err != nil {
 		v.find(Finding{Code: NoteSignature, Index: index, Record: -1, Detail: "the note is not one that an agent writes"})
 		return
 	}
 	name := AgentKeyName(claimed.Cluster, claimed.Agent)
-	where := Finding{Index: index, Agent: name, Epoch: claimed.Epoch, Seq: claimed.Seq, Record: -1}
-	agent := v.agents[name]
-	if agent == nil {
-		where.Code, where.Detail = AgentUnknown, "no trusted key has this agent's name"
-		v.find(where)
-		return
-	}
-	batch, err := OpenBatch(signed, agent)
+	batch, code, err := v.keys.open(signed, name, index)
 	if err != nil {
-		where.Code, where.Detail = NoteSignature, err.Error()
-		v.find(where)
+		v.find(Finding{Code: code, Index: index, Agent: name, Epoch: claimed.Epoch, Seq: claimed.Seq, Record: -1, Detail: err.Error()})
 		return
 	}
-	v.batches = append(v.batches, &checkedBatch{Batch: batch, index: index, hash: record.NoteHash(signed)})
+	v.batches = append(v.batches, &checkedBatch{Batch: batch, index: index, hash: record.NoteHash(signed), leaf: LeafHash(signed)})
+}
+
+// checkShredding takes what the log itself says of bodies that it destroyed.
+func (v *verification) checkShredding(index int64, signed []byte) {
+	s, err := OpenShredding(signed, v.keys.log)
+	if err != nil {
+		v.find(Finding{Code: NoteSignature, Index: index, Record: -1, Detail: err.Error()})
+		return
+	}
+	if _, err := fs.Stat(v.bundle, v.fileOf("records", index)); err == nil {
+		v.strange(v.fileOf("records", index))
+	}
+	v.report.Shreddings = append(v.report.Shreddings, IndexedShredding{Index: index, Shredding: s})
+	for _, b := range s.Bodies {
+		v.bodies[b.Index] = append(v.bodies[b.Index], shredded{b, index})
+	}
+}
+
+// isShredded reports whether a later leaf of the log says that the body of a
+// record was destroyed.
+func (v *verification) isShredded(index int64, no uint64) bool {
+	return slices.ContainsFunc(v.bodies[index], func(s shredded) bool { return s.stated > index && s.First <= no && no <= s.Last })
 }
 
 func (b *checkedBatch) finding(code Code, detail string) Finding {

@@ -75,7 +75,7 @@ func (v *verification) checkAgent(batches []*checkedBatch, latest int64) {
 	}
 }
 
-// checkTwins removes identical repetitions and reports contradictions.
+// checkTwins reports notes with one number, and keeps the first of them.
 func (v *verification) checkTwins(notes []*checkedBatch) []*checkedBatch {
 	kept := notes[:1]
 	for _, b := range notes[1:] {
@@ -84,8 +84,11 @@ func (v *verification) checkTwins(notes []*checkedBatch) []*checkedBatch {
 			kept = append(kept, b)
 			continue
 		}
+		b.twin = true
 		if b.hash != before.hash {
 			v.find(b.finding(Equivocation, fmt.Sprintf("leaf %d holds another note with this number", before.index)))
+		} else {
+			v.find(b.finding(BatchReplayed, fmt.Sprintf("it is leaf %d of the log, too", before.index)))
 		}
 	}
 	return kept
@@ -136,7 +139,7 @@ func (v *verification) checkLink(first *checkedBatch, before *epochNotes, oldest
 	}
 	if first.PrevEpoch == (record.Epoch{}) {
 		if !oldest || first.Prev != (record.Hash{}) {
-			v.find(first.finding(ChainBroken, "the epoch is not linked to the one before: the agent lost its spool, or hides one"))
+			v.find(first.finding(EpochUnlinked, "the epoch is not linked to the one before: the agent lost its spool, or hides one"))
 		}
 		return
 	}
@@ -147,7 +150,7 @@ func (v *verification) checkLink(first *checkedBatch, before *epochNotes, oldest
 	last := before.notes[len(before.notes)-1]
 	switch {
 	case last.hash != first.Prev:
-		v.find(first.finding(ChainBroken, fmt.Sprintf("the epoch does not continue batch %d of the epoch before", last.Seq)))
+		v.find(first.finding(EpochUnlinked, fmt.Sprintf("the epoch does not continue batch %d of the epoch before", last.Seq)))
 	case last.Seal != (first.Reason == record.Boot):
 		v.find(first.finding(ChainBroken, "the epoch's reason and the seal of the one before contradict each other"))
 	}

@@ -60,9 +60,9 @@ func (v *verification) checkLeaves() {
 // there.
 func (v *verification) checkNoGaps(first int64) bool {
 	whole, next := true, first
-	report := func(to int64) {
+	report := func(code Code, to int64) {
 		whole = false
-		v.find(Finding{Code: BatchMissing, Index: next, Record: -1, Detail: fmt.Sprintf("%d leaves of the log are not in the bundle", to-next)})
+		v.find(Finding{Code: code, Index: next, Record: -1, Detail: fmt.Sprintf("%d leaves of the log are not in the bundle", to-next)})
 	}
 	for _, index := range v.indexes {
 		if index < first || index >= v.head.Size {
@@ -71,12 +71,12 @@ func (v *verification) checkNoGaps(first int64) bool {
 			continue
 		}
 		if index > next {
-			report(index)
+			report(BatchMissing, index)
 		}
 		next = index + 1
 	}
 	if next < v.head.Size {
-		report(v.head.Size)
+		report(TailTruncated, v.head.Size)
 	}
 	return whole
 }
@@ -99,6 +99,7 @@ func (v *verification) checkWholeLog() {
 	root, err := Root(v.head.Size, tree)
 	if err != nil || root != v.head.Root {
 		v.find(Finding{Code: LogInclusion, Index: -1, Record: -1, Detail: "the notes do not give the root that the log signed"})
+		v.broken = true
 		return
 	}
 	v.tree = tree
@@ -126,23 +127,41 @@ func (v *verification) checkProof(index int64) error {
 
 // checkSeen compares what agents signed as seen with this log. An agent that
 // saw a checkpoint which is no part of it has the proof of a rollback or of a
-// second face of the log. It takes every leaf, so only the whole log can show
-// it.
+// second face of the log. The roots take every leaf, so only the whole log can
+// show them.
 func (v *verification) checkSeen() {
-	if v.tree == nil {
+	for _, b := range v.batches {
+		switch {
+		case b.Seen.Size == 0 || !v.headOK:
+		case b.Seen.Origin != v.head.Origin:
+			v.find(b.finding(SplitView, fmt.Sprintf("the agent has seen the log %q", b.Seen.Origin)))
+		case b.Seen.Size > b.index: // it was signed when the log was as large already, and only then got its leaf
+			v.find(b.finding(LogRolledBack, fmt.Sprintf("before this leaf the agent had seen %d leaves", b.Seen.Size)))
+		case v.tree != nil:
+			root, err := tlog.TreeHash(b.Seen.Size, v.tree)
+			if err != nil || root != Hash(b.Seen.Root) {
+				v.find(b.finding(SplitView, fmt.Sprintf("the agent has seen another root of %d leaves", b.Seen.Size)))
+			}
+		}
+	}
+}
+
+// checkOrder looks, when the notes do not give the log's root, for notes that
+// changed places: an agent's later one before an earlier one.
+func (v *verification) checkOrder() {
+	if !v.broken {
 		return
 	}
+	newest := map[string]*checkedBatch{}
 	for _, b := range v.batches {
-		if b.Seen.Size == 0 {
+		if b.twin {
 			continue
 		}
-		if b.Seen.Origin != v.head.Origin || b.Seen.Size > v.head.Size {
-			v.find(b.finding(LogForked, fmt.Sprintf("the agent has seen %q at size %d", b.Seen.Origin, b.Seen.Size)))
+		of := AgentKeyName(b.Cluster, b.Agent) + " " + b.Epoch.String()
+		if before := newest[of]; before != nil && before.Seq > b.Seq {
+			v.find(b.finding(Reordered, fmt.Sprintf("it stands behind batch %d, which is leaf %d", before.Seq, before.index)))
 			continue
 		}
-		root, err := tlog.TreeHash(b.Seen.Size, v.tree)
-		if err != nil || root != Hash(b.Seen.Root) {
-			v.find(b.finding(LogForked, fmt.Sprintf("the agent has seen another root at size %d", b.Seen.Size)))
-		}
+		newest[of] = b
 	}
 }

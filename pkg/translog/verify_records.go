@@ -3,6 +3,7 @@ package translog
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/sluicegate/sluice/pkg/record"
@@ -10,13 +11,6 @@ import (
 
 // maxLines is more lines than any batch has records.
 const maxLines = 2 * record.MaxPayload / record.Overhead
-
-// readLine is a line of a records file as it was found.
-type readLine struct {
-	line
-	no  uint64 // that the line says, or that its place says when it cannot be read
-	err string // why the line is not what was exported; "" when it may be
-}
 
 // checkRecords compares the records of a batch with the root that its agent
 // signed. The root alone would say that something in the batch was changed;
@@ -32,13 +26,13 @@ func (v *verification) checkRecords(b *checkedBatch) {
 		v.find(b.finding(BundleMalformed, fmt.Sprintf("%d lines of records", n)))
 		return
 	}
-	lines := splitLines(data, v.report.Scope.Kind == OneSession)
+	lines := v.splitLines(data)
 	number(lines, b.First, b.First+b.Count)
 	intact := v.checkLines(b, lines)
 	intact = v.checkNumbers(b, lines) && intact
 	leaves := make([]record.Hash, len(lines))
 	for i := range lines {
-		leaves[i] = lines[i].Leaf
+		leaves[i] = lines[i].leaf
 	}
 	if intact && record.Root(leaves) != b.Root {
 		f := b.finding(RecordAltered, fmt.Sprintf("records %d to %d and their leaf hashes do not give the root that the agent signed", b.First, b.First+b.Count-1))
@@ -55,24 +49,34 @@ func (v *verification) checkRecords(b *checkedBatch) {
 	}
 }
 
-// splitLines reads the lines of a records file. hiding says that lines may hold
-// a leaf hash only.
-func splitLines(data []byte, hiding bool) []readLine {
-	var lines []readLine
+// splitLines reads the lines of a records file.
+func (v *verification) splitLines(data []byte) []readLine {
+	hiding := v.report.Scope.Kind == OneSession
+	lines := make([]readLine, 0, bytes.Count(data, []byte("\n"))+1)
 	for text := range bytes.Lines(data) {
-		var l readLine
-		var form bytes.Buffer
-		switch {
-		case json.Unmarshal(text, &l.line) != nil:
-			l.err = "the line cannot be read"
-		case encodeLine(&form, &l.line) != nil || !bytes.Equal(form.Bytes(), text):
-			l.err = "the line is not in the one form that an export has"
-		default:
+		l, ok := v.lines.read(text)
+		if ok {
 			l.err = l.checkLeaf(hiding)
+		} else {
+			l = readAnyway(text)
 		}
 		lines = append(lines, l)
 	}
 	return lines
+}
+
+// readAnyway learns what it can of a line that is not in its form, so that the
+// finding can name the record.
+func readAnyway(text []byte) readLine {
+	var said line
+	if json.Unmarshal(text, &said) != nil {
+		return readLine{no: said.No, err: "the line cannot be read"}
+	}
+	l := readLine{no: said.No, leaf: said.Leaf, err: "the line is not in the one form that an export has"}
+	if said.Header != nil {
+		l.header = []byte(*said.Header)
+	}
+	return l
 }
 
 // number gives each line its number. An altered line may lie about it, so it is
@@ -82,14 +86,13 @@ func number(lines []readLine, first, end uint64) {
 	for i := len(lines) - 1; i >= 0; i-- {
 		limits[i] = end
 		if lines[i].err == "" {
-			end = lines[i].No
+			end = lines[i].no
 		}
 	}
 	next := first // what the line's number should be
 	for i := range lines {
 		l := &lines[i]
-		l.no = l.No
-		if l.err != "" && (l.No < next || l.No >= limits[i]) {
+		if l.err != "" && (l.no < next || l.no >= limits[i]) {
 			l.no = next
 		}
 		next = l.no + 1
@@ -115,22 +118,17 @@ func (v *verification) checkLines(b *checkedBatch, lines []readLine) bool {
 // checkLeaf says what is wrong with a line in itself. hiding says that lines
 // may hold a leaf hash only.
 func (l *readLine) checkLeaf(hiding bool) string {
-	header, body := l.Header != nil && l.SaltHeader != nil, l.Body != nil && l.SaltBody != nil
-	if l.Header == nil && l.Body == nil && l.SaltHeader == nil && l.SaltBody == nil && l.BodyHash == nil {
-		if hiding {
-			return ""
-		}
+	switch {
+	case l.has == hiddenLine && hiding:
+		return ""
+	case l.has == hiddenLine:
 		return "the record was reduced to its leaf hash"
-	}
-	if !header || body == (l.BodyHash != nil) {
+	case l.has == wholeLine:
+		l.bodyHash = record.Commit(l.saltBody, l.body)
+	case l.has != shreddedLine:
 		return "a part of the record is missing"
 	}
-	commitment := l.BodyHash
-	if body {
-		hash := record.Commit(*l.SaltBody, []byte(*l.Body))
-		commitment = &hash
-	}
-	if record.Leaf(l.No, record.Commit(*l.SaltHeader, []byte(*l.Header)), *commitment) != l.Leaf {
+	if record.Leaf(l.no, record.Commit(l.saltHeader, l.header), l.bodyHash) != l.leaf {
 		return "the record does not fit its leaf hash"
 	}
 	return ""
@@ -141,7 +139,7 @@ func (l *readLine) session() string {
 	var h struct {
 		Session string `json:"session"`
 	}
-	if l.Header == nil || json.Unmarshal([]byte(*l.Header), &h) != nil {
+	if json.Unmarshal(l.header, &h) != nil {
 		return ""
 	}
 	return h.Session
@@ -156,6 +154,9 @@ func (v *verification) checkNumbers(b *checkedBatch, lines []readLine) bool {
 		f := b.finding(code, detail)
 		f.Record, f.Session = int64(no), session
 		v.find(f)
+	}
+	if inOrder(b, lines) {
+		return true
 	}
 	there := map[uint64]bool{}
 	var last uint64
@@ -180,6 +181,16 @@ func (v *verification) checkNumbers(b *checkedBatch, lines []readLine) bool {
 	return intact
 }
 
+// inOrder reports whether each number is at its place, as it nearly always is.
+func inOrder(b *checkedBatch, lines []readLine) bool {
+	for i := range lines {
+		if lines[i].no != b.First+uint64(i) {
+			return false
+		}
+	}
+	return uint64(len(lines)) == b.Count
+}
+
 // keep takes a line that is what its agent signed, and looks at what it says.
 // In a batch that is not intact a line whose own leaf fits is likely but not
 // proven, so it is not counted.
@@ -187,37 +198,38 @@ func (v *verification) keep(b *checkedBatch, l *readLine, proven bool) {
 	if l.err != "" || !proven {
 		return
 	}
-	if l.Header == nil {
+	if l.has == hiddenLine {
 		v.report.Hidden++
 		return
 	}
 	v.report.Records++
-	f := b.finding(RecordInvalid, "")
-	f.Record, f.Session = int64(l.No), l.session()
-	header, err := record.DecodeHeader([]byte(*l.Header))
-	if err != nil {
-		f.Detail = err.Error()
+	report := func(code Code, detail string) {
+		f := b.finding(code, detail)
+		f.Record, f.Session = int64(l.no), l.session()
 		v.find(f)
-		return
 	}
-	if header.No != l.No {
-		f.Detail = "its header has another number"
-		v.find(f)
+	header, err := record.DecodeHeader(l.header)
+	if err == nil && header.No != l.no {
+		err = errors.New("its header has another number")
+	}
+	if err != nil {
+		report(RecordInvalid, err.Error())
 		return
 	}
 	b.entries = append(b.entries, checkedEntry{
-		no:      l.No,
+		no:      l.no,
 		session: header.Session,
 		opened:  header.Type == record.SessionOpened,
 		closed:  header.Closed,
 	})
-	if l.BodyHash != nil {
-		f.Code, f.Detail = BodyMissing, "its body is withheld"
-		v.find(f)
-		return
-	}
-	if _, err := record.DecodeBody([]byte(*l.Body)); err != nil {
-		f.Detail = err.Error()
-		v.find(f)
+	switch {
+	case l.has != shreddedLine:
+		if _, err := record.DecodeBody(l.body); err != nil {
+			report(RecordInvalid, err.Error())
+		}
+	case v.isShredded(b.index, l.no):
+		v.report.Shredded++
+	default:
+		report(BodyMissing, "its body is not there, and no shredding says why")
 	}
 }

@@ -34,6 +34,9 @@ func (v *verification) checkSessions() {
 		if !b.whole {
 			damaged[agent] = true
 		}
+		if b.twin {
+			continue
+		}
 		for _, e := range b.entries {
 			if e.session == "" {
 				continue

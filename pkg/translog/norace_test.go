@@ -1,0 +1,6 @@
+//go:build !race
+
+package translog_test
+
+// stride: every bit counts.
+const stride = 1
