@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,11 +16,16 @@ import (
 )
 
 func newVerify(e *env) *cobra.Command {
-	return &cobra.Command{
+	var kept []string
+	cmd := &cobra.Command{
 		Use:   "verify [PATH]",
 		Short: "Check evidence with pinned keys; without PATH, all that the collector has",
 		Long: `Check an exported bundle offline, with the pinned keys of the trust file and
 nothing else. Without PATH, everything is exported from the collector first.
+
+With --kept the log must also contain a checkpoint or receipt that you have from
+elsewhere, such as the file checkpoint of an earlier export: so a log that was
+rolled back, or shows you another face, is found out.
 
 Exit status: 0 all holds, 1 there are findings, 2 it could not be checked.`,
 		Args: cobra.MaximumNArgs(1),
@@ -28,12 +34,29 @@ Exit status: 0 all holds, 1 there are findings, 2 it could not be checked.`,
 			if err != nil {
 				return err
 			}
-			if len(args) == 1 {
-				return e.verify(args[0], trust)
+			known, err := readAll(kept)
+			if err != nil {
+				return err
 			}
-			return e.verifyLive(cmd.Context(), trust)
+			if len(args) == 1 {
+				return e.verify(args[0], trust, known)
+			}
+			return e.verifyLive(cmd.Context(), trust, known)
 		},
 	}
+	cmd.Flags().StringArrayVar(&kept, "kept", nil, "a checkpoint or receipt that the log must contain; may be given again")
+	return cmd
+}
+
+func readAll(names []string) (all [][]byte, err error) {
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, data)
+	}
+	return all, nil
 }
 
 // trust reads the pinned keys.
@@ -49,7 +72,7 @@ func (e *env) trust() (translog.Trust, error) {
 }
 
 // verifyLive exports the whole log to a directory of its own and checks that.
-func (e *env) verifyLive(ctx context.Context, trust translog.Trust) (err error) {
+func (e *env) verifyLive(ctx context.Context, trust translog.Trust, kept [][]byte) (err error) {
 	dir, err := os.MkdirTemp("", "sluice-verify-")
 	if err != nil {
 		return err
@@ -59,12 +82,12 @@ func (e *env) verifyLive(ctx context.Context, trust translog.Trust) (err error) 
 	if _, err := e.export(ctx, url.Values{"since": {"1970-01-01T00:00:00Z"}}, bundle); err != nil {
 		return err
 	}
-	return e.verify(bundle, trust)
+	return e.verify(bundle, trust, kept)
 }
 
 // verify checks a bundle and prints what does not hold. Findings end the
 // program with their own exit status.
-func (e *env) verify(path string, trust translog.Trust) error {
+func (e *env) verify(path string, trust translog.Trust, kept [][]byte) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
@@ -72,7 +95,7 @@ func (e *env) verify(path string, trust translog.Trust) error {
 	if !info.IsDir() {
 		return fmt.Errorf("%s is not the directory of a bundle", path)
 	}
-	report, err := translog.Verify(os.DirFS(path), trust)
+	report, err := translog.Verify(os.DirFS(path), trust, kept...)
 	if err != nil {
 		return err
 	}
@@ -98,6 +121,12 @@ func (e *env) printReport(r *translog.Report) {
 		batches(r.Batches), plural(uint64(r.Agents), "agent"))
 	if r.Hidden > 0 {
 		e.printf("%s of other sessions are hidden\n", plural(uint64(r.Hidden), "record"))
+	}
+	for _, s := range r.Shreddings {
+		e.printf("leaf %d: bodies destroyed on %s by %s: %s\n", s.Index, s.At.Format(time.DateOnly), view.Printable(s.By), view.Printable(s.Reason))
+	}
+	if r.Shredded > 0 {
+		e.printf("%s without the body that was destroyed so\n", plural(uint64(r.Shredded), "record"))
 	}
 	if r.OK() {
 		e.printf("all holds\n")
