@@ -9,6 +9,10 @@
 // collector, through which all of this travels, can make or change a yes: at
 // worst they delay it, and then the operation is denied at its deadline.
 //
+// A roster may also name the console's key. The collector signs with it for an
+// approver who has just logged in; a collector that lies could then vote in
+// that approver's name, so a rule can demand the approver's own key.
+//
 // The agent's Desk holds, counts and times. A Ballot does the counting without
 // clock or network, and the collector uses it to tell an approver at once why
 // a vote will not count; what the agent counts is what decides.

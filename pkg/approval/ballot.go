@@ -20,6 +20,8 @@ var (
 	ErrFourEyes     = errors.New("somebody else than who started it must approve")
 	ErrAlready      = errors.New("this person or key has voted already")
 	ErrNoRoster     = errors.New("there is no roster of approvers")
+	ErrOwnKey       = errors.New("the rule demands a vote by the approver's own key: use sluice approvals")
+	ErrLogin        = errors.New("the console's login does not stand for this approver, or is too old")
 )
 
 // clockSkew is how far the clock of an approver may run ahead of or behind
@@ -56,7 +58,7 @@ func (b *Ballot) Request() Request { return b.request }
 // Add checks a vote and counts it. An error says why it does not count; then
 // the ballot is as it was.
 func (b *Ballot) Add(signedVote []byte, roster *Roster, now time.Time) (Vote, error) {
-	vote, key, err := b.check(signedVote, roster, now)
+	vote, by, err := b.check(signedVote, roster, now)
 	if err != nil {
 		return Vote{}, err
 	}
@@ -69,7 +71,7 @@ func (b *Ballot) Add(signedVote []byte, roster *Roster, now time.Time) (Vote, er
 	}
 	for _, paper := range b.yes {
 		_, other, err := b.check(paper.signed, roster, now)
-		if err == nil && (paper.vote.Approver == vote.Approver || bytes.Equal(other, key)) {
+		if err == nil && (paper.vote.Approver == vote.Approver || !by.console && bytes.Equal(other.key, by.key)) {
 			return Vote{}, ErrAlready
 		}
 	}
@@ -97,18 +99,24 @@ func (b *Ballot) Count(roster *Roster, now time.Time) (State, []Vote) {
 	return Approved, votes
 }
 
-// check returns a vote and the key that signed it, if the vote counts for this
-// request.
-func (b *Ballot) check(signed []byte, roster *Roster, now time.Time) (Vote, ed25519.PublicKey, error) {
+// signer is the key behind a vote: an approver's own, or the console's, which
+// signs for many.
+type signer struct {
+	key     ed25519.PublicKey
+	console bool
+}
+
+// check returns a vote and who signed it, if the vote counts for this request.
+func (b *Ballot) check(signed []byte, roster *Roster, now time.Time) (Vote, signer, error) {
 	if roster == nil {
-		return Vote{}, nil, ErrNoRoster
+		return Vote{}, signer{}, ErrNoRoster
 	}
 	if !now.Before(roster.NotAfter) {
-		return Vote{}, nil, ErrRosterExpired
+		return Vote{}, signer{}, ErrRosterExpired
 	}
-	vote, approver, key, err := openVote(signed, roster)
+	vote, approver, by, err := openVote(signed, roster)
 	if err != nil {
-		return Vote{}, nil, err
+		return Vote{}, signer{}, err
 	}
 	switch {
 	case vote.RequestHash != b.hash:
@@ -119,50 +127,74 @@ func (b *Ballot) check(signed []byte, roster *Roster, now time.Time) (Vote, ed25
 		err = ErrVoteTime
 	case !approver.inAny(b.request.Required.Groups):
 		err = ErrGroup
+	case by.console && b.request.Required.OwnKey:
+		err = ErrOwnKey
 	case vote.Decision == Approve:
 		err = b.request.checkFourEyes(approver)
 	}
 	if err != nil {
-		return Vote{}, nil, err
+		return Vote{}, signer{}, err
 	}
-	return vote, key, nil
+	return vote, by, nil
 }
 
-// openVote returns a vote that a key of the approver it names signed.
-func openVote(signed []byte, roster *Roster) (Vote, Approver, ed25519.PublicKey, error) {
+// openVote returns a vote that a key of the approver it names signed, or the
+// console's after that approver's login.
+func openVote(signed []byte, roster *Roster) (Vote, Approver, signer, error) {
 	var vote Vote
-	approver, key, err := openSigned(signed, voteType, &vote, func() string { return vote.Approver }, roster)
+	approver, by, err := openSigned(signed, voteType, &vote, func() string { return vote.Approver }, roster, roster.Console)
 	if err == nil {
-		err = vote.validate()
+		err = errors.Join(vote.validate(), vote.checkLogin(approver, by))
 	}
 	if err != nil {
-		return Vote{}, Approver{}, nil, fmt.Errorf("open vote: %w", err)
+		return Vote{}, Approver{}, signer{}, fmt.Errorf("open vote: %w", err)
 	}
-	return vote, approver, key, nil
+	return vote, approver, by, nil
 }
 
-// openSigned decodes what one key of a person of the roster signed, and
-// returns both. The payload is read before the signature is checked, to learn
-// whose keys to try; the caller does nothing with it unless one fits.
-func openSigned(signed []byte, payloadType string, value any, signer func() string, roster *Roster) (Approver, ed25519.PublicKey, error) {
+// openSigned decodes what one key of a person of the roster signed, or the
+// console's where one may, and returns both. The payload is read before the
+// signature is checked, to learn whose keys to try; the caller does nothing
+// with it unless one fits.
+func openSigned(signed []byte, payloadType string, value any, name func() string, roster *Roster, console string) (Approver, signer, error) {
 	e, err := parseEnvelope(signed, payloadType)
 	if err != nil {
-		return Approver{}, nil, err
+		return Approver{}, signer{}, err
 	}
 	if err := decodeExactly(e.Payload, value); err != nil {
-		return Approver{}, nil, fmt.Errorf("decode payload: %w", err)
+		return Approver{}, signer{}, fmt.Errorf("decode payload: %w", err)
 	}
-	person, found := roster.Approver(signer())
+	person, found := roster.Approver(name())
 	if !found {
-		return Approver{}, nil, ErrNotApprover
+		return Approver{}, signer{}, ErrNotApprover
 	}
 	for _, text := range person.Keys {
-		key, err := ParsePublicKey(text)
-		if err == nil && e.verify(key) == nil {
-			return person, key, nil
+		if key, err := ParsePublicKey(text); err == nil && e.verify(key) == nil {
+			return person, signer{key: key}, nil
 		}
 	}
-	return Approver{}, nil, ErrSignature
+	if key, err := ParsePublicKey(console); err == nil && e.verify(key) == nil {
+		return person, signer{key: key, console: true}, nil
+	}
+	return Approver{}, signer{}, ErrSignature
+}
+
+// checkLogin wants of a vote by the console's key that its approver logged in
+// shortly before it, and of any other that it speaks of no login.
+func (v Vote) checkLogin(approver Approver, by signer) error {
+	if !by.console {
+		if v.Login != nil {
+			return ErrLogin
+		}
+		return nil
+	}
+	if v.Login == nil || !slices.Contains(approver.Accounts, v.Login.Account) {
+		return ErrLogin
+	}
+	if age := v.At.Sub(v.Login.At); age > MaxLoginAge || age < -clockSkew {
+		return ErrLogin
+	}
+	return nil
 }
 
 // checkFourEyes refuses the yes of whoever asks or started the job. Where the

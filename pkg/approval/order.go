@@ -67,7 +67,7 @@ func OpenOrder(signed []byte, roster *Roster, now time.Time) (Order, error) {
 		return Order{}, ErrRosterExpired
 	}
 	var o Order
-	_, _, err := openSigned(signed, orderType, &o, func() string { return o.By }, roster)
+	_, _, err := openSigned(signed, orderType, &o, func() string { return o.By }, roster, "")
 	if err == nil {
 		err = o.validate()
 	}

@@ -70,34 +70,39 @@ type Where struct {
 type Required struct {
 	Groups []string `json:"groups"`
 	Votes  int      `json:"votes"`
+	OwnKey bool     `json:"own_key,omitempty"` // the console's key does not count
 }
 
 // Requester is the workload that asks, as far as an approver needs it.
 type Requester struct {
 	Assurance workload.Assurance `json:"assurance"`
 	Account   Account            `json:"account"` // of the verified token; empty below A3
-	Container string             `json:"container,omitempty"`
-	Name      string             `json:"name,omitempty"`
-	Image     string             `json:"image,omitempty"`
-	Pod       string             `json:"pod,omitempty"`
-	Exe       string             `json:"exe,omitempty"`
-	UID       uint32             `json:"uid"`
-	Kind      workload.AgentKind `json:"kind"`
-	Product   string             `json:"product,omitempty"`
+	// Repository is the one of the verified token; it decides which approvers
+	// see the request. Empty below A3.
+	Repository string             `json:"repository,omitempty"`
+	Container  string             `json:"container,omitempty"`
+	Name       string             `json:"name,omitempty"`
+	Image      string             `json:"image,omitempty"`
+	Pod        string             `json:"pod,omitempty"`
+	Exe        string             `json:"exe,omitempty"`
+	UID        uint32             `json:"uid"`
+	Kind       workload.AgentKind `json:"kind"`
+	Product    string             `json:"product,omitempty"`
 }
 
 // RequesterOf summarises a workload.
 func RequesterOf(w workload.Workload) Requester {
 	requester := Requester{
-		Assurance: w.Assurance,
-		Container: w.Kernel.Container,
-		Name:      w.Orch.Name,
-		Image:     w.Orch.Image,
-		Pod:       w.Orch.Pod,
-		Exe:       w.Kernel.Exe,
-		UID:       w.Kernel.UID,
-		Kind:      w.Agent.Kind,
-		Product:   w.Agent.Product,
+		Assurance:  w.Assurance,
+		Repository: w.Repository(),
+		Container:  w.Kernel.Container,
+		Name:       w.Orch.Name,
+		Image:      w.Orch.Image,
+		Pod:        w.Orch.Pod,
+		Exe:        w.Kernel.Exe,
+		UID:        w.Kernel.UID,
+		Kind:       w.Agent.Kind,
+		Product:    w.Agent.Product,
 	}
 	if w.Assurance >= workload.Verified {
 		requester.Account.Issuer, _ = w.Verified["iss"].(string)

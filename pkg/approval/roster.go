@@ -15,6 +15,11 @@ type Roster struct {
 	Version   uint64     `json:"version"` // grows with every change; from 1
 	NotAfter  time.Time  `json:"not_after"`
 	Approvers []Approver `json:"approvers"`
+	// Console is the key with which the collector signs votes of approvers who
+	// have just logged in at its console, "ssh-ed25519 AAAA…". Whoever has it
+	// can vote in everybody's name, so a rule can refuse it, and an empty one
+	// does for all.
+	Console string `json:"console,omitempty"`
 }
 
 // Approver is one person.
@@ -26,7 +31,9 @@ type Approver struct {
 	// from whoever triggered a job.
 	Accounts []Account `json:"accounts"`
 	Groups   []string  `json:"groups"`
-	Keys     []string  `json:"keys"` // "ssh-ed25519 AAAA…", as in an .pub file
+	// Keys are "ssh-ed25519 AAAA…", as in an .pub file. Who has none can vote
+	// in the console alone.
+	Keys []string `json:"keys"`
 }
 
 // Account is how an issuer names a person or a workload.
@@ -116,8 +123,13 @@ func (r *Roster) validate() error {
 		return nil
 	}
 	var problems []error
+	if key, err := ParsePublicKey(r.Console); r.Console != "" && err != nil {
+		problems = append(problems, fmt.Errorf("console: %w", err))
+	} else if r.Console != "" {
+		problems = append(problems, claim(fmt.Sprintf("the key %x", key), "the console"))
+	}
 	for i, approver := range r.Approvers {
-		if approver.Name == "" || len(approver.Accounts) == 0 || len(approver.Keys) == 0 || len(approver.Groups) == 0 {
+		if approver.Name == "" || len(approver.Accounts) == 0 || len(approver.Keys) == 0 && r.Console == "" || len(approver.Groups) == 0 {
 			problems = append(problems, fmt.Errorf("approvers[%d]: name, accounts, groups and keys must be given", i))
 			continue
 		}

@@ -32,13 +32,29 @@ type Vote struct {
 	Reason      string    `json:"reason"`
 	At          time.Time `json:"at"`
 	Expires     time.Time `json:"expires"` // the vote does not count from then on
+	// Login is set when the console's key signs for somebody who has just
+	// logged in there, and never when the approver's own key does.
+	Login *Login `json:"login,omitempty"`
 }
 
-// SignVote signs a vote with the approver's Ed25519 key: a key of LoadKey, or
-// any other signer that holds one.
+// Login is how the console knows an approver.
+type Login struct {
+	Account Account   `json:"account"` // whom the issuer vouched for
+	At      time.Time `json:"at"`      // when they proved it to the issuer: OpenID Connect's auth_time
+}
+
+// MaxLoginAge is how long after a login the console may sign votes by it, so
+// that somebody who finds or steals an open session cannot vote.
+const MaxLoginAge = 5 * time.Minute
+
+// SignVote signs a vote with an Ed25519 key: the approver's own, of LoadKey or
+// of any other signer that holds one, or the console's.
 func SignVote(v Vote, key crypto.Signer) ([]byte, error) {
 	v.At, v.Expires = v.At.Round(0).UTC(), v.Expires.Round(0).UTC()
 	v.Reason = Printable(v.Reason, maxNote)
+	if v.Login != nil {
+		v.Login = &Login{v.Login.Account, v.Login.At.Round(0).UTC()}
+	}
 	if err := v.validate(); err != nil {
 		return nil, fmt.Errorf("sign vote: %w", err)
 	}
@@ -61,6 +77,8 @@ func (v Vote) validate() error {
 		return errors.New("the approver is not named")
 	case !v.Expires.After(v.At):
 		return errors.New("the vote expires before it is cast")
+	case v.Login != nil && !v.Login.Account.complete():
+		return errors.New("the login names no account")
 	}
 	return nil
 }

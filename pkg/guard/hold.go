@@ -89,7 +89,7 @@ func (x *exchange) request(ruling policy.Ruling) approval.Request {
 		Text:      x.rendering(),
 		Rule:      ruling.Rule,
 		Reason:    ruling.Reason,
-		Required:  approval.Required{Groups: ruling.Approve.Groups, Votes: ruling.Approve.Votes},
+		Required:  approval.Required{Groups: ruling.Approve.Groups, Votes: ruling.Approve.Votes, OwnKey: ruling.Approve.OwnKey},
 		Policy:    x.guard.Policy.Hash(),
 		Created:   now,
 		NotAfter:  now.Add(ruling.Approve.Timeout),
