@@ -59,6 +59,8 @@ func openTrail(cfg config.Agent, in inputs, log *zap.Logger) (*trail, error) {
 		Spool: queue, Signer: in.keys.signer, Collector: collector, Cluster: cfg.Cluster, Agent: cfg.Name,
 		About:         record.Agent{Version: version(), Host: host, Policy: in.rules.Hash()},
 		ResponseLimit: int64(cfg.Audit.ResponseLimit),
+		Remote:        cfg.Audit.Durability == "remote",
+		OnFull:        audit.OnFull(cfg.Audit.OnFull),
 		Publish:       func(ctx context.Context, note, payload []byte) error { return t.bus.PublishBatch(ctx, note, payload) },
 		Sync:          t.sync,
 		Log:           log,

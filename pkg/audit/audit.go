@@ -40,10 +40,21 @@ type Config struct {
 	Agent         string             // [A-Za-z0-9_-]+
 	About         record.Agent       // for the record that opens the epoch
 	ResponseLimit int64              // bytes of each operation's streams that are kept whole; 0 means 64 KiB
+	Remote        bool               // what must be durable waits for the collector's receipt, too
+	OnFull        OnFull             // what becomes of an operation whose record finds no room; refused when empty
 	Publish       PublishFunc        // hands a batch to the bus
 	Sync          SyncFunc           // asks the collector for a receipt
 	Log           *zap.Logger
 }
+
+// OnFull says what becomes of an operation whose record finds no room.
+type OnFull string
+
+// What OnFull can be.
+const (
+	Refuse  OnFull = "refuse"
+	Forward OnFull = "forward" // without a record; how many is stated, and is a finding
+)
 
 // PublishFunc hands a signed note and its payload to the bus. nil means that
 // the bus took it, no more.
@@ -81,8 +92,12 @@ type Log struct {
 	batcher batcher // the batching goroutine's
 
 	mu     sync.Mutex
-	chain  chain          // guarded by mu
-	doubts doubts         // guarded by mu
+	chain  chain  // guarded by mu
+	doubts doubts // guarded by mu
+
+	received uint64        // guarded by mu; the collector has every record of this epoch before it
+	grown    chan struct{} // guarded by mu; closed when received grows
+
 	damage []spool.Damage // what Open found; constant after it
 }
 
@@ -95,6 +110,8 @@ type writer struct {
 	key     []byte    // of sealed values; constant after Open
 	waiting int       // guarded by mu; bytes since the batcher was kicked
 	sealed  bool      // guarded by mu
+	shares  shares    // guarded by mu
+	refused refused   // guarded by mu
 }
 
 // Open reads what the spool holds of the agent's chain, signs what a crash
@@ -114,7 +131,9 @@ func Open(cfg Config) (*Log, error) {
 		made:  make(chan struct{}, 1),
 		idle:  make(chan struct{}, 1),
 		stuck: make(chan struct{}, 1),
+		grown: make(chan struct{}),
 	}
+	l.write.shares.limit = cfg.Spool.Limit() / shareOf
 	l.write.bodies.New = func() any { return new([]byte) }
 	if err := l.recover(); err != nil {
 		return nil, fmt.Errorf("open audit log: %w", err)
@@ -159,11 +178,13 @@ func (l *Log) append(s *Session, h *record.Header, body *record.Body, counts rec
 	if len(w.buffer) > record.MaxHeader+stampLen {
 		return 0, fmt.Errorf("write record: a header of %d bytes is over the limit of %d", len(w.buffer), record.MaxHeader)
 	}
-	position, err := l.cfg.Spool.Append(recordEntry, w.buffer, encoded)
-	if err != nil {
-		return 0, fmt.Errorf("write record: %w", err)
+	position, err := l.spool(s, h, encoded)
+	if errors.Is(err, errDropped) {
+		return 0, nil
 	}
-	w.next++
+	if err != nil {
+		return 0, err
+	}
 	if s != nil { // only what is in the spool counts
 		s.counts, s.closed = tally(counts), h.Closed != nil
 	}
@@ -173,6 +194,39 @@ func (l *Log) append(s *Session, h *record.Header, body *record.Body, counts rec
 	}
 	return position, nil
 }
+
+// errDropped reports a record that found no room and is missing by policy.
+var errDropped = errors.New("the record was dropped")
+
+// spool appends what is encoded, if the session's workload has room for it.
+// How an operation or a session ended is written beyond its share: what began
+// is bounded. mu of the writer is held.
+func (l *Log) spool(s *Session, h *record.Header, body []byte) (spool.Position, error) {
+	w := &l.write
+	size := int64(len(w.buffer)+len(body)) + entryOverhead
+	var one *share
+	if s != nil {
+		var fits bool
+		if one, fits = w.shares.take(s.netns, size); !fits && h.Outcome == nil && h.Closed == nil {
+			return 0, l.noRoom(one, ErrShare)
+		}
+	}
+	position, err := l.cfg.Spool.Append(recordEntry, w.buffer, body)
+	if errors.Is(err, spool.ErrFull) {
+		return 0, l.noRoom(nil, err)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write record: %w", err)
+	}
+	if one != nil {
+		w.shares.charge(one, size)
+	}
+	w.next++
+	return position, nil
+}
+
+// entryOverhead is what the spool and a batch need for a record beside it.
+const entryOverhead = 32
 
 // stampLen is the length of what the spool keeps before a header, so that the
 // batcher need not parse what the writer has just encoded: number u64, wall

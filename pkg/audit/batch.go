@@ -45,6 +45,9 @@ func (l *Log) batchAll() (int, error) {
 		}
 		l.batcher.packer = packer
 	}
+	l.write.mu.Lock()
+	l.write.shares.mark(l.write.next)
+	l.write.mu.Unlock()
 	for made := 0; ; made++ {
 		more, err := l.batchOnce(false)
 		if err != nil || !more {
@@ -157,6 +160,7 @@ func (l *Log) sign(lost uint64, seal bool) error {
 
 // seal refuses further records, signs what waits and ends the epoch.
 func (l *Log) seal() error {
+	l.reportRefused(true)
 	l.write.mu.Lock()
 	l.write.sealed = true
 	l.write.mu.Unlock()
@@ -166,7 +170,10 @@ func (l *Log) seal() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.batcher.entries = l.batcher.entries[:0]
-	if err := l.sign(0, true); err != nil {
+	l.write.mu.Lock()
+	lost := l.write.next - l.chain.Next // dropped, with no record behind them
+	l.write.mu.Unlock()
+	if err := l.sign(lost, true); err != nil {
 		return fmt.Errorf("seal: %w", err)
 	}
 	return nil
@@ -201,6 +208,7 @@ func (l *Log) batchLoop(done <-chan struct{}, made func()) {
 		if n > 0 {
 			made()
 		}
+		l.reportRefused(false)
 	}
 }
 

@@ -39,6 +39,7 @@ type chain struct {
 // pendingBatch is a batch without a receipt.
 type pendingBatch struct {
 	record.BatchID
+	first    uint64 // number of its first record
 	position spool.Position
 	leaf     translog.Hash
 	sent     int64 // monotonic ns of the last publication, 0 for never
@@ -56,7 +57,7 @@ func (c *chain) applyEpoch(start epochStart) {
 // applyNote takes a note that the agent signed.
 func (c *chain) applyNote(b *record.Batch, note []byte, position spool.Position) {
 	c.Seq, c.Last, c.Next, c.Sealed = b.Seq+1, record.NoteHash(note), b.First+b.Count, b.Seal
-	c.pending = append(c.pending, &pendingBatch{BatchID: b.BatchID, position: position, leaf: translog.LeafHash(note)})
+	c.pending = append(c.pending, &pendingBatch{BatchID: b.BatchID, first: b.First, position: position, leaf: translog.LeafHash(note)})
 }
 
 // acknowledge forgets batches that have a receipt.

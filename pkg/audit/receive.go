@@ -62,12 +62,28 @@ func (l *Log) accept(receipt []byte) error {
 		return fmt.Errorf("keep receipt: %w", err)
 	}
 	l.chain.acknowledge(accepted.Batches)
+	l.release()
 	if len(l.chain.pending) == 0 {
 		poke(l.idle)
 	} else {
 		poke(l.made) // the window has moved
 	}
 	return l.free()
+}
+
+// release gives workloads back what the collector has. mu is held.
+func (l *Log) release() {
+	upTo := l.chain.Next
+	for _, p := range l.chain.pending {
+		if p.Epoch != l.chain.Epoch {
+			return // records of this epoch wait behind it
+		}
+		upTo = min(upTo, p.first)
+	}
+	l.receive(upTo)
+	l.write.mu.Lock()
+	defer l.write.mu.Unlock()
+	l.write.shares.release(upTo)
 }
 
 // note keeps what a receipt said. A full spool is no reason to refuse the one

@@ -32,24 +32,33 @@ func start(t *testing.T, dir string, c *collector) *run {
 }
 
 // openLog opens a log that nobody runs: nothing is signed or published.
-func openLog(t *testing.T, dir string, c *collector, segment, limit int64) (*audit.Log, *spool.Spool) {
+func openLog(t *testing.T, dir string, c *collector, segment, limit int64, change ...func(*audit.Config)) (*audit.Log, *spool.Spool) {
 	t.Helper()
 	sp, err := spool.Open(spool.Config{Dir: dir, Segment: segment, Limit: limit})
 	must(t, err)
 	t.Cleanup(func() { _ = sp.Close() })
 	verifier, err := translog.NewVerifier(c.keys.logPub)
 	must(t, err)
-	l, err := audit.Open(audit.Config{
+	cfg := audit.Config{
 		Spool: sp, Signer: c.keys.agent, Collector: verifier, Cluster: cluster, Agent: agent,
 		About: record.Agent{Version: "test", Host: "host", Policy: "00"}, Publish: c.Publish, Sync: c.Sync, Log: zap.NewNop(),
-	})
+	}
+	for _, one := range change {
+		one(&cfg)
+	}
+	l, err := audit.Open(cfg)
 	must(t, err)
 	return l, sp
 }
 
 func startSized(t *testing.T, dir string, c *collector, segment, limit int64) *run {
 	t.Helper()
-	l, sp := openLog(t, dir, c, segment, limit)
+	return startWith(t, dir, c, segment, limit)
+}
+
+func startWith(t *testing.T, dir string, c *collector, segment, limit int64, change ...func(*audit.Config)) *run {
+	t.Helper()
+	l, sp := openLog(t, dir, c, segment, limit, change...)
 	c.set(func() { c.deliver = l.Deliver })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -22,8 +22,9 @@ const digestBytes = 1 << 20
 // Session writes the records of one session. It is safe for concurrent use.
 // After an error the caller must forward nothing that the record was for.
 type Session struct {
-	log *Log
-	id  string
+	log   *Log
+	id    string
+	netns uint64 // whose share of the spool its records take
 
 	counts tally // guarded by log.write.mu; of the records in the spool
 	closed bool  // guarded by log.write.mu
@@ -51,7 +52,7 @@ type digest struct {
 // the first durable intent of the session takes the opening with it, and what
 // is read before that has no lasting effect.
 func (l *Log) Session(s *session.Session) (*Session, error) {
-	a := &Session{log: l, id: s.ID, streams: map[uint64]*streams{}}
+	a := &Session{log: l, id: s.ID, netns: s.Workload.Kernel.NetnsCookie, streams: map[uint64]*streams{}}
 	if _, err := a.append(&record.Header{Type: record.SessionOpened, Opened: s}, &record.Body{}, record.Closed{}); err != nil {
 		return nil, fmt.Errorf("record session: %w", err)
 	}
@@ -88,7 +89,7 @@ func (s *Session) Intent(op *operation.Operation, in record.Intent, durable bool
 	if !durable {
 		return nil
 	}
-	if err := s.log.cfg.Spool.Sync(position); err != nil {
+	if err := s.log.settle(position); err != nil {
 		return fmt.Errorf("record intent: %w", err)
 	}
 	return nil
@@ -134,7 +135,7 @@ func (s *Session) chunk(op uint64, stream string, at time.Duration, chunk []byte
 		st.response += int64(len(chunk))
 	}
 	whole := min(int64(len(chunk)), max(0, s.log.cfg.ResponseLimit-st.kept))
-	if stream == "response" && s.log.crowded() {
+	if stream == "response" && s.crowded() {
 		whole = 0
 	}
 	st.kept += whole
@@ -174,11 +175,17 @@ func (s *Session) SealedChunk(op uint64, stream string, at time.Duration, chunk 
 	return s.digest(op, st, stream, at, chunk)
 }
 
-// crowded reports whether the spool is so full that room is kept for requests
-// and decisions.
-func (l *Log) crowded() bool {
-	limit := l.cfg.Spool.Limit()
-	return l.cfg.Spool.Bytes() > limit-limit/4
+// crowded reports whether the spool, or the workload's share of it, is so full
+// that room is kept for requests and decisions.
+func (s *Session) crowded() bool {
+	limit := s.log.cfg.Spool.Limit()
+	if s.log.cfg.Spool.Bytes() > limit-limit/4 {
+		return true
+	}
+	w := &s.log.write
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.shares.crowded(s.netns)
 }
 
 // digest takes bytes beyond the limit. mu is held.
@@ -234,7 +241,7 @@ func (s *Session) Finish(op uint64, at time.Duration, chunk []byte, out record.O
 		kept = st.kept
 	}
 	size := int64(len(chunk))
-	if size > min(pieceBytes, s.log.cfg.ResponseLimit-kept) || s.log.crowded() {
+	if size > min(pieceBytes, s.log.cfg.ResponseLimit-kept) || s.crowded() {
 		if err := s.chunk(op, "response", at, chunk); err != nil {
 			return err
 		}
@@ -280,7 +287,7 @@ func (s *Session) Approval(op uint64, a record.Approval, signed []byte, durable 
 	if !durable {
 		return nil
 	}
-	if err := s.log.cfg.Spool.Sync(position); err != nil {
+	if err := s.log.settle(position); err != nil {
 		return fmt.Errorf("record approval: %w", err)
 	}
 	return nil

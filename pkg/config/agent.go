@@ -201,9 +201,17 @@ type Approvals struct {
 // Audit says how much is recorded and how durably.
 type Audit struct {
 	// Durability is default, where what may change something waits for the
-	// disk and all else for the spool's memory, which survives any process; or
-	// strict, where everything waits for the disk. Default: default.
+	// disk and all else for the spool's memory, which survives any process;
+	// strict, where everything waits for the disk; or remote, where everything
+	// waits for the collector's receipt, survives the node, and is refused after
+	// 10s without one. Default: default.
 	Durability string `yaml:"durability"`
+
+	// OnFull is what becomes of an operation whose record finds no room, because
+	// the spool is full or its workload has a quarter of it: refuse; or forward,
+	// which lets it pass without a record. How many did is stated in the trail,
+	// and a finding. Default: refuse.
+	OnFull string `yaml:"on_full"`
 
 	// ResponseLimit is up to which size a response is kept whole; beyond it its
 	// digest and size are. Default: 64KiB.
@@ -228,5 +236,6 @@ func (a *Agent) Defaults() {
 	a.Redirect.OpenConnections = "drain"
 	a.Proxy.User = "sluice"
 	a.Audit.Durability = "default"
+	a.Audit.OnFull = "refuse"
 	a.Audit.ResponseLimit = 64 << 10
 }

@@ -52,8 +52,11 @@ func (a *Agent) Validate(report Problems) {
 		report("trust", "has half of an authority: write ca_file and key_file, or neither")
 	}
 	a.Approvals.validate(report)
-	if a.Audit.Durability != "default" && a.Audit.Durability != "strict" {
-		report("audit.durability", "%q is not a durability: write default or strict", a.Audit.Durability)
+	if a.Audit.OnFull != "refuse" && a.Audit.OnFull != "forward" {
+		report("audit.on_full", "%q is not what can become of it: write refuse or forward", a.Audit.OnFull)
+	}
+	if !slices.Contains([]string{"default", "strict", "remote"}, a.Audit.Durability) {
+		report("audit.durability", "%q is not a durability: write default, strict or remote", a.Audit.Durability)
 	}
 	if a.Audit.ResponseLimit > maxResponse {
 		report("audit.response_limit", "is too large: write at most 16MiB")
