@@ -16,25 +16,25 @@ import (
 	"github.com/sluicegate/sluice/pkg/config"
 )
 
-// openDesk returns the desk that asks approvers, or nil where no roster is
-// configured.
-func openDesk(cfg config.Agent, in inputs, via *bus.Agent, log *zap.Logger) (*approval.Desk, error) {
+// openPeople returns the roster, or nil where none is configured.
+func openPeople(cfg config.Agent, in inputs) (*approval.Roster, error) {
 	if in.roster == nil {
 		return nil, nil
 	}
-	roster, err := useRoster(cfg, in.roster)
-	if err != nil {
-		return nil, err
-	}
+	return useRoster(cfg, in.roster)
+}
+
+// openDesk returns the desk that asks approvers.
+func openDesk(in inputs, roster func() *approval.Roster, via *bus.Agent, log *zap.Logger) *approval.Desk {
 	return approval.NewDesk(approval.Config{
 		Key:    in.keys.private,
 		Send:   via.PublishApprovalRequest,
-		Roster: func() *approval.Roster { return roster },
+		Roster: roster,
 		Late: func(id string, _ []byte) {
 			log.Warn("A vote came after its request was settled", zap.String("approval", id))
 		},
 		Log: log,
-	}), nil
+	})
 }
 
 // versionFile, in the spool's directory, is the newest roster's version that

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sluicegate/sluice/pkg/agent"
 	"github.com/sluicegate/sluice/pkg/approval"
 	"github.com/sluicegate/sluice/pkg/audit"
 	"github.com/sluicegate/sluice/pkg/bus"
@@ -21,12 +22,17 @@ import (
 // receipt frees the disk in steps of it.
 const segmentBytes = 16 << 20
 
+// ordersFile, in the spool's directory, keeps the orders in force.
+const ordersFile = "orders"
+
 // trail is the audit log with what it stands on.
 type trail struct {
 	log   *audit.Log
 	bus   *bus.Agent
 	spool *spool.Spool
 	desk  *approval.Desk // nil: nobody can approve
+
+	orders *agent.Orders
 }
 
 func (t *trail) close() error {
@@ -88,14 +94,26 @@ func (t *trail) connect(cfg config.Agent, in inputs, log *zap.Logger) (err error
 	if err := t.bus.OnReceipt(t.log.Deliver); err != nil {
 		return err
 	}
-	if t.desk, err = openDesk(cfg, in, t.bus, log); err != nil || t.desk == nil {
+	return t.people(cfg, in, log)
+}
+
+// people opens what listens to people: approvals and orders. Without a roster
+// there is nobody to believe.
+func (t *trail) people(cfg config.Agent, in inputs, log *zap.Logger) error {
+	roster, err := openPeople(cfg, in)
+	if err != nil {
 		return err
 	}
-	return t.bus.OnApproval(t.desk.Deliver)
+	current := func() *approval.Roster { return roster }
+	if t.orders, err = agent.OpenOrders(ordersFile, current, t.log.Order, log); err != nil || roster == nil {
+		return err
+	}
+	t.desk = openDesk(in, current, t.bus, log)
+	return errors.Join(t.bus.OnApproval(t.desk.Deliver), t.bus.OnOrder(t.orders.Deliver))
 }
 
 // sync asks the collector for a receipt, and takes the answers to approvals
-// that came while the bus was away.
+// and the orders that came while the bus was away.
 func (t *trail) sync(ctx context.Context, request []byte) ([]byte, error) {
 	reply, err := t.bus.Sync(ctx, request)
 	if err != nil {
@@ -105,6 +123,9 @@ func (t *trail) sync(ctx context.Context, request []byte) ([]byte, error) {
 		if t.desk != nil {
 			t.desk.Deliver(decision.ID, decision.Message)
 		}
+	}
+	for _, order := range reply.Orders {
+		t.orders.Deliver(order)
 	}
 	return reply.Receipt, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"net/url"
@@ -237,18 +238,7 @@ func (e *env) confirm(b ballotPaper) error {
 }
 
 func (e *env) sign(ctx context.Context, c *client, a *asked, b ballotPaper) ([]byte, error) {
-	path := b.key
-	if path == "" {
-		path = string(e.settings.Key)
-	}
-	if path == "" {
-		return nil, errors.New("no key: write key in the configuration, or give --key")
-	}
-	file, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read key: %w", err)
-	}
-	key, err := approval.LoadKey(file, nil)
+	key, err := e.loadKey(b.key)
 	if err != nil {
 		return nil, err
 	}
@@ -260,6 +250,21 @@ func (e *env) sign(ctx context.Context, c *client, a *asked, b ballotPaper) ([]b
 		RequestHash: approval.RequestHash(a.Approval.Request), Decision: b.decision, Scope: approval.Once,
 		Approver: approver, Reason: b.reason, At: time.Now(), Expires: a.Request.NotAfter,
 	}, key)
+}
+
+// loadKey reads the person's private key; path "" is the configuration's.
+func (e *env) loadKey(path string) (crypto.Signer, error) {
+	if path == "" {
+		path = string(e.settings.Key)
+	}
+	if path == "" {
+		return nil, errors.New("no key: write key in the configuration, or give --key")
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read key: %w", err)
+	}
+	return approval.LoadKey(file, nil)
 }
 
 // approver is the name under which to vote. A wrong one makes a vote that does

@@ -44,6 +44,7 @@ type Parts struct {
 	Trust         *trust.Authority // nil: client legs have no TLS
 	Trail         *audit.Log
 	Desk          *approval.Desk // nil: nobody can approve
+	Orders        *Orders        // of people, to stop
 	Protocols     map[string]protocol.Protocol
 	Log           *zap.Logger
 }

@@ -80,10 +80,15 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 	if err != nil {
 		return fmt.Errorf("open the trail: %w", err)
 	}
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	stopped, release := a.Orders.Watch(s, end)
+	defer release()
 	g := guard.New(guard.Config{
 		Session: s, Policy: a.Policy, Trail: trail, Desk: a.Desk,
 		Agent: a.Name, Cluster: a.Cluster, Link: a.Link, Strict: a.Strict,
-		Hold: func() (func(), bool) { return a.holds.take(s.Workload.Kernel.NetnsCookie) },
+		Hold:    func() (func(), bool) { return a.holds.take(s.Workload.Kernel.NetnsCookie) },
+		Stopped: stopped,
 	})
 	reason := "panic"
 	defer func() { err = errors.Join(err, g.Close(reason)) }()
@@ -111,6 +116,9 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 	}
 	err = a.Protocols[resource.Protocol].Serve(ctx, conn)
 	reason, err = ending(ctx, err)
+	if order := stopped(); order != nil && err == nil {
+		reason = string(order.Kind)
+	}
 	return err
 }
 

@@ -260,6 +260,12 @@ func (l *Log) Alert(a record.Alert) error {
 	return l.appendDurable(&record.Header{Type: record.AgentAlert, Alert: &a}, &record.Body{}, false)
 }
 
+// Order records an order that the agent is about to obey, with the signed bytes,
+// on stable storage.
+func (l *Log) Order(o record.Order, signed []byte) error {
+	return l.appendDurable(&record.Header{Type: record.AgentOrder, Order: &o}, &record.Body{Extra: signed}, true)
+}
+
 // poke wakes whoever waits on a channel of one, and never blocks.
 func poke(c chan struct{}) {
 	select {

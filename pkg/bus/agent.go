@@ -161,6 +161,16 @@ func (a *Agent) OnApproval(handle func(id string, message []byte)) error {
 	return nil
 }
 
+// OnOrder calls handle for every order, one at a time, until Close. An order may
+// come twice, late, or never.
+func (a *Agent) OnOrder(handle func(signed []byte)) error {
+	_, err := a.conn.Subscribe(a.subjects.orders(), func(msg *nats.Msg) { handle(msg.Data) })
+	if err != nil {
+		return fmt.Errorf("subscribe to orders: %w", err)
+	}
+	return nil
+}
+
 // Sync asks the collector where this agent stands. The request is opaque to
 // the bus.
 func (a *Agent) Sync(ctx context.Context, request []byte) (SyncReply, error) {

@@ -34,6 +34,7 @@ var ErrRefused = errors.New("the bus refuses it")
 type SyncReply struct {
 	Receipt   json.RawMessage `json:"receipt"`   // as SendReceipt sends it
 	Approvals []Decision      `json:"approvals"` // of this agent, still open or just decided
+	Orders    [][]byte        `json:"orders"`    // signed, all that are in force
 }
 
 // Decision is a message of the collector about one approval.

@@ -117,6 +117,19 @@ func (c *Collector) SendApproval(agent, id string, message []byte) error {
 	return nil
 }
 
+// SendOrder sends an agent a signed order. Nobody keeps it when the agent is
+// away: it is in the answer to the agent's next sync.
+func (c *Collector) SendOrder(agent string, signed []byte) error {
+	names, err := newSubjects(c.cfg.Cluster, agent)
+	if err != nil {
+		return err
+	}
+	if err := c.conn.Publish(names.orders(), signed); err != nil {
+		return fmt.Errorf("send order: %w", err)
+	}
+	return nil
+}
+
 // ServeSync answers agents that ask where they stand, one at a time, until ctx
 // ends. An error of handle is logged and the agent gets no answer; it asks
 // again.

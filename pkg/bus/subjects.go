@@ -30,6 +30,7 @@ func (s subjects) batch() string     { return "audit.v1." + s.cluster + "." + s.
 func (s subjects) receipt() string   { return "rcpt.v1." + s.cluster + "." + s.agent }
 func (s subjects) sync() string      { return "sync.v1." + s.cluster + "." + s.agent }
 func (s subjects) inbox() string     { return "_INBOX_" + s.agent }
+func (s subjects) orders() string    { return "ord.v1." + s.cluster + "." + s.agent }
 func (s subjects) requests() string  { return "apr.v1.req." + s.cluster + "." + s.agent + ".*" }
 func (s subjects) decisions() string { return "apr.v1.dec." + s.cluster + "." + s.agent + ".*" }
 
@@ -80,7 +81,7 @@ type Permissions struct {
 
 // AgentPermissions returns exactly what one agent may do: publish its own
 // batches, approval requests and sync requests, and hear its own receipts,
-// decisions and replies. Nothing of the JetStream API is among it.
+// decisions, orders and replies. Nothing of the JetStream API is among it.
 func AgentPermissions(cluster, agent string) (Permissions, error) {
 	s, err := newSubjects(cluster, agent)
 	if err != nil {
@@ -88,6 +89,6 @@ func AgentPermissions(cluster, agent string) (Permissions, error) {
 	}
 	return Permissions{
 		Publish:   []string{s.batch(), s.requests(), s.sync()},
-		Subscribe: []string{s.inbox() + ".>", s.receipt(), s.decisions()},
+		Subscribe: []string{s.inbox() + ".>", s.receipt(), s.decisions(), s.orders()},
 	}, nil
 }

@@ -45,6 +45,7 @@ type Collector struct {
 	bus     *bus.Collector
 	ingest  *ingest.Ingest
 	ask     *approvals
+	orders  *orders
 	callers *callers
 	api     net.Listener
 }
@@ -127,6 +128,7 @@ func (c *Collector) openApprovals(context.Context) error {
 		store: c.store, agents: c.agents, cluster: c.cfg.Cluster, roster: roster,
 		send: c.bus.SendApproval, log: c.log.Named("approvals"),
 	}
+	c.orders = &orders{store: c.store, agents: c.agents, roster: roster, send: c.bus.SendOrder, log: c.log.Named("orders")}
 	return nil
 }
 
@@ -173,7 +175,11 @@ func (c *Collector) sync(ctx context.Context, agent string, request []byte) (bus
 		return bus.SyncReply{}, err
 	}
 	decisions, err := c.ask.decisions(ctx, agent)
-	return bus.SyncReply{Receipt: receipt, Approvals: decisions}, err
+	if err != nil {
+		return bus.SyncReply{}, err
+	}
+	orders, err := c.store.Orders(ctx)
+	return bus.SyncReply{Receipt: receipt, Approvals: decisions, Orders: orders}, err
 }
 
 // Limits of one connection to the API.
@@ -190,6 +196,7 @@ func (c *Collector) serve(ctx context.Context) error {
 	server := &http.Server{
 		Handler: api.New(api.Config{
 			Store: c.store, Identify: c.callers.identify, Vote: c.ask.vote, Approver: c.ask.approver,
+			Order: c.orders.give, Orders: c.orders.list,
 			Agents: c.chains, Log: c.log.Named("api"),
 			Export: func(ctx context.Context, to io.Writer, what api.Selection) error {
 				return export(ctx, c.store, to, what)

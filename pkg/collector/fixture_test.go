@@ -187,6 +187,7 @@ type agent struct {
 	key ed25519.PrivateKey
 
 	updates chan approval.Update
+	orders  chan []byte
 }
 
 func (s *site) agent() *agent {
@@ -200,7 +201,7 @@ func (s *site) agent() *agent {
 	check(s.t, err)
 	logKey, err := translog.NewVerifier(read(collector.LogKeyFile))
 	check(s.t, err)
-	a := &agent{updates: make(chan approval.Update, 64)}
+	a := &agent{updates: make(chan approval.Update, 64), orders: make(chan []byte, 64)}
 	a.key, err = translog.PrivateKey(read(collector.SigningKeyFile))
 	check(s.t, err)
 	var running atomic.Pointer[audit.Log]
@@ -227,6 +228,7 @@ func (s *site) agent() *agent {
 	check(s.t, err)
 	running.Store(a.Log)
 	check(s.t, a.bus.OnReceipt(a.Deliver))
+	check(s.t, a.bus.OnOrder(func(signed []byte) { a.orders <- signed }))
 	check(s.t, a.bus.OnApproval(func(_ string, message []byte) {
 		if u, err := approval.DecodeUpdate(message); err == nil {
 			a.updates <- u

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sluicegate/sluice/pkg/approval"
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
@@ -29,7 +30,7 @@ func (x *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (
 	}
 	x.decided = true
 
-	ruling := x.guard.Policy.Evaluate(x.guard.Session, x.op)
+	ruling := x.rule()
 	decision := protocol.Decision{Rule: ruling.Rule, Reason: ruling.Reason}
 	switch ruling.Effect {
 	case policy.Allow:
@@ -40,12 +41,32 @@ func (x *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (
 			return protocol.Decision{}, fmt.Errorf("hold operation: %w", err)
 		}
 		decision = held
+		if order := x.guard.Stopped(); order != nil {
+			decision = protocol.Decision{Rule: policy.RuleStopped, Reason: stopped(order)}
+		}
 	}
 	durable := x.guard.Strict || !x.op.ReadOnly || ruling.Effect == policy.Hold
 	if err := x.guard.Trail.Intent(x.op, x.intent(decision), durable); err != nil {
 		return protocol.Decision{}, fmt.Errorf("record intent: %w", err)
 	}
 	return decision, nil
+}
+
+// rule is what policy says, unless a person stopped the session.
+func (x *exchange) rule() policy.Ruling {
+	if order := x.guard.Stopped(); order != nil {
+		return policy.Ruling{Rule: policy.RuleStopped, Reason: stopped(order)}
+	}
+	return x.guard.Policy.Evaluate(x.guard.Session, x.op)
+}
+
+// stopped says in an order's words why nothing goes on.
+func stopped(o *approval.Order) string {
+	reason := o.By + " ordered " + string(o.Kind)
+	if o.Reason != "" {
+		reason += ": " + o.Reason
+	}
+	return reason
 }
 
 func (x *exchange) intent(decision protocol.Decision) record.Intent {

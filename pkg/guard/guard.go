@@ -35,6 +35,8 @@ type Config struct {
 	// Hold takes one of the workload's places for held operations; release
 	// gives it back. It reports false when none is left.
 	Hold func() (release func(), ok bool)
+	// Stopped returns the order against this session, nil while there is none.
+	Stopped func() *approval.Order
 }
 
 // Guard answers for the operations of one session. It is safe for concurrent

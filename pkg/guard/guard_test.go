@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,6 +51,8 @@ type bench struct {
 	agent ed25519.PublicKey
 	key   ed25519.PrivateKey // the approver's
 	holds bool               // the workload has places for held operations left
+
+	stopped atomic.Pointer[approval.Order]
 }
 
 func newBench(t *testing.T, w workload.Workload) *bench {
@@ -91,7 +94,8 @@ func newBench(t *testing.T, w workload.Workload) *bench {
 	})
 	b.guard = guard.New(guard.Config{
 		Session: s, Policy: pol, Trail: trail, Desk: b.desk, Agent: "node1", Cluster: "main",
-		Hold: func() (func(), bool) { return func() {}, b.holds },
+		Hold:    func() (func(), bool) { return func() {}, b.holds },
+		Stopped: func() *approval.Order { return b.stopped.Load() },
 	})
 	return b
 }
@@ -278,6 +282,29 @@ func TestNobodyIsAskedWhenFourEyesCannotBeProven(t *testing.T) {
 	}
 	if len(b.sent) != 0 {
 		t.Error("somebody was asked")
+	}
+}
+
+func TestNothingOfAStoppedSessionIsAllowed(t *testing.T) {
+	b := newBench(t, verified())
+	b.stopped.Store(&approval.Order{Kind: approval.Kill, By: "ada", Reason: "it digs"})
+	decision, err := b.decide(t, t.Context(), statement("SELECT", operation.Read))
+	must(t, err)
+	if decision.Effect != protocol.Deny || decision.Rule != policy.RuleStopped || !strings.Contains(decision.Reason, "ada ordered kill: it digs") {
+		t.Errorf("got %+v", decision)
+	}
+}
+
+func TestWhatIsStoppedWhileItIsHeldIsNotAllowedByALaterYes(t *testing.T) {
+	b := newBench(t, verified())
+	go func() {
+		b.stopped.Store(&approval.Order{Kind: approval.Quarantine, By: "ada"})
+		b.vote(t, approval.Approve)
+	}()
+	decision, err := b.decide(t, t.Context(), statement("ALTER TABLE", operation.DDL))
+	must(t, err)
+	if decision.Effect != protocol.Deny || decision.Rule != policy.RuleStopped {
+		t.Errorf("got %+v", decision)
 	}
 }
 

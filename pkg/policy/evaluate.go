@@ -33,6 +33,10 @@ func (e Effect) String() string {
 // understand where a rule or a mask depends on understanding it.
 const RuleUnparsed = "unparsed"
 
+// RuleStopped is the name in a decision that denies because a person ordered
+// the session, its workload or its run to be stopped. No rule can have it.
+const RuleStopped = "stopped"
+
 // Ruling is what policy says of one operation. The zero value denies.
 type Ruling struct {
 	Effect  Effect

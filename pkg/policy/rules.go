@@ -33,7 +33,7 @@ type rule struct {
 }
 
 // reserved are names that rulings use for themselves.
-var reserved = []string{RuleUnparsed, "default"}
+var reserved = []string{RuleUnparsed, RuleStopped, "default"}
 
 // rules compiles the rules into the resources that they apply to.
 func (c *compiler) rules(p *Policy, clauses []ruleClause) {

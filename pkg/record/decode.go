@@ -81,6 +81,7 @@ func (h *Header) checkParts() error {
 	}{
 		{h.Agent != nil, []Type{AgentStarted}},
 		{h.Alert != nil, []Type{AgentAlert}},
+		{h.Order != nil, []Type{AgentOrder}},
 		{h.Opened != nil, []Type{SessionOpened}},
 		{h.Closed != nil, []Type{SessionClosed}},
 		{h.Intent != nil, []Type{OperationIntent}},

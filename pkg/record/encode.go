@@ -61,6 +61,7 @@ func appendRareParts(dst []byte, h *Header) ([]byte, error) {
 	}
 	part("agent", h.Agent, h.Agent != nil)
 	part("alert", h.Alert, h.Alert != nil)
+	part("order", h.Order, h.Order != nil)
 	part("opened", h.Opened, h.Opened != nil)
 	part("closed", h.Closed, h.Closed != nil)
 	part("approval", h.Approval, h.Approval != nil)

@@ -38,6 +38,9 @@ func headers() map[string]record.Header {
 	h = header(record.AgentAlert)
 	h.Alert = &record.Alert{Kind: "no-record", Destination: "192.0.2.1:5432", Count: 3, Detail: "<&>"}
 	all["alert"] = h
+	h = header(record.AgentOrder)
+	h.Order = &record.Order{ID: "id", Kind: "kill", Session: "s", Container: "c", Run: "r", Lifts: "l", By: "ada", Reason: "it digs"}
+	all["order"] = h
 	h = header(record.SessionOpened)
 	h.Opened = &session.Session{
 		ID: "abc", Resource: "shop-db", Protocol: "postgres", Started: h.Time, Destination: netip.MustParseAddrPort("192.0.2.1:5432"),

@@ -26,6 +26,7 @@ type Type string
 const (
 	AgentStarted      Type = "agent.started"      // a new epoch begins
 	AgentAlert        Type = "agent.alert"        // interception saw something that must not happen
+	AgentOrder        Type = "agent.order"        // a person's signed order that the agent obeys
 	SessionOpened     Type = "session.opened"     // identity and resource are known
 	SessionClosed     Type = "session.closed"     // with its counts
 	OperationIntent   Type = "operation.intent"   // durable before anything is forwarded
@@ -50,6 +51,7 @@ type Header struct {
 
 	Agent    *Agent           `json:"agent,omitempty"`
 	Alert    *Alert           `json:"alert,omitempty"`
+	Order    *Order           `json:"order,omitempty"`
 	Opened   *session.Session `json:"opened,omitempty"`
 	Closed   *Closed          `json:"closed,omitempty"`
 	Intent   *Intent          `json:"intent,omitempty"`
@@ -64,7 +66,7 @@ type Body struct {
 	Bytes  []byte          `json:"bytes,omitempty"`  // the request or chunk, when it is not
 	Params []Param         `json:"params,omitempty"` // bound values
 	More   bool            `json:"more,omitempty"`   // a chunk record continues this request
-	Extra  json.RawMessage `json:"extra,omitempty"`  // the signed approval request or vote, verbatim
+	Extra  json.RawMessage `json:"extra,omitempty"`  // the signed approval request, vote or order, verbatim
 }
 
 // Param is one bound value: a text, bytes, NULL, or a keyed hash and length
@@ -90,6 +92,19 @@ type Alert struct {
 	Destination string `json:"destination,omitempty"`
 	Count       uint64 `json:"count"`
 	Detail      string `json:"detail,omitempty"`
+}
+
+// Order is what a person ordered the agent to stop, or to let go on. The signed
+// bytes are in the body's Extra.
+type Order struct {
+	ID        string `json:"id"`   // 128 random bits, hex
+	Kind      string `json:"kind"` // "kill", "quarantine" or "release"
+	Session   string `json:"session,omitempty"`
+	Container string `json:"container,omitempty"`
+	Run       string `json:"run,omitempty"`
+	Lifts     string `json:"lifts,omitempty"` // the quarantine that a release lifts
+	By        string `json:"by"`
+	Reason    string `json:"reason,omitempty"`
 }
 
 // Closed ends a session. The counts let a verifier notice a missing record.

@@ -76,6 +76,11 @@ type Config struct {
 	// Vote checks a signed vote, keeps it and tells the agent. A vote that is
 	// not valid is a *Refusal.
 	Vote func(ctx context.Context, by Caller, number uint64, signed []byte) (view.Approval, error)
+	// Order checks a signed order, keeps it and tells the agents. An order that
+	// is not valid is a *Refusal.
+	Order func(ctx context.Context, by Caller, signed []byte) (view.Order, error)
+	// Orders lists the orders in force.
+	Orders func(ctx context.Context) ([]view.Order, error)
 	// Approver returns a caller's name in the roster of approvers, "" for none.
 	Approver func(by Caller) string
 	// Agents lists the enrolled agents and those that have sent records.
@@ -115,6 +120,8 @@ func (s *server) routes() []route {
 		{"GET /v1/approvals", held, s.approvals},
 		{"GET /v1/approvals/{number}", held, s.approval},
 		{"POST /v1/approvals/{number}/votes", []Role{Approver}, s.vote},
+		{"GET /v1/orders", held, s.orders},
+		{"POST /v1/orders", held, s.order},
 	}
 }
 

@@ -46,6 +46,10 @@ func serve(t *testing.T) *served {
 			}
 			return api.Caller{Name: token, Roles: []api.Role{api.Role(token)}}, nil
 		},
+		Order: func(_ context.Context, _ api.Caller, signed []byte) (view.Order, error) {
+			return view.Order{ID: string(signed)}, nil
+		},
+		Orders: func(context.Context) ([]view.Order, error) { return []view.Order{}, nil },
 		Vote: func(_ context.Context, _ api.Caller, number uint64, signed []byte) (view.Approval, error) {
 			if number == 13 {
 				return view.Approval{}, errors.New("SELECT secret FROM somewhere")

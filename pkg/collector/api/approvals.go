@@ -9,8 +9,8 @@ import (
 	"github.com/sluicegate/sluice/pkg/collector/view"
 )
 
-// maxVote bounds a signed vote, in bytes.
-const maxVote = 64 << 10
+// maxSigned bounds a signed vote or order, in bytes.
+const maxSigned = 64 << 10
 
 func (s *server) approvals(r *http.Request, _ Caller) (any, error) {
 	q := query{values: r.URL.Query()}
@@ -34,15 +34,34 @@ func (s *server) vote(r *http.Request, by Caller) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	signed, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxVote))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return nil, &Refusal{http.StatusRequestEntityTooLarge, "the vote is too large"}
-	}
+	signed, err := readSigned(r)
 	if err != nil {
-		return nil, bad("the vote could not be read")
+		return nil, err
 	}
 	return s.Vote(r.Context(), by, number, signed)
+}
+
+func (s *server) orders(r *http.Request, _ Caller) (any, error) { return s.Orders(r.Context()) }
+
+func (s *server) order(r *http.Request, by Caller) (any, error) {
+	signed, err := readSigned(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.Order(r.Context(), by, signed)
+}
+
+// readSigned reads what a person signed.
+func readSigned(r *http.Request) ([]byte, error) {
+	signed, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxSigned))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, &Refusal{http.StatusRequestEntityTooLarge, "what you signed is too large"}
+	case err != nil:
+		return nil, bad("what you signed could not be read")
+	}
+	return signed, nil
 }
 
 func approvalNumber(r *http.Request) (uint64, error) {

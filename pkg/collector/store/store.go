@@ -36,10 +36,13 @@ var ErrNotFound = errors.New("not found")
 // ErrOtherLog reports a database that belongs to another transparency log.
 var ErrOtherLog = errors.New("the database belongs to another log")
 
-const schemaVersion = 2
+const schemaVersion = 3
 
 //go:embed schema.sql
 var evidenceSchema string
+
+//go:embed orders.sql
+var ordersSchema string
 
 //go:embed derived.sql
 var derivedSchema string
@@ -125,20 +128,26 @@ func (s *Store) migrate(ctx context.Context, logKey string) error {
 		switch version {
 		case 0:
 			return s.create(ctx, tx, logKey)
-		case 1:
-			if err := indexByPlace(tx); err != nil {
-				return fmt.Errorf("migrate to schema version %d: %w", schemaVersion, err)
-			}
-			return s.checkLog(ctx, tx, logKey)
 		case schemaVersion:
 			return s.checkLog(ctx, tx, logKey)
 		}
-		return fmt.Errorf("schema version %d, this program knows %d", version, schemaVersion)
+		if version < 0 || version > schemaVersion {
+			return fmt.Errorf("schema version %d, this program knows %d", version, schemaVersion)
+		}
+		for _, step := range migrations[version:] {
+			if err := step(tx); err != nil {
+				return fmt.Errorf("migrate to schema version %d: %w", schemaVersion, err)
+			}
+		}
+		if err := setVersion(tx); err != nil {
+			return err
+		}
+		return s.checkLog(ctx, tx, logKey)
 	})
 }
 
 func (s *Store) create(ctx context.Context, tx *sql.Tx, logKey string) error {
-	if _, err := tx.Exec(evidenceSchema + derivedSchema + wordsSchema); err != nil {
+	if _, err := tx.Exec(evidenceSchema + ordersSchema + derivedSchema + wordsSchema); err != nil {
 		return fmt.Errorf("create tables: %w", err)
 	}
 	if err := setMeta(tx, "log", logKey); err != nil {
@@ -150,14 +159,17 @@ func (s *Store) create(ctx context.Context, tx *sql.Tx, logKey string) error {
 	return s.sign(ctx, tx, 0)
 }
 
+// migrations bring a database from the version that is their place to the next.
+var migrations = [schemaVersion]func(*sql.Tx) error{
+	1: indexByPlace,
+	2: func(tx *sql.Tx) error { _, err := tx.Exec(ordersSchema); return err },
+}
+
 // indexByPlace brings a database of version 1 up to date. Its words had
 // numbers of their own; IndexWords makes them again.
 func indexByPlace(tx *sql.Tx) error {
 	_, err := tx.Exec("DROP TABLE documents; DROP TABLE words; DELETE FROM meta WHERE key = 'indexed';" + wordsSchema)
-	if err != nil {
-		return err
-	}
-	return setVersion(tx)
+	return err
 }
 
 func setVersion(tx *sql.Tx) error {

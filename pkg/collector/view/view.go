@@ -120,6 +120,20 @@ type Vote struct {
 	Signed   []byte    `json:"signed,omitempty"`
 }
 
+// Order is one entry of GET /v1/orders: what a person ordered agents to stop.
+type Order struct {
+	ID        string    `json:"id"`
+	Kind      string    `json:"kind"` // "kill", "quarantine" or "release"
+	Session   string    `json:"session,omitempty"`
+	Container string    `json:"container,omitempty"`
+	Run       string    `json:"run,omitempty"`
+	Lifts     string    `json:"lifts,omitempty"` // the quarantine that a release lifts
+	By        string    `json:"by"`
+	Reason    string    `json:"reason,omitempty"`
+	At        time.Time `json:"at"`
+	Expires   time.Time `json:"expires"`
+}
+
 // Problem is the body of every refusal.
 type Problem struct {
 	Error string `json:"error"`

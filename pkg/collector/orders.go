@@ -1,0 +1,84 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/pkg/approval"
+	"github.com/sluicegate/sluice/pkg/collector/api"
+	"github.com/sluicegate/sluice/pkg/collector/store"
+	"github.com/sluicegate/sluice/pkg/collector/view"
+)
+
+// orders carries people's signed orders to all agents. It can make none: agents
+// believe only what a key of the roster signed.
+type orders struct {
+	store  *store.Store
+	agents *registry
+	roster *rosterFile
+	send   func(agent string, signed []byte) error
+	log    *zap.Logger
+}
+
+// give checks a signed order, keeps it and sends it to every agent. The check
+// is so that the person learns at once what is wrong; the agents check again.
+func (o *orders) give(ctx context.Context, by api.Caller, signed []byte) (view.Order, error) {
+	roster, err := o.roster.current()
+	if err != nil {
+		o.log.Error("The roster of approvers cannot be used", zap.Error(err))
+		return view.Order{}, &api.Refusal{Status: http.StatusServiceUnavailable, Reason: "there is no valid roster of approvers"}
+	}
+	order, err := approval.OpenOrder(signed, roster, time.Now())
+	if err != nil {
+		return view.Order{}, &api.Refusal{Status: http.StatusUnprocessableEntity, Reason: "the order does not count: " + err.Error()}
+	}
+	if person, ok := roster.Holder(approval.Account{Issuer: by.Issuer, Subject: by.Subject}); !ok || person.Name != order.By {
+		return view.Order{}, &api.Refusal{Status: http.StatusForbidden, Reason: fmt.Sprintf("%s is not %s of the roster", by.Name, order.By)}
+	}
+	if err := o.store.AddOrder(ctx, order.ID, order.At, order.Expires, signed); err != nil {
+		return view.Order{}, err
+	}
+	o.log.Info("An order was given", zap.String("order", order.ID), zap.String("kind", string(order.Kind)), zap.String("by", order.By))
+	for agent := range o.agents.all() {
+		if err := o.send(agent, signed); err != nil {
+			o.log.Warn("An agent was not told about an order and will ask", zap.String("agent", agent), zap.Error(err))
+		}
+	}
+	return viewOrder(order), nil
+}
+
+// list returns the orders in force. What the roster no longer vouches for is
+// left out.
+func (o *orders) list(ctx context.Context) ([]view.Order, error) {
+	all, err := o.store.Orders(ctx)
+	if err != nil {
+		return nil, err
+	}
+	roster, err := o.roster.current()
+	if err != nil {
+		return nil, &api.Refusal{Status: http.StatusServiceUnavailable, Reason: "there is no valid roster of approvers"}
+	}
+	shown := []view.Order{}
+	for _, signed := range all {
+		order, err := approval.OpenOrder(signed, roster, time.Now())
+		switch {
+		case err == nil:
+			shown = append(shown, viewOrder(order))
+		case errors.Is(err, approval.ErrRosterExpired):
+			return nil, err
+		}
+	}
+	return shown, nil
+}
+
+func viewOrder(o approval.Order) view.Order {
+	return view.Order{
+		ID: o.ID, Kind: string(o.Kind), Session: o.Session, Container: o.Container, Run: o.Run, Lifts: o.Lifts,
+		By: o.By, Reason: o.Reason, At: o.At, Expires: o.Expires,
+	}
+}
