@@ -88,6 +88,7 @@ func (h *Header) checkParts() error {
 		{h.Chunk != nil, []Type{OperationChunk}},
 		{h.Outcome != nil, []Type{OperationOutcome}},
 		{h.Approval != nil, []Type{ApprovalRequested, ApprovalVoted, ApprovalSettled}},
+		{h.Person != nil, []Type{PersonActed}},
 	} {
 		if part.set != slices.Contains(part.types, h.Type) {
 			return errors.New("the parts do not fit the type")

@@ -65,6 +65,7 @@ func appendRareParts(dst []byte, h *Header) ([]byte, error) {
 	part("opened", h.Opened, h.Opened != nil)
 	part("closed", h.Closed, h.Closed != nil)
 	part("approval", h.Approval, h.Approval != nil)
+	part("person", h.Person, h.Person != nil)
 	return dst, errors.Join(errs...)
 }
 

@@ -35,6 +35,9 @@ func headers() map[string]record.Header {
 	h := header(record.AgentStarted)
 	h.Agent = &record.Agent{Version: "1", Host: "h", Policy: "p"}
 	all["agent"] = h
+	h = header(record.PersonActed)
+	h.Person = &record.Person{Act: "search", Name: "ada@example.com", Issuer: "https://login.example", Subject: "ada", From: "192.0.2.7"}
+	all["person"] = h
 	h = header(record.AgentAlert)
 	h.Alert = &record.Alert{Kind: "no-record", Destination: "192.0.2.1:5432", Count: 3, Detail: "<&>"}
 	all["alert"] = h

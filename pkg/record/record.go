@@ -35,6 +35,7 @@ const (
 	ApprovalRequested Type = "approval.requested" // a person is asked
 	ApprovalVoted     Type = "approval.voted"     // a vote that the agent verified
 	ApprovalSettled   Type = "approval.settled"   // approved, denied, expired, withdrawn or abandoned
+	PersonActed       Type = "person.acted"       // somebody saw or did something at the collector
 )
 
 // Header is the part of a record that is always kept. Exactly one of the
@@ -58,6 +59,7 @@ type Header struct {
 	Chunk    *Chunk           `json:"chunk,omitempty"`
 	Outcome  *Outcome         `json:"outcome,omitempty"`
 	Approval *Approval        `json:"approval,omitempty"`
+	Person   *Person          `json:"person,omitempty"`
 }
 
 // Body is the part of a record that holds what a peer wrote. It may be empty.
@@ -84,6 +86,16 @@ type Agent struct {
 	Version string `json:"version"`
 	Host    string `json:"host"`
 	Policy  string `json:"policy"` // hex SHA-256 of the policy file
+}
+
+// Person is what somebody did at the collector. What it was about, a session, a
+// number or the words of a search, is the body's text.
+type Person struct {
+	Act     string `json:"act"` // "login", "session.read", "search", "export", "approval.read", "vote", …
+	Name    string `json:"name"`
+	Issuer  string `json:"issuer,omitempty"` // of the login; empty for the bootstrap token
+	Subject string `json:"subject,omitempty"`
+	From    string `json:"from,omitempty"` // network address
 }
 
 // Alert is something that interception saw and stopped.
