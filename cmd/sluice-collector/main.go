@@ -105,11 +105,13 @@ func newInit(load loader, out io.Writer) *cobra.Command {
 			}
 			_, err = fmt.Fprintf(out, `log key          %s
 trust file       %s
+console key      %s
 bootstrap token  %s
 
 Keep the token: it is shown only once. It sees everything and cannot vote.
 Pin the log key in each agent, and the trust file wherever sluice verify runs.
-`, made.LogKey, made.TrustFile, made.BootstrapToken)
+A roster that names the console key lets its approvers vote in the console.
+`, made.LogKey, made.TrustFile, made.ConsoleKey, made.BootstrapToken)
 			return err
 		},
 	}

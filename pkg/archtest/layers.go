@@ -24,7 +24,7 @@ var layers = [][]string{
 	},
 	{ // the two programs
 		"agent", "collector", "collector/ingest", "collector/store", "collector/api", "collector/web",
-		"collector/view", "collector/collectortest",
+		"collector/view", "collector/witness", "collector/notify", "collector/collectortest",
 	},
 	{ // nobody imports it
 		"archtest",
@@ -34,18 +34,22 @@ var layers = [][]string{
 // sameLayer lists what a package may import of its own layer, or of the layers
 // that narrower would refuse it.
 var sameLayer = map[string][]string{
-	"session":                 {"workload"},
-	"record":                  {"workload", "session", "operation"},
-	"policy":                  {"mask"},        // Masks returns a set of them
-	"broker":                  {"destination"}, // it carries tables
-	"guard":                   {"protocol", "audit"},
-	"httpproxy":               {"protocol"},
-	"protocol/protocoltest":   {"protocol"},
-	"collector":               {"collector/ingest", "collector/store", "collector/api", "collector/web", "collector/view"},
+	"session":               {"workload"},
+	"record":                {"workload", "session", "operation"},
+	"policy":                {"mask"},        // Masks returns a set of them
+	"broker":                {"destination"}, // it carries tables
+	"guard":                 {"protocol", "audit"},
+	"httpproxy":             {"protocol"},
+	"protocol/protocoltest": {"protocol"},
+	"collector": {
+		"collector/ingest", "collector/store", "collector/api", "collector/web", "collector/view", "collector/witness", "collector/notify",
+	},
 	"collector/ingest":        {"collector/store", "collector/view"},
 	"collector/store":         {"collector/view"},
 	"collector/api":           {"collector/store", "collector/view"},
-	"collector/web":           {"collector/view"},
+	"collector/web":           {"collector/api", "collector/store", "collector/view"},
+	"collector/witness":       {"collector/store"},
+	"collector/notify":        {"collector/store", "collector/view"},
 	"collector/collectortest": {"collector/store", "collector/view"},
 }
 

@@ -44,7 +44,7 @@ func (a *approvals) request(ctx context.Context, m bus.RequestMessage) error {
 		return err
 	}
 	number, added, err := a.store.AddApproval(ctx, view.Approval{
-		ID: r.ID, Agent: r.Agent, Session: r.Session, Operation: r.Operation, Resource: r.Resource,
+		ID: r.ID, Agent: r.Agent, Session: r.Session, Operation: r.Operation, Resource: r.Resource, Repository: r.Requester.Repository,
 		Rule: r.Rule, Reason: r.Reason, Text: r.Text, Requested: r.Created, NotAfter: r.NotAfter, Request: m.Signed,
 	})
 	if errors.Is(err, store.ErrTooMany) || errors.Is(err, store.ErrOtherRequest) {
@@ -57,7 +57,7 @@ func (a *approvals) request(ctx context.Context, m bus.RequestMessage) error {
 	if added {
 		a.log.Info("An approval is asked for", zap.Uint64("number", number), zap.String("agent", r.Agent), zap.String("rule", r.Rule))
 	}
-	kept, err := a.store.Approval(ctx, number)
+	kept, err := a.store.Approval(ctx, view.Everything(), number)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (a *approvals) vote(ctx context.Context, by api.Caller, number uint64, sign
 		a.log.Error("The roster of approvers cannot be used", zap.Error(err))
 		return view.Approval{}, &api.Refusal{Status: http.StatusServiceUnavailable, Reason: "there is no valid roster of approvers"}
 	}
-	asked, err := a.store.Approval(ctx, number)
+	asked, err := a.store.Approval(ctx, view.Everything(), number)
 	if err != nil {
 		return view.Approval{}, err
 	}
@@ -162,7 +162,7 @@ func (a *approvals) vote(ctx context.Context, by api.Caller, number uint64, sign
 		return view.Approval{}, err
 	}
 	a.log.Info("A vote was cast", zap.Uint64("number", number), zap.String("approver", vote.Approver), zap.String("decision", string(vote.Decision)))
-	decided, err := a.store.Approval(ctx, number)
+	decided, err := a.store.Approval(ctx, view.Everything(), number)
 	if err != nil {
 		return view.Approval{}, err
 	}

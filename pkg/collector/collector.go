@@ -29,6 +29,8 @@ import (
 	"github.com/sluicegate/sluice/pkg/collector/ingest"
 	"github.com/sluicegate/sluice/pkg/collector/store"
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/collector/witness"
+	"github.com/sluicegate/sluice/pkg/record"
 )
 
 // patience is how long a batch waits for one before it that has not come.
@@ -47,6 +49,8 @@ type Collector struct {
 	ask     *approvals
 	orders  *orders
 	callers *callers
+	witness *witness.Witness
+	ownKey  string // verifier key of the collector's own chain
 	api     net.Listener
 }
 
@@ -54,7 +58,7 @@ type Collector struct {
 // listener. Nothing is consumed yet. ctx must last as long as the collector.
 func Open(ctx context.Context, cfg Config, log *zap.Logger) (*Collector, error) {
 	c := &Collector{cfg: cfg, log: log}
-	for _, part := range []func(context.Context) error{c.openStore, c.openBus, c.openIngest, c.openApprovals, c.openAPI} {
+	for _, part := range []func(context.Context) error{c.openStore, c.openBus, c.openIngest, c.openWitness, c.openApprovals, c.openAPI} {
 		if err := part(ctx); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
@@ -112,6 +116,16 @@ func (c *Collector) openIngest(context.Context) (err error) {
 	return err
 }
 
+func (c *Collector) openWitness(ctx context.Context) error {
+	signer, vkey, err := c.cfg.ownKeys()
+	if err != nil {
+		return err
+	}
+	c.ownKey = vkey
+	c.witness, err = witness.New(ctx, witness.Config{Store: c.store, Cluster: c.cfg.Cluster, Signer: signer, Log: c.log.Named("witness")})
+	return err
+}
+
 func (c *Collector) openApprovals(context.Context) error {
 	roster := &rosterFile{path: string(c.cfg.Approvals.RosterFile)}
 	if roster.path != "" {
@@ -128,7 +142,7 @@ func (c *Collector) openApprovals(context.Context) error {
 		store: c.store, agents: c.agents, cluster: c.cfg.Cluster, roster: roster,
 		send: c.bus.SendApproval, log: c.log.Named("approvals"),
 	}
-	c.orders = &orders{store: c.store, agents: c.agents, roster: roster, send: c.bus.SendOrder, log: c.log.Named("orders")}
+	c.orders = &orders{store: c.store, agents: c.agents, roster: roster, send: c.bus.SendOrder, witness: c.acted, log: c.log.Named("orders")}
 	return nil
 }
 
@@ -156,6 +170,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
 		c.store.IndexWords,
+		c.witness.Run,
 		func(ctx context.Context) error { return c.bus.Batches(ctx, c.ingest.Handle) },
 		func(ctx context.Context) error { return c.bus.ApprovalRequests(ctx, c.ask.request) },
 		func(ctx context.Context) error { return c.bus.ServeSync(ctx, c.sync) },
@@ -197,9 +212,9 @@ func (c *Collector) serve(ctx context.Context) error {
 		Handler: api.New(api.Config{
 			Store: c.store, Identify: c.callers.identify, Vote: c.ask.vote, Approver: c.ask.approver,
 			Order: c.orders.give, Orders: c.orders.list,
-			Agents: c.chains, Log: c.log.Named("api"),
-			Export: func(ctx context.Context, to io.Writer, what api.Selection) error {
-				return export(ctx, c.store, to, what)
+			Agents: c.chains, Witness: c.acted, Log: c.log.Named("api"),
+			Export: func(ctx context.Context, to io.Writer, sees view.Scope, what api.Selection) error {
+				return export(ctx, c.store, to, sees, what)
 			},
 		}),
 		ReadHeaderTimeout: headTime, ReadTimeout: bodyTime, WriteTimeout: answerTime, IdleTimeout: idleTime,
@@ -222,6 +237,17 @@ func (c *Collector) serve(ctx context.Context) error {
 	return <-stopped
 }
 
+// acted puts an act of a caller on the record.
+func (c *Collector) acted(ctx context.Context, by api.Caller, act api.Act) error {
+	err := c.witness.Record(ctx, witness.Act{
+		Person: record.Person{Act: act.Kind, Name: by.Name, Issuer: by.Issuer, Subject: by.Subject, From: by.From}, About: act.Subject,
+	})
+	if err != nil {
+		return &api.Refusal{Status: http.StatusServiceUnavailable, Reason: "this cannot be recorded now, and is not done unrecorded"}
+	}
+	return nil
+}
+
 // chains lists agents: those that have sent records, and those that have not.
 func (c *Collector) chains(ctx context.Context) ([]view.Chain, error) {
 	chains, err := c.store.Chains(ctx)
@@ -233,6 +259,9 @@ func (c *Collector) chains(ctx context.Context) ([]view.Chain, error) {
 	for i := range chains {
 		known[chains[i].Agent] = true
 		chains[i].Key = enrolled[chains[i].Agent].Key
+		if chains[i].Agent == witness.Name {
+			chains[i].Key = c.ownKey
+		}
 	}
 	for name, agent := range enrolled {
 		if !known[name] {

@@ -27,10 +27,17 @@ import (
 // runSession records a session with one statement of each text.
 func (a *agent) runSession(t *testing.T, id string, texts ...string) {
 	t.Helper()
-	s, err := a.Session(&session.Session{
-		ID: id, Resource: "shop-db", Protocol: "postgres", Started: time.Now(),
-		Workload: workload.Workload{Assurance: workload.Kernel, Verified: map[string]any{}},
-	})
+	a.runFor(t, id, "shop-db", "", texts...)
+}
+
+// runFor does what runSession does, for a repository that a token names.
+func (a *agent) runFor(t *testing.T, id, resource, repository string, texts ...string) {
+	t.Helper()
+	who := workload.Workload{Assurance: workload.Kernel, Verified: map[string]any{}}
+	if repository != "" {
+		who.Assurance, who.Verified = workload.Verified, map[string]any{"repository": repository, "run_id": "1"}
+	}
+	s, err := a.Session(&session.Session{ID: id, Resource: resource, Protocol: "postgres", Started: time.Now(), Workload: who})
 	check(t, err)
 	for i, text := range texts {
 		number := uint64(i + 1)

@@ -87,6 +87,12 @@ type People struct {
 type GroupRoles struct {
 	Group string     `yaml:"group"`
 	Roles []api.Role `yaml:"roles"` // viewer, responder, approver, admin
+	// Resources and Repositories limit the roles to what is both of one of the
+	// resources and done for one of the repositories; acme/* stands for all of
+	// acme. A repository is what a workload's verified token names, so that
+	// sessions without one are seen only where repositories is empty. Empty: all.
+	Resources    []string `yaml:"resources"`
+	Repositories []string `yaml:"repositories"`
 }
 
 // Approvals says whose votes count.

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,7 +12,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/sluicegate/sluice/pkg/approval"
 	"github.com/sluicegate/sluice/pkg/bus"
+	"github.com/sluicegate/sluice/pkg/collector/witness"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
@@ -20,6 +23,7 @@ import (
 type Initialised struct {
 	LogKey         string // verifier key
 	TrustFile      string // to be pinned wherever sluice verify runs
+	ConsoleKey     string // public; a roster that names it lets approvers vote in the console
 	BootstrapToken string // shown once; only its hash is kept
 }
 
@@ -52,7 +56,16 @@ func Init(cfg Config) (Initialised, error) {
 	if err := writeNew(d.logKey(), []byte(skey+"\n"), 0o600); err != nil { // last: with it the directory is complete
 		return Initialised{}, fmt.Errorf("initialise: write log key: %w", err)
 	}
-	return Initialised{LogKey: vkey, TrustFile: d.trust(), BootstrapToken: token}, nil
+	if _, _, err := cfg.ownKeys(); err != nil {
+		return Initialised{}, fmt.Errorf("initialise: %w", err)
+	}
+	console, err := d.consoleKey()
+	if err != nil {
+		return Initialised{}, fmt.Errorf("initialise: %w", err)
+	}
+	made := Initialised{LogKey: vkey, TrustFile: d.trust(), BootstrapToken: token}
+	made.ConsoleKey, err = approval.FormatPublicKey(console.Public().(ed25519.PublicKey))
+	return made, err
 }
 
 // enrolment is what the collector keeps of an agent.
@@ -75,7 +88,7 @@ const (
 // have two keys, and so is a directory that holds keys.
 func Enrol(cfg Config, name, out string) error {
 	d := cfg.dir()
-	if !record.ValidName(name) {
+	if !record.ValidName(name) || name == witness.Name {
 		return fmt.Errorf("enrol: %q is no name: use 1 to 64 letters, digits, _ and -", name)
 	}
 	logKey, err := os.ReadFile(d.logPublic())
@@ -122,16 +135,10 @@ func register(d dir, e enrolment) error {
 	if err != nil {
 		return fmt.Errorf("register: %w", err)
 	}
-	pinned, err := os.ReadFile(d.trust())
-	if err != nil {
+	if err := pin(d, e.Key); err != nil {
 		return fmt.Errorf("register: %w", err)
 	}
-	trust, err := translog.ParseTrust(pinned)
-	if err != nil {
-		return err
-	}
-	trust.Agents = append(trust.Agents, e.Key)
-	return writeTrust(d, trust)
+	return nil
 }
 
 func writeTrust(d dir, trust translog.Trust) error {

@@ -8,14 +8,15 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/collector/api"
 	"github.com/sluicegate/sluice/pkg/collector/store"
+	"github.com/sluicegate/sluice/pkg/collector/view"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
 
 // export writes a bundle as a tar stream.
-func export(ctx context.Context, db *store.Store, to io.Writer, what api.Selection) (err error) {
+func export(ctx context.Context, db *store.Store, to io.Writer, sees view.Scope, what api.Selection) (err error) {
 	var bundle translog.Export
 	if what.Session != "" {
-		bundle, err = db.SessionBundle(ctx, what.Session)
+		bundle, err = db.SessionBundle(ctx, sees, what.Session)
 	} else {
 		bundle, err = db.SinceBundle(ctx, what.Since)
 	}

@@ -59,6 +59,10 @@ func newSite(t *testing.T) *site {
 	s.cfg.People.Roles = []collector.GroupRoles{
 		{Group: "dba", Roles: []api.Role{"approver"}},
 		{Group: "responders", Roles: []api.Role{"viewer", "responder"}},
+		{
+			Group: "team-a", Roles: []api.Role{"viewer", "responder", "approver", "admin"},
+			Resources: []string{"shop-db"}, Repositories: []string{"acme/shop"},
+		},
 	}
 	s.signRoster()
 	made, err := collector.Init(s.cfg)

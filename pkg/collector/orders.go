@@ -18,16 +18,17 @@ import (
 // orders carries people's signed orders to all agents. It can make none: agents
 // believe only what a key of the roster signed.
 type orders struct {
-	store  *store.Store
-	agents *registry
-	roster *rosterFile
-	send   func(agent string, signed []byte) error
-	log    *zap.Logger
+	store   *store.Store
+	agents  *registry
+	roster  *rosterFile
+	send    func(agent string, signed []byte) error
+	witness func(context.Context, api.Caller, api.Act) error
+	log     *zap.Logger
 }
 
 // give checks a signed order, keeps it and sends it to every agent. The check
 // is so that the person learns at once what is wrong; the agents check again.
-func (o *orders) give(ctx context.Context, by api.Caller, signed []byte) (view.Order, error) {
+func (o *orders) give(ctx context.Context, by api.Caller, sees view.Scope, signed []byte) (view.Order, error) {
 	roster, err := o.roster.current()
 	if err != nil {
 		o.log.Error("The roster of approvers cannot be used", zap.Error(err))
@@ -40,6 +41,12 @@ func (o *orders) give(ctx context.Context, by api.Caller, signed []byte) (view.O
 	if person, ok := roster.Holder(approval.Account{Issuer: by.Issuer, Subject: by.Subject}); !ok || person.Name != order.By {
 		return view.Order{}, &api.Refusal{Status: http.StatusForbidden, Reason: fmt.Sprintf("%s is not %s of the roster", by.Name, order.By)}
 	}
+	if err := o.reaches(ctx, sees, &order); err != nil {
+		return view.Order{}, err
+	}
+	if err := o.witness(ctx, by, api.Act{Kind: "order." + string(order.Kind), Subject: order.Session + order.Container + order.Run + order.Lifts}); err != nil {
+		return view.Order{}, err
+	}
 	if err := o.store.AddOrder(ctx, order.ID, order.At, order.Expires, signed); err != nil {
 		return view.Order{}, err
 	}
@@ -50,6 +57,23 @@ func (o *orders) give(ctx context.Context, by api.Caller, signed []byte) (view.O
 		}
 	}
 	return viewOrder(order), nil
+}
+
+// reaches refuses an order about what its giver may not see. Roles with limits
+// reach sessions and runs that are seen by them; a container may be anybody's.
+func (o *orders) reaches(ctx context.Context, sees view.Scope, order *approval.Order) (err error) {
+	switch {
+	case sees.All():
+	case order.Session != "":
+		_, err = o.store.Session(ctx, sees, order.Session)
+	case order.Run != "":
+		if _, err = o.store.Run(ctx, sees, "verified:"+order.Run); err != nil {
+			_, err = o.store.Run(ctx, sees, "claimed:"+order.Run)
+		}
+	default:
+		err = &api.Refusal{Status: http.StatusForbidden, Reason: "this order is for those whose roles have no limits"}
+	}
+	return err
 }
 
 // list returns the orders in force. What the roster no longer vouches for is

@@ -23,6 +23,15 @@ func (s *site) order(key ed25519.PrivateKey) []byte {
 	return signed
 }
 
+func (s *site) signKill(id string) []byte {
+	s.t.Helper()
+	signed, err := approval.SignOrder(approval.Order{
+		ID: approval.NewID(), Kind: approval.Kill, Session: id, By: "ada", At: time.Now(), Expires: time.Now().Add(time.Hour),
+	}, s.ada)
+	check(s.t, err)
+	return signed
+}
+
 func TestOrderReachesAgentsAtOnceAndThoseThatWereAwayWhenTheyAsk(t *testing.T) {
 	s := newSite(t)
 	a := s.agent()

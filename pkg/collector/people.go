@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/sluicegate/sluice/pkg/collector/api"
+	"github.com/sluicegate/sluice/pkg/collector/view"
 	"github.com/sluicegate/sluice/pkg/identity"
 )
 
@@ -58,7 +59,7 @@ func openCallers(ctx context.Context, cfg *Config) (*callers, error) {
 func (c *callers) identify(ctx context.Context, token string) (api.Caller, error) {
 	hash := sha256.Sum256([]byte(token))
 	if c.hasToken && subtle.ConstantTimeCompare(hash[:], c.bootstrap[:]) == 1 {
-		return api.Caller{Name: "bootstrap", Roles: []api.Role{api.Admin}}, nil
+		return api.Caller{Name: "bootstrap", Grants: []api.Grant{{Roles: []api.Role{api.Admin}}}}, nil
 	}
 	if c.people == nil {
 		return api.Caller{}, api.ErrUnknownCaller
@@ -76,7 +77,9 @@ func (c *callers) identify(ctx context.Context, token string) (api.Caller, error
 	}
 	for _, entry := range c.roles {
 		if slices.Contains(person.Groups, entry.Group) {
-			caller.Roles = append(caller.Roles, entry.Roles...)
+			caller.Grants = append(caller.Grants, api.Grant{
+				Roles: entry.Roles, Over: view.Pair{Resources: entry.Resources, Repositories: entry.Repositories},
+			})
 		}
 	}
 	return caller, nil

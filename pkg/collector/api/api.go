@@ -12,7 +12,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +27,8 @@ import (
 // Role is what a caller may do.
 type Role string
 
-// The roles. A person may have several; only an admin's contains others.
+// The roles. A person may have several, each over some resources and
+// repositories or over all; only an admin's contains others.
 const (
 	Viewer    Role = "viewer"    // sees sessions, agents and findings; no statement text
 	Responder Role = "responder" // and records, searches, exports
@@ -42,18 +45,38 @@ func (r Role) Valid() bool {
 type Caller struct {
 	Name            string // for the program's log and for people
 	Issuer, Subject string // of the person; empty for the bootstrap token
-	Roles           []Role
+	From            string // network address
+	Grants          []Grant
 }
 
-func (c *Caller) has(any []Role) bool {
-	for _, have := range c.Roles {
-		for _, want := range any {
-			if have == want {
-				return true
+// Grant gives roles within limits.
+type Grant struct {
+	Roles []Role
+	Over  view.Pair // the zero Pair has no limits
+}
+
+// Roles returns what the caller may do somewhere.
+func (c *Caller) Roles() []Role {
+	var roles []Role
+	for _, g := range c.Grants {
+		for _, role := range g.Roles {
+			if !slices.Contains(roles, role) {
+				roles = append(roles, role)
 			}
 		}
 	}
-	return false
+	return roles
+}
+
+// Sees returns over what the caller has at least one of the roles.
+func (c *Caller) Sees(any ...Role) view.Scope {
+	var pairs []view.Pair
+	for _, g := range c.Grants {
+		if slices.ContainsFunc(g.Roles, func(have Role) bool { return slices.Contains(any, have) }) {
+			pairs = append(pairs, g.Over)
+		}
+	}
+	return view.NewScope(pairs...)
 }
 
 // ErrUnknownCaller is what Identify returns, wrapped or not, for a token that
@@ -78,23 +101,33 @@ type Config struct {
 	Vote func(ctx context.Context, by Caller, number uint64, signed []byte) (view.Approval, error)
 	// Order checks a signed order, keeps it and tells the agents. An order that
 	// is not valid is a *Refusal.
-	Order func(ctx context.Context, by Caller, signed []byte) (view.Order, error)
+	Order func(ctx context.Context, by Caller, sees view.Scope, signed []byte) (view.Order, error)
 	// Orders lists the orders in force.
 	Orders func(ctx context.Context) ([]view.Order, error)
 	// Approver returns a caller's name in the roster of approvers, "" for none.
 	Approver func(by Caller) string
+	// Witness records durably that somebody is about to see or do what must
+	// not be seen or done unnoticed. What cannot be recorded is refused.
+	Witness func(ctx context.Context, by Caller, act Act) error
 	// Agents lists the enrolled agents and those that have sent records.
 	Agents func(ctx context.Context) ([]view.Chain, error)
 	// Export writes a bundle as a tar stream.
-	Export func(ctx context.Context, to io.Writer, what Selection) error
+	Export func(ctx context.Context, to io.Writer, sees view.Scope, what Selection) error
 	Log    *zap.Logger
 }
 
 // server is Config with methods.
 type server struct{ Config }
 
-// endpoint answers one request. The result is written as JSON.
-type endpoint func(r *http.Request, by Caller) (any, error)
+// Act is one entry in the record of what people do here.
+type Act struct {
+	Kind    string // "session.read", "search", "export", "approval.read", "vote", …
+	Subject string // the session, number or words that it is about
+}
+
+// endpoint answers one request of somebody who sees what their roles for it
+// allow. The result is written as JSON.
+type endpoint func(r *http.Request, by Caller, sees view.Scope) (any, error)
 
 // route is what one pattern of New leads to.
 type route struct {
@@ -115,6 +148,7 @@ func (s *server) routes() []route {
 		{"GET /v1/search", readers(), s.search},
 		{"GET /v1/whoami", seen, s.whoami},
 		{"GET /v1/agents", seen, s.agents},
+		{"GET /v1/runs", seen, s.runs},
 		{"GET /v1/findings", seen, s.findings},
 		{"GET /v1/checkpoint", seen, s.checkpoint},
 		{"GET /v1/approvals", held, s.approvals},
@@ -147,10 +181,10 @@ func New(cfg Config) http.Handler {
 const requestTime = 30 * time.Second
 
 func (s *server) serve(roles []Role, do endpoint) http.HandlerFunc {
-	return s.allow(roles, func(w http.ResponseWriter, r *http.Request, by Caller) {
+	return s.allow(roles, func(w http.ResponseWriter, r *http.Request, by Caller, sees view.Scope) {
 		ctx, cancel := context.WithTimeout(r.Context(), requestTime)
 		defer cancel()
-		answer, err := do(r.WithContext(ctx), by)
+		answer, err := do(r.WithContext(ctx), by, sees)
 		if err != nil {
 			s.refuse(w, err)
 			return
@@ -159,8 +193,8 @@ func (s *server) serve(roles []Role, do endpoint) http.HandlerFunc {
 	})
 }
 
-// allow runs do for callers that have one of the roles.
-func (s *server) allow(roles []Role, do func(http.ResponseWriter, *http.Request, Caller)) http.HandlerFunc {
+// allow runs do for callers that have one of the roles somewhere.
+func (s *server) allow(roles []Role, do func(http.ResponseWriter, *http.Request, Caller, view.Scope)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if !ok || token == "" {
@@ -172,11 +206,13 @@ func (s *server) allow(roles []Role, do func(http.ResponseWriter, *http.Request,
 			s.refuse(w, err)
 			return
 		}
-		if !by.has(roles) {
+		by.From, _, _ = net.SplitHostPort(r.RemoteAddr)
+		sees := by.Sees(roles...)
+		if sees.Nothing() {
 			s.refuse(w, &Refusal{http.StatusForbidden, by.Name + " has none of the roles " + list(roles)})
 			return
 		}
-		do(w, r, by)
+		do(w, r, by, sees)
 	}
 }
 

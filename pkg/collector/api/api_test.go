@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -37,6 +38,10 @@ func serve(t *testing.T) *served {
 	db, err := store.Open(t.Context(), t.TempDir(), vkey, signer)
 	check(t, err)
 	t.Cleanup(func() { check(t, db.Close()) })
+	for i := range 13 {
+		_, _, err := db.AddApproval(t.Context(), view.Approval{ID: fmt.Sprint(i), Agent: "node-1", Resource: "shop-db", NotAfter: time.Now().Add(time.Hour), Request: []byte("r")})
+		check(t, err)
+	}
 	core, logs := observer.New(zapcore.DebugLevel)
 	server := httptest.NewServer(api.New(api.Config{
 		Store: db, Log: zap.New(core),
@@ -44,9 +49,9 @@ func serve(t *testing.T) *served {
 			if !api.Role(token).Valid() {
 				return api.Caller{}, api.ErrUnknownCaller
 			}
-			return api.Caller{Name: token, Roles: []api.Role{api.Role(token)}}, nil
+			return api.Caller{Name: token, Grants: []api.Grant{{Roles: []api.Role{api.Role(token)}}}}, nil
 		},
-		Order: func(_ context.Context, _ api.Caller, signed []byte) (view.Order, error) {
+		Order: func(_ context.Context, _ api.Caller, _ view.Scope, signed []byte) (view.Order, error) {
 			return view.Order{ID: string(signed)}, nil
 		},
 		Orders: func(context.Context) ([]view.Order, error) { return []view.Order{}, nil },
@@ -58,7 +63,8 @@ func serve(t *testing.T) *served {
 		},
 		Approver: func(by api.Caller) string { return by.Name },
 		Agents:   func(context.Context) ([]view.Chain, error) { return []view.Chain{}, nil },
-		Export: func(_ context.Context, to io.Writer, what api.Selection) error {
+		Witness:  func(context.Context, api.Caller, api.Act) error { return nil },
+		Export: func(_ context.Context, to io.Writer, _ view.Scope, what api.Selection) error {
 			if _, err := io.WriteString(to, "begun"); err != nil {
 				return err
 			}
@@ -103,6 +109,7 @@ func TestRolesOpenWhatTheyAreFor(t *testing.T) {
 		"GET /v1/sessions/x/records":  "responder admin",
 		"GET /v1/search?q=x":          "responder admin",
 		"GET /v1/export?since=1h":     "responder admin",
+		"GET /v1/runs":                "viewer responder approver admin",
 		"GET /v1/agents":              "viewer responder approver admin",
 		"GET /v1/findings":            "viewer responder approver admin",
 		"GET /v1/checkpoint":          "viewer responder approver admin",
@@ -143,7 +150,7 @@ func TestEveryRefusalIsJSONWithAnError(t *testing.T) {
 		"/v1/search":                      http.StatusBadRequest,
 		"/v1/search?q=" + long:            http.StatusBadRequest,
 		"/v1/approvals/0":                 http.StatusBadRequest,
-		"/v1/approvals/9":                 http.StatusNotFound,
+		"/v1/approvals/99":                http.StatusNotFound,
 		"/v1/approvals/-1":                http.StatusBadRequest,
 		"/v1/export":                      http.StatusBadRequest,
 		"/v1/export?session=a&since=1h":   http.StatusBadRequest,

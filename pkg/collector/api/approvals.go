@@ -6,32 +6,43 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/sluicegate/sluice/pkg/collector/store"
 	"github.com/sluicegate/sluice/pkg/collector/view"
 )
 
 // maxSigned bounds a signed vote or order, in bytes.
 const maxSigned = 64 << 10
 
-func (s *server) approvals(r *http.Request, _ Caller) (any, error) {
+func (s *server) approvals(r *http.Request, by Caller, sees view.Scope) (any, error) {
 	q := query{values: r.URL.Query()}
-	state, n := q.text("state"), q.limit()
+	filter := store.ApprovalFilter{Sees: sees, State: q.text("state"), Limit: q.limit(), Before: q.number("before")}
 	if err := q.done(); err != nil {
 		return nil, err
 	}
-	return s.Store.Approvals(r.Context(), state, n)
+	if err := s.Witness(r.Context(), by, Act{"approvals.list", filter.State}); err != nil {
+		return nil, err
+	}
+	return s.Store.Approvals(r.Context(), filter)
 }
 
-func (s *server) approval(r *http.Request, _ Caller) (any, error) {
+func (s *server) approval(r *http.Request, by Caller, sees view.Scope) (any, error) {
 	number, err := approvalNumber(r)
 	if err != nil {
 		return nil, err
 	}
-	return s.Store.Approval(r.Context(), number)
+	a, err := s.Store.Approval(r.Context(), sees, number)
+	if err != nil {
+		return nil, err
+	}
+	return a, s.Witness(r.Context(), by, Act{"approval.read", r.PathValue("number")})
 }
 
-func (s *server) vote(r *http.Request, by Caller) (any, error) {
+func (s *server) vote(r *http.Request, by Caller, sees view.Scope) (any, error) {
 	number, err := approvalNumber(r)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := s.Store.Approval(r.Context(), sees, number); err != nil {
 		return nil, err
 	}
 	signed, err := readSigned(r)
@@ -41,14 +52,20 @@ func (s *server) vote(r *http.Request, by Caller) (any, error) {
 	return s.Vote(r.Context(), by, number, signed)
 }
 
-func (s *server) orders(r *http.Request, _ Caller) (any, error) { return s.Orders(r.Context()) }
+// orders name sessions, containers and runs of all teams.
+func (s *server) orders(r *http.Request, _ Caller, sees view.Scope) (any, error) {
+	if !sees.All() {
+		return nil, errLimited
+	}
+	return s.Orders(r.Context())
+}
 
-func (s *server) order(r *http.Request, by Caller) (any, error) {
+func (s *server) order(r *http.Request, by Caller, sees view.Scope) (any, error) {
 	signed, err := readSigned(r)
 	if err != nil {
 		return nil, err
 	}
-	return s.Order(r.Context(), by, signed)
+	return s.Order(r.Context(), by, sees, signed)
 }
 
 // readSigned reads what a person signed.
@@ -72,9 +89,10 @@ func approvalNumber(r *http.Request) (uint64, error) {
 	return number, nil
 }
 
-func (s *server) whoami(_ *http.Request, by Caller) (any, error) {
-	roles := make([]string, len(by.Roles))
-	for i, r := range by.Roles {
+func (s *server) whoami(_ *http.Request, by Caller, _ view.Scope) (any, error) {
+	have := by.Roles()
+	roles := make([]string, len(have))
+	for i, r := range have {
 		roles[i] = string(r)
 	}
 	return view.Caller{Name: by.Name, Roles: roles, Approver: s.Approver(by)}, nil

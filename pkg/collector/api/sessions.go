@@ -14,18 +14,22 @@ import (
 // maxQuery bounds the words of a search, in bytes.
 const maxQuery = 1000
 
-func (s *server) sessions(r *http.Request, _ Caller) (any, error) {
+func (s *server) sessions(r *http.Request, _ Caller, sees view.Scope) (any, error) {
 	q := query{values: r.URL.Query()}
 	filter := store.Filter{
-		Limit:    q.limit(),
-		Resource: q.text("resource"),
-		Protocol: q.text("protocol"),
-		Agent:    q.text("reported_by"),
-		Since:    q.moment("since"),
-		Until:    q.moment("until"),
-		Denied:   q.flag("denied"),
-		Held:     q.flag("held"),
-		Open:     q.flag("open"),
+		Sees:       sees,
+		Limit:      q.limit(),
+		Before:     q.text("before"),
+		Run:        q.text("run"),
+		Repository: q.text("repository"),
+		Resource:   q.text("resource"),
+		Protocol:   q.text("protocol"),
+		Agent:      q.text("reported_by"),
+		Since:      q.moment("since"),
+		Until:      q.moment("until"),
+		Denied:     q.flag("denied"),
+		Held:       q.flag("held"),
+		Open:       q.flag("open"),
 	}
 	if err := q.done(); err != nil {
 		return nil, err
@@ -33,37 +37,45 @@ func (s *server) sessions(r *http.Request, _ Caller) (any, error) {
 	return s.Store.Sessions(r.Context(), filter)
 }
 
-func (s *server) session(r *http.Request, _ Caller) (any, error) {
-	return s.Store.Session(r.Context(), r.PathValue("id"))
+func (s *server) session(r *http.Request, _ Caller, sees view.Scope) (any, error) {
+	return s.Store.Session(r.Context(), sees, r.PathValue("id"))
 }
 
-func (s *server) records(r *http.Request, _ Caller) (any, error) {
+func (s *server) runs(r *http.Request, _ Caller, sees view.Scope) (any, error) {
+	q := query{values: r.URL.Query()}
+	before, n := q.text("before"), q.limit()
+	if err := q.done(); err != nil {
+		return nil, err
+	}
+	return s.Store.Runs(r.Context(), sees, before, n)
+}
+
+func (s *server) records(r *http.Request, by Caller, sees view.Scope) (any, error) {
 	q := query{values: r.URL.Query()}
 	after := q.text("after")
 	if err := q.done(); err != nil {
 		return nil, err
 	}
-	return s.Store.Records(r.Context(), r.PathValue("id"), after)
+	page, err := s.Store.Records(r.Context(), sees, r.PathValue("id"), after)
+	if err != nil {
+		return nil, err
+	}
+	return page, s.Witness(r.Context(), by, Act{"session.read", r.PathValue("id")})
 }
 
-// found is the answer of a search. Lag is the number of stored batches that
-// the index does not hold yet.
-type found struct {
-	Hits []view.Hit `json:"hits"`
-	Lag  int64      `json:"lag"`
-}
-
-func (s *server) search(r *http.Request, _ Caller) (any, error) {
+func (s *server) search(r *http.Request, by Caller, sees view.Scope) (any, error) {
 	q := query{values: r.URL.Query()}
-	words, n := q.text("q"), q.limit()
+	words, n, before := q.text("q"), q.limit(), q.number("before")
 	if err := q.done(); err != nil {
 		return nil, err
 	}
 	if words == "" || len(words) > maxQuery {
 		return nil, bad("q must have 1 to %d bytes", maxQuery)
 	}
-	hits, lag, err := s.Store.Search(r.Context(), words, n)
-	return found{hits, lag}, err
+	if err := s.Witness(r.Context(), by, Act{"search", words}); err != nil {
+		return nil, err
+	}
+	return s.Store.Search(r.Context(), store.Query{Sees: sees, Words: words, Before: int64(before), Limit: n})
 }
 
 // query takes parameters off a URL; done refuses what was malformed and what
@@ -90,6 +102,19 @@ func (q *query) limit() int {
 	n, err := strconv.Atoi(text)
 	if (err != nil || n < 1 || n > store.MaxLimit) && q.err == nil {
 		q.err = bad("limit must be a number from 1 to %d", store.MaxLimit)
+	}
+	return n
+}
+
+// number reads a cursor; 0 means none.
+func (q *query) number(name string) uint64 {
+	text := q.text(name)
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil && q.err == nil {
+		q.err = bad("%s must be a number", name)
 	}
 	return n
 }

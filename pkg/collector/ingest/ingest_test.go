@@ -9,6 +9,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/bus"
 	"github.com/sluicegate/sluice/pkg/collector/collectortest"
 	"github.com/sluicegate/sluice/pkg/collector/store"
+	"github.com/sluicegate/sluice/pkg/collector/view"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
@@ -43,7 +44,7 @@ func TestSameBatchAgainKeepsItsPlaceAndIsReceiptedAgain(t *testing.T) {
 	b.handle(m)
 	equal(t, "leaves", b.size(), 1)
 	equal(t, "batches accepted", len(b.accept("node-1", translog.Checkpoint{}, m).Batches), 1)
-	sessions, err := b.store.Sessions(t.Context(), store.Filter{})
+	sessions, err := b.store.Sessions(t.Context(), store.Filter{Sees: view.Everything()})
 	check(t, err)
 	equal(t, "sessions", len(sessions), 1)
 	equal(t, "operations", sessions[0].Operations, uint64(1))
@@ -140,7 +141,7 @@ func TestNewEpochFollowsTheOldOne(t *testing.T) {
 	node.Restart(record.Recover)
 	b.handle(node.Batch())
 	equal(t, "findings", len(b.findings()), 0)
-	session, err := b.store.Session(t.Context(), s.ID)
+	session, err := b.store.Session(t.Context(), view.Everything(), s.ID)
 	check(t, err)
 	if session.Ended == nil || session.Reason != "agent lost" {
 		t.Errorf("session of a dead epoch: ended %v, reason %q", session.Ended, session.Reason)

@@ -22,6 +22,9 @@ var ErrOtherRequest = errors.New("another request has this id")
 // pending is the state from which all others are reached, once.
 const pending = "pending"
 
+// expired is what a pending approval is past its deadline.
+const expired = "expired"
+
 // maxPending bounds the pending approvals of one agent: a hostile node must
 // not bury the approvers.
 const maxPending = 1000
@@ -62,31 +65,56 @@ func addApproval(tx *sql.Tx, a view.Approval) (number uint64, added bool, err er
 		return 0, false, ErrTooMany
 	}
 	err = tx.QueryRow(`INSERT INTO approvals
-		(id, agent, session, operation, resource, rule, reason, text, state, requested, not_after, request)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number`,
+		(id, agent, session, operation, resource, rule, reason, text, state, requested, not_after, request, repository)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number`,
 		a.ID, a.Agent, a.Session, int64(a.Operation), a.Resource, a.Rule, a.Reason, a.Text, pending,
-		stamp(a.Requested), stamp(a.NotAfter), a.Request).Scan(&number)
+		stamp(a.Requested), stamp(a.NotAfter), a.Request, a.Repository).Scan(&number)
 	return number, true, err
 }
 
-const approvalColumns = `number, id, state, agent, session, operation, resource, rule, reason, text, requested, not_after, request`
+const approvalColumns = `number, id, state, agent, session, operation, resource, rule, reason, text, requested, not_after, request, repository`
 
-// Approvals returns approvals, newest first; state "" selects all. A pending
-// one past its deadline is shown as expired: its agent has let go of it.
-func (s *Store) Approvals(ctx context.Context, state string, n int) ([]view.Approval, error) {
+// ApprovalFilter selects approvals among those that Sees allows.
+type ApprovalFilter struct {
+	Sees    view.Scope
+	State   string // empty: all
+	Session string
+	Before  uint64 // number of the last approval of the page before
+	Limit   int    // not positive: DefaultLimit
+}
+
+// Approvals returns approvals, newest first. A pending one past its deadline
+// is shown as expired: its agent has let go of it.
+func (s *Store) Approvals(ctx context.Context, f ApprovalFilter) ([]view.Approval, error) {
+	var t terms
 	now := stamp(time.Now())
-	rows, err := s.read.QueryContext(ctx, `SELECT `+approvalColumns+` FROM approvals
-		WHERE ?1 = '' OR ?1 = CASE WHEN state = 'pending' AND not_after <= ?2 THEN 'expired' ELSE state END
-		ORDER BY number DESC LIMIT ?3`, state, now, limit(n))
+	switch f.State {
+	case "":
+	case pending:
+		t.add(true, "state = 'pending' AND not_after > ?", now)
+	case expired:
+		t.add(true, "(state = 'expired' OR state = 'pending' AND not_after <= ?)", now)
+	default:
+		t.add(true, "state = ?", f.State)
+	}
+	t.scope(f.Sees)
+	t.add(f.Session != "", "session = ?", f.Session)
+	t.add(f.Before > 0, "number < ?", int64(f.Before))
+	rows, err := s.read.QueryContext(ctx, "SELECT "+approvalColumns+" FROM approvals"+t.where()+" ORDER BY number DESC LIMIT ?",
+		append(t.args, limit(f.Limit))...)
 	if err != nil {
 		return nil, fmt.Errorf("list approvals: %w", err)
 	}
 	return collect(rows, scanApproval)
 }
 
-// Approval returns one approval with its votes.
-func (s *Store) Approval(ctx context.Context, number uint64) (view.Approval, error) {
-	return s.approval(ctx, "number = ?", int64(number))
+// Approval returns one approval with its votes, if it may be seen.
+func (s *Store) Approval(ctx context.Context, sees view.Scope, number uint64) (view.Approval, error) {
+	a, err := s.approval(ctx, "number = ?", int64(number))
+	if err == nil && !sees.Sees(a.Resource, a.Repository) {
+		return view.Approval{}, fmt.Errorf("approval %w", ErrNotFound)
+	}
+	return a, err
 }
 
 // ApprovalByID returns one approval by the agent's id.
@@ -134,10 +162,10 @@ func (s *Store) OpenApprovals(ctx context.Context, agent string) ([]view.Approva
 func scanApproval(row scanner) (a view.Approval, err error) {
 	var requested, notAfter int64
 	err = row.Scan(&a.Number, &a.ID, &a.State, &a.Agent, &a.Session, &a.Operation, &a.Resource, &a.Rule,
-		&a.Reason, &a.Text, &requested, &notAfter, &a.Request)
+		&a.Reason, &a.Text, &requested, &notAfter, &a.Request, &a.Repository)
 	a.Requested, a.NotAfter = moment(requested), moment(notAfter)
 	if a.State == pending && !time.Now().Before(a.NotAfter) {
-		a.State = "expired"
+		a.State = expired
 	}
 	return a, err
 }

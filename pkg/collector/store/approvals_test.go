@@ -88,7 +88,7 @@ func TestOneOfManyVotesAtOnceEndsAnApproval(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	a, err := f.Approval(t.Context(), number)
+	a, err := f.Approval(t.Context(), view.Everything(), number)
 	check(t, err)
 	if won != 1 || len(a.Votes) != 1 || a.State != "approved" {
 		t.Errorf("%d votes won, %d are kept, state %s", won, len(a.Votes), a.State)
@@ -103,7 +103,7 @@ func TestVoteThatDoesNotCountChangesNothing(t *testing.T) {
 	if !errors.Is(err, refused) {
 		t.Errorf("got %v", err)
 	}
-	a, err := f.Approval(t.Context(), number)
+	a, err := f.Approval(t.Context(), view.Everything(), number)
 	check(t, err)
 	if len(a.Votes) != 0 || a.State != "pending" {
 		t.Errorf("%d votes, state %s", len(a.Votes), a.State)
@@ -124,7 +124,7 @@ func TestApprovalPastItsDeadlineTakesNoVote(t *testing.T) {
 	}
 	f.ask("open")
 	for state, want := range map[string]int{"pending": 1, "expired": 1, "": 2, "approved": 0} {
-		list, err := f.Approvals(t.Context(), state, 10)
+		list, err := f.Approvals(t.Context(), store.ApprovalFilter{Sees: view.Everything(), State: state, Limit: 10})
 		check(t, err)
 		if len(list) != want {
 			t.Errorf("%d approvals of state %q, want %d", len(list), state, want)
@@ -150,7 +150,7 @@ func TestAgentSettlesItsOwnApprovalOnly(t *testing.T) {
 	}
 	f.add(s.Opened(), settled("mine"), settled("foreign"))
 	for number, want := range map[uint64]string{mine: "withdrawn", theirs: "pending"} {
-		a, err := f.Approval(t.Context(), number)
+		a, err := f.Approval(t.Context(), view.Everything(), number)
 		check(t, err)
 		if a.State != want {
 			t.Errorf("approval of %s: %s, want %s", a.Agent, a.State, want)
@@ -170,7 +170,7 @@ func TestApprovalOfADeadEpochIsAbandoned(t *testing.T) {
 	f.node.Restart(record.Recover)
 	f.add()
 	for number, want := range map[uint64]string{number: "abandoned", fresh: "pending"} {
-		a, err := f.Approval(t.Context(), number)
+		a, err := f.Approval(t.Context(), view.Everything(), number)
 		check(t, err)
 		if a.State != want {
 			t.Errorf("approval %s: %s, want %s", a.ID, a.State, want)

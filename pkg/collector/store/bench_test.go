@@ -63,8 +63,8 @@ func BenchmarkIndexWords(b *testing.B) {
 		ctx, stop := context.WithCancel(b.Context())
 		done := make(chan error, 1)
 		go func() { done <- db.IndexWords(ctx) }()
-		if _, lag, err := db.Search(b.Context(), "nothing", 1); err != nil || lag > 0 {
-			b.Fatalf("lag %d: %v", lag, err)
+		if found, err := db.Search(b.Context(), store.Query{Words: "nothing", Limit: 1}); err != nil || found.Lag > 0 {
+			b.Fatalf("lag %d: %v", found.Lag, err)
 		}
 		stop()
 		if err := <-done; err != nil {

@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/record"
 )
 
 // quiet is two heartbeats: an agent that has not sealed its chain and is
@@ -37,4 +40,28 @@ func (s *Store) Chains(ctx context.Context) ([]view.Chain, error) {
 		c.TailOpen = !c.Sealed && time.Since(at) > quiet
 		return c, err
 	})
+}
+
+// ChainEnd is where an agent's newest epoch ends.
+type ChainEnd struct {
+	Epoch  record.Epoch
+	Hash   record.Hash // of its newest note
+	Sealed bool
+}
+
+// ChainEnd returns where an agent's newest epoch ends, and whether it has one.
+func (s *Store) ChainEnd(ctx context.Context, agent string) (end ChainEnd, found bool, err error) {
+	var epoch string
+	var hash []byte
+	err = s.read.QueryRowContext(ctx, "SELECT epoch, last_hash, sealed FROM chains WHERE agent = ? ORDER BY newest DESC LIMIT 1", agent).
+		Scan(&epoch, &hash, &end.Sealed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return end, false, nil
+	}
+	if err != nil {
+		return end, false, fmt.Errorf("read chain: %w", err)
+	}
+	copy(end.Hash[:], hash)
+	end.Epoch, err = record.ParseEpoch(epoch)
+	return end, err == nil, err
 }

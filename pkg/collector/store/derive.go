@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/session"
+	"github.com/sluicegate/sluice/pkg/workload"
 )
 
 // delta is what one batch says of one session.
@@ -110,9 +111,41 @@ func (d *delta) open(tx *sql.Tx, key int64) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`UPDATE sessions SET resource = ?, protocol = ?, destination = ?, assurance = ?, workload = ?, started = ? WHERE key = ?`,
+	run := runOf(&d.opened.Workload)
+	_, err = tx.Exec(`UPDATE sessions SET resource = ?, protocol = ?, destination = ?, assurance = ?, workload = ?, started = ?,
+		repository = ?, run = ? WHERE key = ?`,
 		d.opened.Resource, d.opened.Protocol, d.opened.Destination.String(), d.opened.Workload.Assurance.String(),
-		workload, stamp(d.opened.Started), key)
+		workload, stamp(d.opened.Started), d.opened.Workload.Repository(), run, key)
+	if err != nil {
+		return err
+	}
+	return addRun(tx, run, stamp(d.opened.Started))
+}
+
+// runOf names the run that a workload is part of, after a word that says how
+// it is known, so that no job can claim its way into a run that a token names.
+// A container is a run of its own where no CI system names one.
+func runOf(w *workload.Workload) string {
+	run := w.Run()
+	switch {
+	case run.ID != "" && run.Verified:
+		return "verified:" + run.ID
+	case run.ID != "":
+		return "claimed:" + run.ID
+	case w.Orch.Pod != "":
+		return "pod:" + w.Orch.Pod
+	case w.Kernel.Container != "":
+		return "container:" + w.Kernel.Container
+	}
+	return ""
+}
+
+func addRun(tx *sql.Tx, run string, started int64) error {
+	if run == "" {
+		return nil
+	}
+	_, err := tx.Exec(`INSERT INTO runs (id, started) VALUES (?, ?)
+		ON CONFLICT (id) DO UPDATE SET started = max(started, excluded.started)`, run, started)
 	return err
 }
 

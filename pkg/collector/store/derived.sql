@@ -34,10 +34,25 @@ CREATE TABLE sessions (
     held        INTEGER NOT NULL DEFAULT 0,
     masked      INTEGER NOT NULL DEFAULT 0,
     newest      INTEGER NOT NULL, -- time of its newest record
+    repository  TEXT NOT NULL DEFAULT '', -- of the verified token
+    run         TEXT NOT NULL DEFAULT '', -- see runOf
     UNIQUE (id, agent)
 );
 CREATE INDEX sessions_started ON sessions (started);
 CREATE INDEX sessions_open ON sessions (agent) WHERE ended IS NULL;
+CREATE INDEX sessions_resource ON sessions (resource, started);
+CREATE INDEX sessions_repository ON sessions (repository, started);
+CREATE INDEX sessions_run ON sessions (run, started);
+CREATE INDEX sessions_denied ON sessions (started) WHERE denied > 0;
+CREATE INDEX sessions_held ON sessions (started) WHERE held > 0;
+
+-- One row for each run, so that they can be listed.
+CREATE TABLE runs (
+    key     INTEGER PRIMARY KEY,
+    id      TEXT NOT NULL UNIQUE,
+    started INTEGER NOT NULL -- of its newest session
+);
+CREATE INDEX runs_started ON runs (started);
 
 -- Which batches hold records of which session.
 CREATE TABLE pieces (

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/collector/collectortest"
+	"github.com/sluicegate/sluice/pkg/collector/view"
 )
 
 // A database of version 1 numbered its words; they are made again.
@@ -24,15 +25,26 @@ func TestVersionOneIsBroughtUpToDate(t *testing.T) {
 		INSERT INTO words (rowid, text) VALUES (1, 'ada');
 		INSERT INTO documents VALUES (1, 0, 2, 1);
 		INSERT INTO meta VALUES ('indexed', 1) ON CONFLICT DO UPDATE SET value = 1;
+		DROP TABLE logins; DROP TABLE notifiers; DROP TABLE outbox; DROP TABLE runs;
+		DROP TRIGGER approval_added; DROP TRIGGER approval_moved; DROP INDEX approvals_number;
+		DROP INDEX sessions_resource; DROP INDEX sessions_repository; DROP INDEX sessions_run;
+		DROP INDEX sessions_denied; DROP INDEX sessions_held;
+		ALTER TABLE sessions DROP COLUMN repository; ALTER TABLE sessions DROP COLUMN run;
+		ALTER TABLE approvals DROP COLUMN repository;
 		PRAGMA user_version = 1`)
 	check(t, err)
 	check(t, db.Close())
 	f.open()
 	f.indexing()
-	hits, lag, err := f.Search(t.Context(), "ada", 10)
+	hits, lag, err := f.search("ada", 10)
 	check(t, err)
 	if lag != 0 || len(hits) != 1 || hits[0].Session != s.ID || hits[0].No != 2 {
 		t.Errorf("lag %d, hits %+v", lag, hits)
+	}
+	runs, err := f.Runs(t.Context(), view.Everything(), "", 10)
+	check(t, err)
+	if len(runs) != 1 || runs[0].ID != "container:c0ffee" || runs[0].Sessions != 1 {
+		t.Errorf("runs %+v", runs)
 	}
 }
 
@@ -48,7 +60,7 @@ func TestEveryRecordOfALargeBatchIsFound(t *testing.T) {
 	}
 	f.add(all...)
 	for word, of := range map[string]string{"needle": "operation.intent", "answer": "operation.outcome"} {
-		hits, lag, err := f.Search(t.Context(), word, 1000)
+		hits, lag, err := f.search(word, 1000)
 		check(t, err)
 		if lag != 0 || len(hits) != 400 {
 			t.Fatalf("%s: lag %d, %d hits", word, lag, len(hits))

@@ -20,7 +20,7 @@ const pageBytes = 2 << 20
 // Records returns one page of a session's records, in the order in which their
 // batches stand in the log. after is the cursor of the page before, empty for
 // the first.
-func (s *Store) Records(ctx context.Context, session, after string) (view.Records, error) {
+func (s *Store) Records(ctx context.Context, sees view.Scope, session, after string) (view.Records, error) {
 	from := int64(0)
 	if after != "" {
 		last, err := strconv.ParseInt(after, 10, 64)
@@ -29,7 +29,7 @@ func (s *Store) Records(ctx context.Context, session, after string) (view.Record
 		}
 		from = last + 1
 	}
-	v, err := s.Session(ctx, session)
+	v, err := s.Session(ctx, sees, session)
 	if err != nil {
 		return view.Records{}, err
 	}
@@ -98,8 +98,8 @@ func (s *Store) each(ctx context.Context, query string, args ...any) iter.Seq2[*
 }
 
 // SessionBundle returns what translog.WriteBundle needs to export one session.
-func (s *Store) SessionBundle(ctx context.Context, session string) (translog.Export, error) {
-	v, err := s.Session(ctx, session)
+func (s *Store) SessionBundle(ctx context.Context, sees view.Scope, session string) (translog.Export, error) {
+	v, err := s.Session(ctx, sees, session)
 	if err != nil {
 		return translog.Export{}, err
 	}

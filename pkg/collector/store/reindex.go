@@ -13,7 +13,7 @@ import (
 // The words follow in IndexWords.
 func (s *Store) Reindex(ctx context.Context) error {
 	err := s.change(ctx, func(tx *sql.Tx) error {
-		_, err := tx.Exec(`DROP TABLE chains; DROP TABLE sessions; DROP TABLE pieces; DROP TABLE words;
+		_, err := tx.Exec(`DROP TABLE chains; DROP TABLE sessions; DROP TABLE runs; DROP TABLE pieces; DROP TABLE words;
 			DELETE FROM meta WHERE key = 'indexed';` + derivedSchema + wordsSchema)
 		if err != nil {
 			return fmt.Errorf("make tables anew: %w", err)

@@ -78,7 +78,8 @@ CREATE TABLE approvals (
     state     TEXT NOT NULL,
     requested INTEGER NOT NULL,
     not_after INTEGER NOT NULL,
-    request   BLOB NOT NULL
+    request   BLOB NOT NULL,
+    repository TEXT NOT NULL DEFAULT '' -- of the requester's verified token
 );
 CREATE INDEX approvals_state ON approvals (state, agent);
 

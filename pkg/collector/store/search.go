@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"iter"
+	"math"
 	"strings"
 	"time"
 	"unicode"
@@ -19,66 +21,128 @@ const indexWait = 2 * time.Second
 // excerptRunes is the length of a hit's excerpt.
 const excerptRunes = 200
 
+// maxScan bounds the records that one search looks at to fill a page: a reader
+// who may see little must not keep the database busy.
+const maxScan = 5000
+
+// Query is a search among the records of sessions that Sees allows.
+type Query struct {
+	Sees   view.Scope
+	Words  string
+	Before int64 // Next of the page before
+	Limit  int   // not positive: DefaultLimit
+}
+
 // Search returns the newest records that hold all words. A word in double
 // quotes stands for the phrase; a word that ends in * for all that begin so.
-// Capitals do not matter. lag is the number of batches that are stored but
-// not yet indexed.
-func (s *Store) Search(ctx context.Context, words string, n int) (hits []view.Hit, lag int64, err error) {
-	query := matchQuery(words)
-	if query == "" {
-		return []view.Hit{}, 0, nil
+// Capitals do not matter.
+func (s *Store) Search(ctx context.Context, q Query) (view.Found, error) {
+	found := view.Found{Hits: []view.Hit{}}
+	match := matchQuery(q.Words)
+	if match == "" {
+		return found, nil
 	}
-	if lag, err = s.awaitWords(ctx, indexWait); err != nil {
-		return nil, 0, err
+	var err error
+	if found.Lag, err = s.awaitWords(ctx, indexWait); err != nil {
+		return found, err
 	}
-	rows, err := s.read.QueryContext(ctx, "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT ?", query, limit(n))
+	n, before := limit(q.Limit), q.Before
+	if before <= 0 {
+		before = math.MaxInt64
+	}
+	for range maxScan/n + 1 {
+		places, err := s.matches(ctx, match, before, n)
+		if err != nil || len(places) == 0 {
+			found.Next = 0
+			return found, err
+		}
+		for _, hit := range s.readHits(ctx, places) {
+			if hit.err != nil {
+				return found, hit.err
+			}
+			before, found.Next = hit.place, hit.place
+			if hit.ok && q.Sees.Sees(hit.view.Resource, hit.repository) {
+				found.Hits = append(found.Hits, hit.view)
+			}
+			if len(found.Hits) == n {
+				return found, nil
+			}
+		}
+		if len(places) < n {
+			found.Next = 0
+			return found, nil
+		}
+	}
+	return found, nil
+}
+
+// matches returns the places of the newest matches before one.
+func (s *Store) matches(ctx context.Context, match string, before int64, n int) ([]int64, error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT rowid FROM words WHERE words MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?", match, before, n)
 	if err != nil {
-		return nil, 0, fmt.Errorf("search: %w", err)
+		return nil, fmt.Errorf("search: %w", err)
 	}
 	places, err := collect(rows, func(row scanner) (place int64, err error) {
 		err = row.Scan(&place)
 		return place, err
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("search: %w", err)
+		return nil, fmt.Errorf("search: %w", err)
 	}
-	hits, err = s.hits(ctx, places)
-	return hits, lag, err
+	return places, nil
 }
 
-// hits reads the records at places. One that is not there any more, or cannot
-// be read, is passed over.
-func (s *Store) hits(ctx context.Context, places []int64) ([]view.Hit, error) {
-	hits := make([]view.Hit, 0, len(places))
-	var batch *stored
-	for _, p := range places {
-		index, i := p>>placeBits, int(p&(1<<placeBits-1))
-		if batch == nil || batch.index != index {
-			var err error
-			if batch, err = s.batch(ctx, index); err != nil {
-				return nil, err
+// hit is what stands at a place.
+type hit struct {
+	place      int64
+	ok         bool // false: it is not there any more, or cannot be read
+	view       view.Hit
+	repository string
+	err        error
+}
+
+// readHits reads the records at places, in their order, up to an error.
+func (s *Store) readHits(ctx context.Context, places []int64) iter.Seq2[int, hit] {
+	return func(yield func(int, hit) bool) {
+		var batch *stored
+		for i, place := range places {
+			h := hit{place: place}
+			if index := place >> placeBits; batch == nil || batch.index != index {
+				if batch, h.err = s.batch(ctx, index); h.err != nil {
+					yield(i, h)
+					return
+				}
+			}
+			s.readHit(ctx, batch, &h)
+			if !yield(i, h) || h.err != nil {
+				return
 			}
 		}
-		if i >= len(batch.entries) {
-			continue
-		}
-		header, body, err := decode(&batch.entries[i])
-		if err != nil {
-			continue
-		}
-		session, err := scanKnown(s.read.QueryRowContext(ctx, selectKnown, header.Session, batch.agent))
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read session: %w", err)
-		}
-		hits = append(hits, view.Hit{
-			Session: header.Session, Resource: session.resource, Operation: header.Operation, Type: string(header.Type),
-			Time: header.Time, No: header.No, Index: index, Excerpt: excerpt(&header, &body, session.protocol),
-		})
 	}
-	return hits, nil
+}
+
+func (s *Store) readHit(ctx context.Context, batch *stored, h *hit) {
+	i := int(h.place & (1<<placeBits - 1))
+	if i >= len(batch.entries) {
+		return
+	}
+	header, body, err := decode(&batch.entries[i])
+	if err != nil {
+		return
+	}
+	session, err := scanKnown(s.read.QueryRowContext(ctx, selectKnown, header.Session, batch.agent))
+	if errors.Is(err, sql.ErrNoRows) {
+		return
+	}
+	if err != nil {
+		h.err = fmt.Errorf("read session: %w", err)
+		return
+	}
+	h.ok, h.repository = true, session.repository
+	h.view = view.Hit{
+		Session: header.Session, Resource: session.resource, Operation: header.Operation, Type: string(header.Type),
+		Time: header.Time, No: header.No, Index: batch.index, Excerpt: excerpt(&header, &body, session.protocol),
+	}
 }
 
 // matchQuery turns what a person typed into an FTS5 query in which nothing is

@@ -6,23 +6,26 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
 )
 
-// Filter selects sessions. The zero value selects all, Limit excepted.
+// Filter selects sessions among those that Sees allows.
 type Filter struct {
-	Limit    int // at most this many; not positive: DefaultLimit
-	Resource string
-	Protocol string
-	Agent    string    // the node agent
-	Since    time.Time // started at or after
-	Until    time.Time // started before
-	Denied   bool      // at least one operation was denied
-	Held     bool      // at least one operation was held
-	Open     bool      // not ended
+	Sees       view.Scope
+	Limit      int    // at most this many; not positive: DefaultLimit
+	Before     string // id of the last session of the page before
+	Run        string
+	Repository string
+	Resource   string
+	Protocol   string
+	Agent      string    // the node agent
+	Since      time.Time // started at or after
+	Until      time.Time // started before
+	Denied     bool      // at least one operation was denied
+	Held       bool      // at least one operation was held
+	Open       bool      // not ended
 }
 
 // DefaultLimit is how many entries a list has when nobody said; MaxLimit is
@@ -33,23 +36,45 @@ const (
 )
 
 const sessionColumns = `id, resource, protocol, destination, started, ended, reason, assurance,
-	workload, operations, denied, held, masked, agent, epoch`
+	workload, operations, denied, held, masked, agent, epoch, repository, run`
 
 // Sessions returns the sessions that match, newest first.
 func (s *Store) Sessions(ctx context.Context, f Filter) ([]view.Session, error) {
-	where, args := f.where()
-	query := "SELECT " + sessionColumns + " FROM sessions" + where + " ORDER BY started DESC, key DESC LIMIT ?"
-	rows, err := s.read.QueryContext(ctx, query, append(args, limit(f.Limit))...)
+	t := f.terms()
+	if f.Before != "" {
+		started, key, err := s.place(ctx, f.Sees, f.Before)
+		if err != nil {
+			return nil, err
+		}
+		t.add(true, "(started, key) < (?, ?)", started, key)
+	}
+	query := "SELECT " + sessionColumns + " FROM sessions" + t.where() + " ORDER BY started DESC, key DESC LIMIT ?"
+	rows, err := s.read.QueryContext(ctx, query, append(t.args, limit(f.Limit))...)
 	if err != nil {
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}
 	return collect(rows, scanSession)
 }
 
-// Session returns one session. Ids are random; where two agents used the same
-// one, the session that was seen first keeps it.
-func (s *Store) Session(ctx context.Context, id string) (view.Session, error) {
-	row := s.read.QueryRowContext(ctx, "SELECT "+sessionColumns+" FROM sessions WHERE id = ? ORDER BY key LIMIT 1", id)
+// place returns where a session stands in the order of lists.
+func (s *Store) place(ctx context.Context, sees view.Scope, id string) (started, key int64, err error) {
+	var t terms
+	t.add(true, "id = ?", id)
+	t.scope(sees)
+	err = s.read.QueryRowContext(ctx, "SELECT started, key FROM sessions"+t.where()+" ORDER BY key LIMIT 1", t.args...).Scan(&started, &key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, 0, fmt.Errorf("session %w", ErrNotFound)
+	}
+	return started, key, err
+}
+
+// Session returns one session, if it may be seen. Ids are random; where two
+// agents used the same one, the session that was seen first keeps it.
+func (s *Store) Session(ctx context.Context, sees view.Scope, id string) (view.Session, error) {
+	var t terms
+	t.add(true, "id = ?", id)
+	t.scope(sees)
+	row := s.read.QueryRowContext(ctx, "SELECT "+sessionColumns+" FROM sessions"+t.where()+" ORDER BY key LIMIT 1", t.args...)
 	session, err := scanSession(row)
 	if errors.Is(err, sql.ErrNoRows) {
 		return view.Session{}, fmt.Errorf("session %w", ErrNotFound)
@@ -57,27 +82,20 @@ func (s *Store) Session(ctx context.Context, id string) (view.Session, error) {
 	return session, err
 }
 
-func (f *Filter) where() (string, []any) {
-	var terms []string
-	var args []any
-	add := func(on bool, term string, arg ...any) {
-		if on {
-			terms = append(terms, term)
-			args = append(args, arg...)
-		}
-	}
-	add(f.Resource != "", "resource = ?", f.Resource)
-	add(f.Protocol != "", "protocol = ?", f.Protocol)
-	add(f.Agent != "", "agent = ?", f.Agent)
-	add(!f.Since.IsZero(), "started >= ?", stamp(f.Since))
-	add(!f.Until.IsZero(), "started < ?", stamp(f.Until))
-	add(f.Denied, "denied > 0")
-	add(f.Held, "held > 0")
-	add(f.Open, "ended IS NULL")
-	if len(terms) == 0 {
-		return "", nil
-	}
-	return " WHERE " + strings.Join(terms, " AND "), args
+func (f *Filter) terms() *terms {
+	t := &terms{}
+	t.scope(f.Sees)
+	t.add(f.Resource != "", "resource = ?", f.Resource)
+	t.add(f.Repository != "", "repository = ?", f.Repository)
+	t.add(f.Run != "", "run = ?", f.Run)
+	t.add(f.Protocol != "", "protocol = ?", f.Protocol)
+	t.add(f.Agent != "", "agent = ?", f.Agent)
+	t.add(!f.Since.IsZero(), "started >= ?", stamp(f.Since))
+	t.add(!f.Until.IsZero(), "started < ?", stamp(f.Until))
+	t.add(f.Denied, "denied > 0")
+	t.add(f.Held, "held > 0")
+	t.add(f.Open, "ended IS NULL")
+	return t
 }
 
 func limit(n int) int {
@@ -111,7 +129,7 @@ func scanSession(row scanner) (view.Session, error) {
 	var ended sql.NullInt64
 	var workload []byte
 	err := row.Scan(&v.ID, &v.Resource, &v.Protocol, &v.Destination, &started, &ended, &v.Reason, &v.Assurance,
-		&workload, &v.Operations, &v.Denied, &v.Held, &v.Masked, &v.ReportedBy, &v.Epoch)
+		&workload, &v.Operations, &v.Denied, &v.Held, &v.Masked, &v.ReportedBy, &v.Epoch, &v.Repository, &v.Run)
 	if err != nil {
 		return v, err
 	}

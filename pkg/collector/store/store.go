@@ -36,7 +36,7 @@ var ErrNotFound = errors.New("not found")
 // ErrOtherLog reports a database that belongs to another transparency log.
 var ErrOtherLog = errors.New("the database belongs to another log")
 
-const schemaVersion = 3
+const schemaVersion = 4
 
 //go:embed schema.sql
 var evidenceSchema string
@@ -50,12 +50,16 @@ var derivedSchema string
 //go:embed words.sql
 var wordsSchema string
 
+//go:embed people.sql
+var peopleSchema string
+
 // Store is the database. Close it after the last use.
 type Store struct {
 	write *sql.DB // one connection: SQLite has one writer
 	read  *sql.DB
 	lock  *os.File
 	words chan struct{} // has a token when there may be something to index
+	moved *signal       // whenever approvals, sessions or the outbox may be different
 
 	signer   *translog.Signer // of checkpoints
 	unpacker *record.Unpacker
@@ -77,7 +81,7 @@ func Open(ctx context.Context, dir, logKey string, signer *translog.Signer) (*St
 		return nil, err
 	}
 	path := filepath.Join(dir, "collector.db")
-	s := &Store{lock: lock, words: make(chan struct{}, 1), signer: signer, unpacker: unpacker}
+	s := &Store{lock: lock, words: make(chan struct{}, 1), moved: newSignal(), signer: signer, unpacker: unpacker}
 	if err := s.connect(ctx, path, logKey); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
 	}
@@ -147,7 +151,7 @@ func (s *Store) migrate(ctx context.Context, logKey string) error {
 }
 
 func (s *Store) create(ctx context.Context, tx *sql.Tx, logKey string) error {
-	if _, err := tx.Exec(evidenceSchema + ordersSchema + derivedSchema + wordsSchema); err != nil {
+	if _, err := tx.Exec(evidenceSchema + ordersSchema + derivedSchema + wordsSchema + peopleSchema); err != nil {
 		return fmt.Errorf("create tables: %w", err)
 	}
 	if err := setMeta(tx, "log", logKey); err != nil {
@@ -157,19 +161,6 @@ func (s *Store) create(ctx context.Context, tx *sql.Tx, logKey string) error {
 		return err
 	}
 	return s.sign(ctx, tx, 0)
-}
-
-// migrations bring a database from the version that is their place to the next.
-var migrations = [schemaVersion]func(*sql.Tx) error{
-	1: indexByPlace,
-	2: func(tx *sql.Tx) error { _, err := tx.Exec(ordersSchema); return err },
-}
-
-// indexByPlace brings a database of version 1 up to date. Its words had
-// numbers of their own; IndexWords makes them again.
-func indexByPlace(tx *sql.Tx) error {
-	_, err := tx.Exec("DROP TABLE documents; DROP TABLE words; DELETE FROM meta WHERE key = 'indexed';" + wordsSchema)
-	return err
 }
 
 func setVersion(tx *sql.Tx) error {
@@ -209,8 +200,13 @@ func (s *Store) change(ctx context.Context, do func(*sql.Tx) error) error {
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	s.moved.raise()
 	return nil
 }
+
+// Moved returns a channel that is closed with the next change of any kind.
+// Whoever waits for one takes the channel first and looks then.
+func (s *Store) Moved() <-chan struct{} { return s.moved.next() }
 
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error {

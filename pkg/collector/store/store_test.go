@@ -58,6 +58,12 @@ func (f *fixture) indexing() {
 	})
 }
 
+// search returns the first n hits among all sessions.
+func (f *fixture) search(words string, n int) ([]view.Hit, int64, error) {
+	found, err := f.Search(f.t.Context(), store.Query{Sees: view.Everything(), Words: words, Limit: n})
+	return found.Hits, found.Lag, err
+}
+
 // add appends one batch of the node's.
 func (f *fixture) add(records ...collectortest.Record) {
 	f.t.Helper()
@@ -121,6 +127,7 @@ func TestSessionsAreNewestFirstAndFilterAsAsked(t *testing.T) {
 		{"agent", store.Filter{Agent: "node-1", Denied: true}, []string{ids[1]}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			test.filter.Sees = view.Everything()
 			sessions, err := f.Sessions(t.Context(), test.filter)
 			check(t, err)
 			var got []string
@@ -137,7 +144,7 @@ func TestSessionsAreNewestFirstAndFilterAsAsked(t *testing.T) {
 func TestSessionTellsWhoAndCounts(t *testing.T) {
 	f := open(t)
 	ids := f.day()
-	s, err := f.Session(t.Context(), ids[1])
+	s, err := f.Session(t.Context(), view.Everything(), ids[1])
 	check(t, err)
 	if s.Assurance != "A2" || s.Denied != 1 || s.Operations != 1 || s.Ended == nil || s.Reason != "client" {
 		t.Errorf("session: %+v", s)
@@ -145,7 +152,7 @@ func TestSessionTellsWhoAndCounts(t *testing.T) {
 	if !strings.Contains(string(s.Orch), `"name":"ci-job"`) || string(s.Verified) != "{}" || !strings.Contains(string(s.Claimed), "acme/shop") {
 		t.Errorf("facts: %s %s %s", s.Orch, s.Verified, s.Claimed)
 	}
-	if _, err := f.Session(t.Context(), "nobody"); !errors.Is(err, store.ErrNotFound) {
+	if _, err := f.Session(t.Context(), view.Everything(), "nobody"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("unknown session: %v", err)
 	}
 }
@@ -153,7 +160,7 @@ func TestSessionTellsWhoAndCounts(t *testing.T) {
 func TestRecordsAreTheExactBytesOfOneSession(t *testing.T) {
 	f := open(t)
 	ids := f.day()
-	page, err := f.Records(t.Context(), ids[0], "")
+	page, err := f.Records(t.Context(), view.Everything(), ids[0], "")
 	check(t, err)
 	if len(page.Records) != 4 || page.Next != "" {
 		t.Fatalf("%d records, next %q", len(page.Records), page.Next)
@@ -163,7 +170,7 @@ func TestRecordsAreTheExactBytesOfOneSession(t *testing.T) {
 	if len(operations) != 1 || operations[0].Text != "SELECT name FROM customers" || operations[0].Status != "ok" || operations[0].Rows != 2 || len(operations[0].Chunks) != 1 || !bytes.Contains(operations[0].Chunks[0].Data, []byte("Ada Example")) {
 		t.Errorf("operations: %+v", operations[0])
 	}
-	if _, err := f.Records(t.Context(), ids[0], "x"); !errors.Is(err, store.ErrNotFound) {
+	if _, err := f.Records(t.Context(), view.Everything(), ids[0], "x"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("bad cursor: %v", err)
 	}
 }
@@ -179,7 +186,7 @@ func TestRecordsComeInPagesThatTogetherAreAll(t *testing.T) {
 	var all []view.Record
 	pages := 0
 	for cursor := ""; pages == 0 || cursor != ""; pages++ {
-		page, err := f.Records(t.Context(), s.ID, cursor)
+		page, err := f.Records(t.Context(), view.Everything(), s.ID, cursor)
 		check(t, err)
 		all = append(all, page.Records...)
 		cursor = page.Next
@@ -219,7 +226,7 @@ func TestSearchFindsWordsOfEveryKind(t *testing.T) {
 		{"x\x00y", nil},
 	} {
 		t.Run(test.words, func(t *testing.T) {
-			hits, lag, err := f.Search(t.Context(), test.words, 10)
+			hits, lag, err := f.search(test.words, 10)
 			check(t, err)
 			if lag != 0 {
 				t.Errorf("the index is %d batches behind", lag)
@@ -251,14 +258,14 @@ func TestRecordThatCannotBeReadIsAFindingAndHidesNoOther(t *testing.T) {
 			records := append([]collectortest.Record{s.Opened()}, s.Query("SELECT 1", "n", "ada")...)
 			records[1].Damage = damage
 			f.add(append(records, s.Closed())...)
-			hits, _, err := f.Search(t.Context(), "ada", 10)
+			hits, _, err := f.search("ada", 10)
 			check(t, err)
 			findings, err := f.Findings(t.Context(), 10)
 			check(t, err)
 			if len(hits) != 1 || len(findings) != 1 || findings[0].Code != store.RecordUnreadable {
 				t.Errorf("hits %+v, findings %+v", hits, findings)
 			}
-			page, err := f.Records(t.Context(), s.ID, "")
+			page, err := f.Records(t.Context(), view.Everything(), s.ID, "")
 			check(t, err)
 			if len(page.Records) != 3 {
 				t.Errorf("%d records can be read, want 3", len(page.Records))
@@ -298,7 +305,7 @@ func TestSearchTakesWhateverIsTyped(t *testing.T) {
 		for range random.IntN(12) {
 			words.WriteString(pieces[random.IntN(len(pieces))])
 		}
-		if _, _, err := f.Search(t.Context(), words.String(), 1); err != nil {
+		if _, _, err := f.search(words.String(), 1); err != nil {
 			t.Fatalf("search for %q: %v", words.String(), err)
 		}
 	}
@@ -311,11 +318,11 @@ func TestReindexMakesTheSameAgain(t *testing.T) {
 	f.node.Restart(record.Recover)
 	f.add()
 	look := func() ([]view.Session, []view.Chain, []view.Hit) {
-		sessions, err := f.Sessions(t.Context(), store.Filter{})
+		sessions, err := f.Sessions(t.Context(), store.Filter{Sees: view.Everything()})
 		check(t, err)
 		chains, err := f.Chains(t.Context())
 		check(t, err)
-		hits, _, err := f.Search(t.Context(), "select", 10)
+		hits, _, err := f.search("select", 10)
 		check(t, err)
 		return sessions, chains, hits
 	}

@@ -71,12 +71,12 @@ func (s *Store) indexSome(ctx context.Context) (more bool, err error) {
 }
 
 // known is what the words of a session's records need of it.
-type known struct{ resource, protocol string }
+type known struct{ resource, protocol, repository string }
 
-const selectKnown = "SELECT resource, protocol FROM sessions WHERE id = ? AND agent = ?"
+const selectKnown = "SELECT resource, protocol, repository FROM sessions WHERE id = ? AND agent = ?"
 
 func scanKnown(row scanner) (k known, err error) {
-	err = row.Scan(&k.resource, &k.protocol)
+	err = row.Scan(&k.resource, &k.protocol, &k.repository)
 	return k, err
 }
 

@@ -31,8 +31,26 @@ type Session struct {
 	Denied      uint64          `json:"denied"`
 	Held        uint64          `json:"held"`
 	Masked      uint64          `json:"masked"`
-	ReportedBy  string          `json:"reported_by"` // the node agent that signed its records
+	Repository  string          `json:"repository,omitempty"` // of the verified token
+	Run         string          `json:"run,omitempty"`        // what tells sessions of one pipeline run
+	ReportedBy  string          `json:"reported_by"`          // the node agent that signed its records
 	Epoch       string          `json:"epoch"`
+}
+
+// Run is what the sessions of one pipeline run did, as far as the reader may
+// see them.
+type Run struct {
+	ID         string    `json:"id"` // begins with verified:, claimed:, pod: or container:
+	Repository string    `json:"repository,omitempty"`
+	Started    time.Time `json:"started"` // of its first session
+	Newest     time.Time `json:"newest"`  // start of its newest session
+	Resources  []string  `json:"resources"`
+	Sessions   uint64    `json:"sessions"`
+	Open       uint64    `json:"open"`
+	Operations uint64    `json:"operations"`
+	Denied     uint64    `json:"denied"`
+	Held       uint64    `json:"held"`
+	Masked     uint64    `json:"masked"`
 }
 
 // Record is one audit record with its place in the evidence. Header and Body
@@ -65,6 +83,14 @@ type Hit struct {
 	Excerpt   string    `json:"excerpt"`
 }
 
+// Found is one page of a search. Lag is the number of stored batches that the
+// index does not hold yet. Next is the cursor of the next page, 0 on the last.
+type Found struct {
+	Hits []Hit `json:"hits"`
+	Lag  int64 `json:"lag"`
+	Next int64 `json:"next,omitempty"`
+}
+
 // Chain is what the collector knows of one node agent.
 type Chain struct {
 	Agent       string     `json:"agent"`
@@ -95,20 +121,21 @@ type Finding struct {
 // Approval is one entry of GET /v1/approvals. Request is the agent's signed
 // request, verbatim: whoever votes verifies and reads that, not the rest.
 type Approval struct {
-	Number    uint64    `json:"number"`
-	ID        string    `json:"id"`
-	State     string    `json:"state"`
-	Agent     string    `json:"agent"`
-	Session   string    `json:"session"`
-	Operation uint64    `json:"operation"`
-	Resource  string    `json:"resource"`
-	Rule      string    `json:"rule"`
-	Reason    string    `json:"reason,omitempty"`
-	Text      string    `json:"text"` // masked
-	Requested time.Time `json:"requested"`
-	NotAfter  time.Time `json:"not_after"`
-	Request   []byte    `json:"request,omitempty"`
-	Votes     []Vote    `json:"votes,omitempty"`
+	Number     uint64    `json:"number"`
+	ID         string    `json:"id"`
+	State      string    `json:"state"`
+	Agent      string    `json:"agent"`
+	Session    string    `json:"session"`
+	Operation  uint64    `json:"operation"`
+	Resource   string    `json:"resource"`
+	Repository string    `json:"repository,omitempty"` // of the requester's verified token
+	Rule       string    `json:"rule"`
+	Reason     string    `json:"reason,omitempty"`
+	Text       string    `json:"text"` // masked
+	Requested  time.Time `json:"requested"`
+	NotAfter   time.Time `json:"not_after"`
+	Request    []byte    `json:"request,omitempty"`
+	Votes      []Vote    `json:"votes,omitempty"`
 }
 
 // Vote is one person's answer. Signed is the vote, verbatim.

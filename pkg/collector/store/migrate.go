@@ -1,0 +1,70 @@
+package store
+
+import (
+	"database/sql"
+	"encoding/json"
+
+	"github.com/sluicegate/sluice/pkg/workload"
+)
+
+// migrations bring a database from the version that is their place to the next.
+var migrations = [schemaVersion]func(*sql.Tx) error{
+	1: indexByPlace,
+	2: func(tx *sql.Tx) error { _, err := tx.Exec(ordersSchema); return err },
+	3: addPeople,
+}
+
+// indexByPlace: words had numbers of their own; IndexWords makes them again.
+func indexByPlace(tx *sql.Tx) error {
+	_, err := tx.Exec("DROP TABLE documents; DROP TABLE words; DELETE FROM meta WHERE key = 'indexed';" + wordsSchema)
+	return err
+}
+
+// addPeople: sessions tell their repository and run, approvals their
+// repository and changes, and people log in.
+func addPeople(tx *sql.Tx) error {
+	_, err := tx.Exec(`
+		ALTER TABLE sessions ADD COLUMN repository TEXT NOT NULL DEFAULT '';
+		ALTER TABLE sessions ADD COLUMN run TEXT NOT NULL DEFAULT '';
+		CREATE INDEX sessions_resource ON sessions (resource, started);
+		CREATE INDEX sessions_denied ON sessions (started) WHERE denied > 0;
+		CREATE INDEX sessions_held ON sessions (started) WHERE held > 0;
+		CREATE TABLE runs (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, started INTEGER NOT NULL);
+		ALTER TABLE approvals ADD COLUMN repository TEXT NOT NULL DEFAULT '';` + peopleSchema)
+	if err != nil {
+		return err
+	}
+	rows, err := tx.Query("SELECT key, started, workload FROM sessions")
+	if err != nil {
+		return err
+	}
+	type old struct {
+		key, started int64
+		workload     []byte
+	}
+	all, err := collect(rows, func(row scanner) (o old, err error) {
+		err = row.Scan(&o.key, &o.started, &o.workload)
+		return o, err
+	})
+	if err != nil {
+		return err
+	}
+	for _, o := range all {
+		var w workload.Workload
+		if err := json.Unmarshal(o.workload, &w); err != nil {
+			return err
+		}
+		run := runOf(&w)
+		if _, err := tx.Exec("UPDATE sessions SET repository = ?, run = ? WHERE key = ?", w.Repository(), run, o.key); err != nil {
+			return err
+		}
+		if err := addRun(tx, run, o.started); err != nil {
+			return err
+		}
+	}
+	_, err = tx.Exec(`
+		CREATE INDEX sessions_repository ON sessions (repository, started);
+		CREATE INDEX sessions_run ON sessions (run, started);
+		CREATE INDEX runs_started ON runs (started)`)
+	return err
+}
