@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/sluicegate/sluice/pkg/agent"
 	"github.com/sluicegate/sluice/pkg/broker"
 	"github.com/sluicegate/sluice/pkg/config"
 	"github.com/sluicegate/sluice/pkg/telemetry"
@@ -14,7 +15,7 @@ import (
 
 // metrics returns the page for monitoring, and at /ready whether interception
 // works.
-func metrics(privileged *broker.Client, trail *trail) http.Handler {
+func metrics(privileged *broker.Client, trail *trail, guarding *agent.Agent) http.Handler {
 	m := telemetry.NewMetrics("agent", version())
 	m.Counts("interception", "What the eBPF programs did, by branch; bpf/README.md explains each. proxy_lost: alerts and connections that the proxy had no room for.", "branch", privileged.Counters)
 	m.Gauge("spool_bytes", "Disk that records take which the collector has not proven to have.", func() float64 { return float64(trail.spool.Bytes()) })
@@ -31,6 +32,7 @@ func metrics(privileged *broker.Client, trail *trail) http.Handler {
 		}
 		return 1
 	})
+	m.Gauge("observed_unrecorded", "Records of sessions in mode observe that could not be made, since the start.", func() float64 { return float64(guarding.Unrecorded()) })
 	page := http.NewServeMux()
 	page.Handle("/", m.Handler())
 	page.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {

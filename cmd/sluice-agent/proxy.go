@@ -92,7 +92,7 @@ func serve(ctx context.Context, cfg config.Agent, in inputs, privileged *broker.
 	if err != nil {
 		return err
 	}
-	return together(ctx, guarding, trail.log, metrics(privileged, trail), cfg.Metrics.Listen)
+	return together(ctx, guarding, trail.log, metrics(privileged, trail, guarding), cfg.Metrics.Listen)
 }
 
 // together runs the agent, its trail and its metrics page. The trail outlives

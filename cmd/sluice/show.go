@@ -100,6 +100,9 @@ func decided(op *view.Operation) string {
 		return "no decision was recorded"
 	}
 	out := op.Effect
+	if op.Observed {
+		out = "only observed, would be " + op.Effect
+	}
 	if op.Rule != "" {
 		out += " by " + op.Rule
 	}

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -56,6 +57,8 @@ type Agent struct {
 	sessions  *quota
 	holds     *quota
 	serving   sync.WaitGroup
+
+	unrecorded atomic.Uint64 // records of observed sessions
 }
 
 // New checks that the policy fits the parts, and reports everything that does

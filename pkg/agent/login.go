@@ -21,13 +21,16 @@ func (a *Agent) speaks(resource policy.Resource) error {
 		return fmt.Errorf("resource %s: this agent does not speak %q", resource.Name, resource.Protocol)
 	}
 	info := speaker.Info()
+	if resource.Observe && !info.Observes {
+		return fmt.Errorf("resource %s: %s cannot be observed only: write mode: enforce", resource.Name, resource.Protocol)
+	}
 	var errs []error
 	for i, source := range a.Policy.Credentials(resource.Name) {
 		if loginOf(source)&^info.Logins != 0 {
 			errs = append(errs, fmt.Errorf("resource %s: credentials[%d]: %s cannot log in with all that it names", resource.Name, i, resource.Protocol))
 		}
 	}
-	if known := len(a.Servers[resource.Name].KnownHosts) > 0; known != info.HostKeys {
+	if known := len(a.Servers[resource.Name].KnownHosts) > 0; !resource.Observe && known != info.HostKeys {
 		word := map[bool]string{true: "has no use here", false: "is missing"}[known]
 		errs = append(errs, fmt.Errorf("resource %s: server_ssh.known_hosts_file %s", resource.Name, word))
 	}
@@ -51,8 +54,12 @@ func loginOf(source policy.CredentialSource) (uses protocol.Login) {
 	return uses
 }
 
-// login reads what the agent logs in to the server with.
-func (a *Agent) login(ctx context.Context, s *session.Session) (login protocol.Credential, err error) {
+// login reads what the agent logs in to the server with: nothing where it only
+// observes.
+func (a *Agent) login(ctx context.Context, s *session.Session, observe bool) (login protocol.Credential, err error) {
+	if observe {
+		return protocol.Credential{}, nil
+	}
 	source, err := a.Policy.Credential(s)
 	if err != nil {
 		return protocol.Credential{}, err

@@ -77,7 +77,7 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 	}
 	log = log.With(zap.String("session", s.ID), zap.String("resource", s.Resource))
 	trail, err := a.Trail.Session(s)
-	if err != nil {
+	if err != nil && !resource.Observe {
 		return fmt.Errorf("open the trail: %w", err)
 	}
 	ctx, end := context.WithCancel(ctx)
@@ -89,11 +89,17 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 		Agent: a.Name, Cluster: a.Cluster, Link: a.Link, Strict: a.Strict,
 		Hold:    func() (func(), bool) { return a.holds.take(s.Workload.Kernel.NetnsCookie) },
 		Stopped: stopped,
+		Observe: resource.Observe,
+		Lost:    func(err error) { a.lost(log, err) },
 	})
 	reason := "panic"
 	defer func() { err = errors.Join(err, g.Close(reason)) }()
 
-	login, err := a.login(ctx, s)
+	if resource.Observe && stopped() != nil {
+		reason = string(stopped().Kind) // the guard refuses nothing there
+		return nil
+	}
+	login, err := a.login(ctx, s, resource.Observe)
 	if err != nil {
 		reason = "no credential"
 		return fmt.Errorf("credential: %w", err)
@@ -108,11 +114,14 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 		Names:      hosts(*resource).Names,
 		Credential: login,
 		Guard:      g,
-		Seal:       trail.Seal,
+		Observe:    resource.Observe,
 		Masks:      a.Policy.Masks(resource.Name),
 		MaskKey:    a.MaskKey,
 		SQLRules:   a.Policy.ReadsSQL(resource.Name),
 		Log:        log,
+	}
+	if trail != nil {
+		conn.Seal = trail.Seal
 	}
 	err = a.Protocols[resource.Protocol].Serve(ctx, conn)
 	reason, err = ending(ctx, err)
@@ -121,6 +130,17 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 	}
 	return err
 }
+
+// lost counts what of an observed session is not in the trail, and says so at
+// the first and at every thousandth.
+func (a *Agent) lost(log *zap.Logger, err error) {
+	if n := a.unrecorded.Add(1); n%1000 == 1 {
+		log.Error("An observed operation could not be recorded", zap.Error(err), zap.Uint64("so_far", n))
+	}
+}
+
+// Unrecorded is how many records of observed sessions could not be made.
+func (a *Agent) Unrecorded() uint64 { return a.unrecorded.Load() }
 
 // ending says in the trail's words how Serve ended, and keeps only what is a
 // fault of ours.

@@ -98,7 +98,7 @@ func (s *Session) Intent(op *operation.Operation, in record.Intent, durable bool
 func (s *Session) intent(op *operation.Operation, in *record.Intent) (spool.Position, error) {
 	h := record.Header{Type: record.OperationIntent, Operation: op.ID, Parent: op.Parent, Intent: in}
 	counts := record.Closed{Operations: 1}
-	if in.Effect == "deny" {
+	if in.Effect == "deny" && !in.Observed {
 		counts.Denied = 1
 	}
 	pieces := s.log.request(op)

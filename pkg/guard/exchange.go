@@ -86,7 +86,7 @@ func (x *exchange) intent(decision protocol.Decision) record.Intent {
 	if decision.Effect == protocol.Allow {
 		in.Effect = "allow"
 	}
-	in.Statements, in.SSH, in.Git = statements(x.op.SQL), host(x.op.SSH), repository(x.op.Git)
+	in.Statements, in.SSH, in.Git = record.StatementsOf(x.op.SQL), record.SSHOf(x.op.SSH), record.GitOf(x.op.Git)
 	return in
 }
 

@@ -35,6 +35,11 @@ type Config struct {
 	// Hold takes one of the workload's places for held operations; release
 	// gives it back. It reports false when none is left.
 	Hold func() (release func(), ok bool)
+	// Observe lets everything go on: what policy says is recorded as what would
+	// have been. Then Trail may be nil, and what cannot be recorded is told to
+	// Lost and holds nothing up.
+	Observe bool
+	Lost    func(error)
 	// Stopped returns the order against this session, nil while there is none.
 	Stopped func() *approval.Order
 }
@@ -53,12 +58,19 @@ func New(cfg Config) *Guard { return &Guard{Config: cfg} }
 // Begin opens the exchange of one operation and numbers it.
 func (g *Guard) Begin(_ context.Context, op *operation.Operation) (protocol.Exchange, error) {
 	op.ID = g.last.Add(1)
-	return &exchange{guard: g, op: op, began: time.Now()}, nil
+	x := &exchange{guard: g, op: op, began: time.Now()}
+	if g.Observe {
+		return &observed{x}, nil
+	}
+	return x, nil
 }
 
 // Close ends the session's trail. Reason says who ended the session and why;
 // it never holds bytes from the wire.
 func (g *Guard) Close(reason string) error {
+	if g.Trail == nil {
+		return nil
+	}
 	return g.Trail.Close(record.Closed{Reason: reason})
 }
 

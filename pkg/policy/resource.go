@@ -19,6 +19,7 @@ type Resource struct {
 	Port      uint16
 	ServerTLS ServerTLS
 	ServerSSH ServerSSH
+	Observe   bool // change nothing, refuse nothing, and say what would have been
 }
 
 // Host is one place where a resource is: either a name, which the agent
@@ -107,9 +108,9 @@ func (c *compiler) resource(path string, clause *resourceClause) *resource {
 	switch clause.Mode {
 	case "", "enforce":
 	case "observe":
-		c.doc.Problem(path+".mode", "observe is not supported yet: write enforce")
+		r.Observe = true
 	default:
-		c.doc.Problem(path+".mode", "%q is not a mode: write enforce", clause.Mode)
+		c.doc.Problem(path+".mode", "%q is not a mode: write enforce or observe", clause.Mode)
 	}
 	r.ServerTLS = c.serverTLS(path+".server_tls", clause.ServerTLS)
 	if clause.ServerSSH != nil {
@@ -118,7 +119,12 @@ func (c *compiler) resource(path string, clause *resourceClause) *resource {
 			c.doc.Problem(path+".server_ssh.known_hosts_file", "is missing: write the path of a file with the server's keys")
 		}
 	}
-	r.credentials = c.credentials(path+".credentials", clause.Credentials)
+	if r.Observe && len(clause.Credentials) > 0 {
+		c.doc.Problem(path+".credentials", "has no use in mode observe: the job logs in by itself")
+	}
+	if !r.Observe {
+		r.credentials = c.credentials(path+".credentials", clause.Credentials)
+	}
 	return r
 }
 

@@ -26,6 +26,7 @@ type Info struct {
 	ServerSpeaksFirst bool     // the server greets before the client sends
 	Ports             []uint16 // usual ports, for documentation
 	Logins            Login    // what the agent can log in with
+	Observes          bool     // it can serve a Conn with Observe
 	HostKeys          bool     // its servers are known by SSH host keys: Conn.KnownHosts must be there
 }
 

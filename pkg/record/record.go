@@ -140,7 +140,7 @@ type Intent struct {
 	Git        *Git        `json:"git,omitempty"`
 	Database   string      `json:"database,omitempty"`
 	Role       string      `json:"role,omitempty"`
-	Effect     string      `json:"effect"` // "allow", "deny"
+	Effect     string      `json:"effect"` // "allow" or "deny"; where it is only observed also "hold"
 	Rule       string      `json:"rule,omitempty"`
 	Reason     string      `json:"reason,omitempty"`
 	Policy     string      `json:"policy"` // hex SHA-256 of the policy file

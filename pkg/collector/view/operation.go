@@ -22,6 +22,7 @@ type Operation struct {
 	Role       string             `json:"role,omitempty"`
 	Parsed     bool               `json:"parsed"`
 	Effect     string             `json:"effect"`
+	Observed   bool               `json:"observed,omitempty"` // the effect is what would have been
 	Rule       string             `json:"rule,omitempty"`
 	Reason     string             `json:"reason,omitempty"`
 	Approvals  []ApprovalStep     `json:"approval,omitempty"`
@@ -112,7 +113,7 @@ func (op *Operation) intent(h *record.Header, body *record.Body) {
 	op.Kind, op.Parsed = in.Kind, in.Parsed
 	op.Statements, op.SSH, op.Git = in.Statements, in.SSH, in.Git
 	op.Database, op.Role = in.Database, in.Role
-	op.Effect, op.Rule, op.Reason = in.Effect, in.Rule, in.Reason
+	op.Effect, op.Rule, op.Reason, op.Observed = in.Effect, in.Rule, in.Reason, in.Observed
 	op.Text = string(Data(body)) + op.Text
 	op.Params = body.Params
 }

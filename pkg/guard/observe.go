@@ -1,0 +1,55 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// observed is an exchange of a resource that is only observed: it allows
+// everything, at once, and an error never reaches the client.
+type observed struct{ x *exchange }
+
+// errNoTrail reports a session whose opening could not be recorded.
+var errNoTrail = errors.New("the session has no trail")
+
+// Decide records what policy would have said, and allows.
+func (o *observed) Decide(context.Context, func(protocol.Waiting)) (protocol.Decision, error) {
+	o.x.decided = true
+	ruling := o.x.guard.Policy.Evaluate(o.x.guard.Session, o.x.op)
+	in := o.x.intent(protocol.Decision{Rule: ruling.Rule, Reason: ruling.Reason})
+	in.Effect, in.Observed = ruling.Effect.String(), true
+	o.keep(func() error { return o.x.guard.Trail.Intent(o.x.op, in, false) })
+	return protocol.Decision{Effect: protocol.Allow}, nil
+}
+
+// Record implements protocol.Exchange.
+func (o *observed) Record(stream protocol.Stream, at time.Duration, chunk []byte) error {
+	o.keep(func() error { return o.x.Record(stream, at, chunk) })
+	return nil
+}
+
+// Done implements protocol.Exchange.
+func (o *observed) Done(outcome protocol.Outcome) error {
+	o.keep(func() error { return o.x.Done(outcome) })
+	return nil
+}
+
+// Finish implements protocol.Exchange.
+func (o *observed) Finish(at time.Duration, chunk []byte, outcome protocol.Outcome) error {
+	o.keep(func() error { return o.x.Finish(at, chunk, outcome) })
+	return nil
+}
+
+// keep records, and tells what could not be.
+func (o *observed) keep(record func() error) {
+	err := errNoTrail
+	if o.x.guard.Trail != nil {
+		err = record()
+	}
+	if err != nil {
+		o.x.guard.Lost(err)
+	}
+}
