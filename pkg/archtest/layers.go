@@ -40,6 +40,7 @@ var sameLayer = map[string][]string{
 	"broker":                {"destination"}, // it carries tables
 	"guard":                 {"protocol", "audit"},
 	"httpproxy":             {"protocol"},
+	"gitwire":               {"protocol"},
 	"protocol/protocoltest": {"protocol"},
 	"collector": {
 		"collector/ingest", "collector/store", "collector/api", "collector/web", "collector/view", "collector/witness", "collector/notify",

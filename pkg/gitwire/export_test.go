@@ -1,0 +1,82 @@
+package gitwire
+
+import (
+	"bytes"
+	"encoding/hex"
+	"io"
+	"sort"
+)
+
+// ReadPush reads a request from a client to a server that offers the given
+// capabilities, and returns its references, or why it was refused.
+func ReadPush(from io.Reader, offered string) (names, options []string, err error) {
+	words, _ := parseCapabilities(offered)
+	f, _ := formatNamed(words.value("object-format"))
+	asked, err := readRequest(newSource(from), advertisement{format: f, capabilities: words}, 1<<20)
+	for _, u := range asked.updates {
+		names = append(names, u.name)
+	}
+	return names, asked.options, err
+}
+
+// PackSummary is what ReadPack tells.
+type PackSummary struct {
+	Objects int
+	Commits []string // sorted
+	Opaque  bool
+	Rest    []byte // what stands behind the pack
+}
+
+// ReadPack reads a pack of SHA-1 objects.
+func ReadPack(from io.Reader, limits Limits) (PackSummary, error) {
+	limits = limits.withDefaults()
+	source := newSource(from)
+	p, err := readPack(source, sha1Format, limits)
+	defer p.store.close()
+	s := PackSummary{Objects: p.objects, Opaque: p.opaque}
+	for name := range p.commits {
+		s.Commits = append(s.Commits, hex.EncodeToString(name[:p.format.size]))
+	}
+	sort.Strings(s.Commits)
+	if err == nil {
+		kept, _ := io.ReadAll(p.store.reader())
+		if int64(len(kept)) != p.store.size {
+			panic("the store lost bytes")
+		}
+		s.Rest, _ = io.ReadAll(source)
+	}
+	return s, err
+}
+
+// ApplyDelta exports applyDelta.
+func ApplyDelta(base, delta []byte) ([]byte, bool) { return applyDelta(base, delta) }
+
+// RelayAdvertisement returns what passes of receive-pack's advertisement.
+func RelayAdvertisement(from []byte) (passed []byte, err error) {
+	_, err = relayAdvertisement(newSource(bytes.NewReader(from)), func(line []byte) error {
+		passed = append(passed, line...)
+		return nil
+	})
+	return passed, err
+}
+
+// ReadUpload exports readUpload.
+func ReadUpload(from []byte) error {
+	_, err := readUpload(newSource(bytes.NewReader(from)), "")
+	return err
+}
+
+// ValidRef exports validRef.
+func ValidRef(name string) bool { return validRef(name) }
+
+// ParseCommit returns the parents of a SHA-1 commit.
+func ParseCommit(content []byte) (parents []string, ok bool) {
+	c, ok := sha1Format.parseCommit(content)
+	for _, p := range c.parents {
+		parents = append(parents, sha1Format.hex(p))
+	}
+	return parents, ok
+}
+
+// Words exports shellWords.
+func Words(line string) ([]string, bool) { return shellWords(line) }
