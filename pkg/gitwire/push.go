@@ -1,0 +1,182 @@
+package gitwire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// answerWithin is how long the server may take for one question.
+const answerWithin = 30 * time.Second
+
+// push serves git-receive-pack: the advertisement passes, then everything that
+// the client sends is kept, understood and decided about, and then forwarded
+// as it came.
+func (s *service) push(ctx context.Context) error {
+	offered, err := relayAdvertisement(s.server, s.preface)
+	if err != nil || offered.none {
+		return err
+	}
+	asked, err := readRequest(s.client, offered, s.Limits.Request)
+	if err != nil {
+		return s.misread(ctx, asked, offered.format, err)
+	}
+	if len(asked.updates) == 0 {
+		return s.nothing(asked)
+	}
+	var sent *pack
+	if asked.packed() {
+		sent, err = readPack(s.client, offered.format, s.Limits)
+		defer sent.store.close()
+		if err != nil {
+			return s.misread(ctx, asked, offered.format, err)
+		}
+	}
+	h := historian{pack: sent, format: offered.format, ask: s.asker(), tips: offered.tips}
+	changes := h.judge(ctx, asked.updates)
+	p := proposal{repository: s.Command.Repository, request: &asked, pack: sent, format: offered.format, changes: changes}
+	op := p.operation()
+	exchange, decision, err := s.begin(ctx, &op, s.progress(&asked))
+	if exchange == nil {
+		return err
+	}
+	if err != nil || decision.Effect != protocol.Allow {
+		return errors.Join(err, s.finish(exchange, asked.refusal(refusal(decision, err)), protocol.Outcome{Status: protocol.Refused}))
+	}
+	if text := approval(decision); text != "" {
+		_ = s.progress(&asked)(text) // a client that is gone is noticed below
+	}
+	return s.forward(exchange, &asked, sent)
+}
+
+// nothing passes the end of a client that changes nothing.
+func (s *service) nothing(asked request) error {
+	if _, err := s.Server.Write(asked.raw); err != nil {
+		return err
+	}
+	_ = s.Server.CloseWrite() // the server may have left already
+	return s.server.each(s.preface)
+}
+
+// asker returns how the server is asked; nil where it cannot be.
+func (s *service) asker() func(context.Context, question) (answer, error) {
+	if s.Open == nil {
+		return nil
+	}
+	return func(ctx context.Context, q question) (answer, error) {
+		ctx, cancel := context.WithTimeout(ctx, answerWithin)
+		defer cancel()
+		return ask(ctx, s.Open, s.Command.Repository, q, s.Limits)
+	}
+}
+
+// progress returns how a client that pushes is told something while it waits:
+// by the progress band where it has one.
+func (s *service) progress(asked *request) func(string) error {
+	if !asked.banded() {
+		return s.note
+	}
+	return func(text string) error {
+		_, err := s.Answer.Write(appendBand(nil, bandProgress, []byte(text+"\n")))
+		return err
+	}
+}
+
+func (s *service) note(text string) error {
+	if s.Note != nil {
+		s.Note(text)
+	}
+	return nil
+}
+
+// misread refuses a push that was not understood, or that is too large. The
+// guard hears of it, so that it is recorded, and cannot allow it.
+func (s *service) misread(ctx context.Context, asked request, f format, cause error) error {
+	var broken packFault
+	var violated *protocol.Violation
+	reason := "sluice: this push could not be read"
+	code := "unread"
+	switch {
+	case tooLarge(cause):
+		reason, code = "sluice: "+cause.Error(), "too-large"
+	case errors.As(cause, &broken) || errors.Is(cause, errPackCut):
+		reason, code = "sluice: "+cause.Error(), "malformed"
+		cause = malformed("%v", cause)
+	case errors.As(cause, &violated):
+		reason, code = "sluice: "+violated.Reason, "malformed"
+	}
+	op := operation.Operation{
+		Kind: operation.Push, Text: operation.Text(asked.raw), Bytes: asked.raw,
+		Git: &operation.Git{Repository: s.Command.Repository, Refs: unjudged(&asked, f)},
+	}
+	exchange, err := s.report(ctx, &op)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	refused := s.finish(exchange, asked.refusal(printable(reason)), protocol.Outcome{Status: protocol.Refused, Code: code, Rule: code})
+	if tooLarge(cause) {
+		cause = nil // a refusal, not a fault
+	}
+	return errors.Join(cause, refused)
+}
+
+// forward sends what was decided about, and the server's answer back. Both go
+// on at once: a server may answer, or give up, before it has read everything.
+func (s *service) forward(exchange protocol.Exchange, asked *request, sent *pack) error {
+	log := &recorder{exchange: exchange, began: s.began}
+	delivered := make(chan error, 1)
+	go func() { delivered <- s.deliver(log, asked, sent) }()
+	report := newReport(asked)
+	err := s.relay(log, report.watch)
+	_ = s.Server.Close() // nothing more is read: what is still being written has no reader
+	outcome := report.outcome()
+	if failed := <-delivered; failed != nil && outcome.Status != protocol.Failed {
+		err = errors.Join(err, failed) // else the server gave up, and said why
+	}
+	if err != nil {
+		outcome.Status = protocol.Abandoned
+	}
+	return errors.Join(err, exchange.Done(outcome))
+}
+
+// deliver writes the push as it came, each chunk recorded first.
+func (s *service) deliver(log *recorder, asked *request, sent *pack) error {
+	if err := log.request(asked.raw); err != nil {
+		return err
+	}
+	if _, err := s.Server.Write(asked.raw); err != nil {
+		return fmt.Errorf("forward a push: %w", err)
+	}
+	if sent != nil {
+		if err := s.deliverPack(log, sent.store.reader()); err != nil {
+			return err
+		}
+	}
+	return s.Server.CloseWrite()
+}
+
+func (s *service) deliverPack(log *recorder, from io.Reader) error {
+	buf := make([]byte, 256<<10)
+	for {
+		n, err := io.ReadFull(from, buf)
+		if n > 0 {
+			if err := log.request(buf[:n]); err != nil {
+				return err
+			}
+			if _, err := s.Server.Write(buf[:n]); err != nil {
+				return fmt.Errorf("forward a pack: %w", err)
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read a kept pack: %w", err)
+		}
+	}
+}

@@ -1,0 +1,168 @@
+package gitwire
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// Run is one service between a client and a server, as a transport has it.
+type Run struct {
+	Command Command
+	Version int // of the protocol, as the client asked for it; 0 for none
+	// Client is what the client sends. A read of it may be waited in when Serve
+	// returns: it ends with the stream, which is the transport's to end.
+	Client io.Reader
+	Answer io.Writer // what the client receives
+	Server Stream    // the service, started; Serve closes it
+	Open   Opener    // for questions of ours about the same repository; nil: there is no way to ask
+	Guard  protocol.Guard
+	Parent uint64 // the operation that started the service; 0 for none
+	Limits Limits
+	// Note says something to the person at the client beside the protocol, as
+	// on stderr; nil: there is no such way.
+	Note func(text string)
+	// Preface keeps what passes before there is an operation: advertisements.
+	// It must return nil before the chunk is forwarded.
+	Preface func(stream protocol.Stream, chunk []byte) error
+}
+
+// Serve runs a service to its end and closes the server's stream. It reports
+// whether the operation was refused, so that the transport can end as for a
+// failed command. A *protocol.Violation says that a peer broke the protocol;
+// the client has been told then.
+func Serve(ctx context.Context, run Run) (refused bool, err error) {
+	run.Limits = run.Limits.withDefaults()
+	s := &service{Run: run, began: time.Now(), client: newSource(run.Client), server: newSource(run.Server)}
+	defer func() { _ = run.Server.Close() }() // it has ended, or shall
+	switch run.Command.Service {
+	case ReceivePack:
+		err = s.push(ctx)
+	case UploadArchive:
+		err = s.archive(ctx)
+	default:
+		err = s.fetch(ctx)
+	}
+	return s.refused, err
+}
+
+// service is a run with its two streams.
+type service struct {
+	Run
+
+	began   time.Time
+	client  *source
+	server  *source
+	refused bool
+}
+
+// noteEvery is how often a client that waits is told so.
+const noteEvery = 5 * time.Second
+
+// begin asks about an operation and waits for the answer. say tells the client
+// that it waits.
+func (s *service) begin(ctx context.Context, op *operation.Operation, say func(string) error) (protocol.Exchange, protocol.Decision, error) {
+	op.Parent = s.Parent
+	exchange, err := s.Guard.Begin(ctx, op)
+	if err != nil {
+		return nil, protocol.Decision{}, err
+	}
+	var told time.Time
+	decision, err := exchange.Decide(ctx, func(w protocol.Waiting) {
+		if time.Since(told) < noteEvery {
+			return
+		}
+		told = time.Now()
+		_ = say(waitingText(w)) // a client that is gone is noticed where it is read
+	})
+	return exchange, decision, err
+}
+
+// report tells the guard of an operation that is refused whatever it answers.
+// Nobody is asked for an approval: the context has ended.
+func (s *service) report(ctx context.Context, op *operation.Operation) (protocol.Exchange, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	exchange, _, err := s.begin(ctx, op, s.note)
+	if exchange == nil {
+		return nil, err
+	}
+	return exchange, nil // that nothing was decided is a deny
+}
+
+// recorder is an exchange that both directions of a stream record in.
+type recorder struct {
+	began time.Time
+
+	mu       sync.Mutex
+	exchange protocol.Exchange // guarded by mu
+	ended    bool              // guarded by mu; nothing more can be recorded
+}
+
+// errEnded reports a chunk that came when its operation was over.
+var errEnded = errors.New("git: the operation has ended")
+
+func (r *recorder) request(chunk []byte) error  { return r.record(protocol.Request, chunk) }
+func (r *recorder) response(chunk []byte) error { return r.record(protocol.Response, chunk) }
+
+func (r *recorder) record(stream protocol.Stream, chunk []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return errEnded
+	}
+	return r.exchange.Record(stream, time.Since(r.began), chunk)
+}
+
+// end waits for a chunk that is being recorded, and takes no other.
+func (r *recorder) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+}
+
+// relay copies what the server says to the client, each chunk recorded first,
+// and shows it to watch.
+func (s *service) relay(log *recorder, watch func([]byte)) error {
+	return s.server.each(func(chunk []byte) error {
+		if err := log.response(chunk); err != nil {
+			return err
+		}
+		watch(chunk)
+		_, err := s.Answer.Write(chunk)
+		return err
+	})
+}
+
+// finish ends a refused operation with what the client is told.
+func (s *service) finish(exchange protocol.Exchange, answer []byte, outcome protocol.Outcome) error {
+	s.refused = true
+	s.dismiss()
+	if err := exchange.Finish(time.Since(s.began), answer, outcome); err != nil {
+		return err
+	}
+	_, err := s.Answer.Write(answer)
+	return err
+}
+
+// preface forwards a chunk to the client before there is an operation.
+func (s *service) preface(chunk []byte) error {
+	if s.Preface != nil {
+		if err := s.Preface(protocol.Response, chunk); err != nil {
+			return err
+		}
+	}
+	_, err := s.Answer.Write(chunk)
+	return err
+}
+
+// dismiss ends the server as for a client that wants nothing.
+func (s *service) dismiss() {
+	_, _ = s.Server.Write([]byte(flushLine)) // it may have left already
+	_ = s.Server.CloseWrite()                // likewise
+}
