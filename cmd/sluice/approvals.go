@@ -70,6 +70,10 @@ func newVote(e *env, decision approval.Decision) *cobra.Command {
 	cmd.Flags().StringVar(&b.key, "key", "", "file with your private key")
 	cmd.Flags().StringVar(&b.approver, "as", "", "your name in the roster")
 	cmd.Flags().BoolVar(&b.yes, "yes", false, "do not ask on a terminal")
+	if decision == approval.Approve {
+		cmd.Flags().StringVar(&b.scope, "scope", string(approval.Once), "session or shape: let the same go on without asking again, where the rule offers it")
+		cmd.Flags().DurationVar(&b.lasts, "for", time.Hour, "how long a session or shape is approved")
+	}
 	return cmd
 }
 
@@ -77,6 +81,8 @@ func newVote(e *env, decision approval.Decision) *cobra.Command {
 type ballotPaper struct {
 	decision              approval.Decision
 	reason, key, approver string
+	scope                 string
+	lasts                 time.Duration
 	yes                   bool
 }
 
@@ -165,6 +171,9 @@ func (e *env) showAsked(a asked) {
 	e.printf("session   %s, operation %d, agent %s of %s\n", view.Printable(r.Session), r.Operation, r.Agent, r.Cluster)
 	e.printf("needs     %s of %s, four eyes %s\n",
 		plural(uint64(r.Required.Votes), "vote"), view.Printable(strings.Join(r.Required.Groups, ", ")), r.FourEyes)
+	if r.Scope != approval.Once {
+		e.printf("offers    --scope %s\n", r.Scope)
+	}
 	e.printf("action    sha256 %s\n\n    %s\n", r.Action, indent(view.Printable(r.Text)))
 	for _, v := range a.Approval.Votes {
 		e.printf("\n%s by %s at %s %s\n", view.Printable(v.Decision), view.Printable(v.Approver), clock(v.At), view.Printable(v.Reason))
@@ -246,10 +255,14 @@ func (e *env) sign(ctx context.Context, c *client, a *asked, b ballotPaper) ([]b
 	if err != nil {
 		return nil, err
 	}
-	return approval.SignVote(approval.Vote{
+	vote := approval.Vote{
 		RequestHash: approval.RequestHash(a.Approval.Request), Decision: b.decision, Scope: approval.Once,
 		Approver: approver, Reason: b.reason, At: time.Now(), Expires: a.Request.NotAfter,
-	}, key)
+	}
+	if scope := approval.Scope(b.scope); b.scope != "" && scope != approval.Once {
+		vote.Scope, vote.Expires = scope, vote.At.Add(b.lasts)
+	}
+	return approval.SignVote(vote, key)
 }
 
 // loadKey reads the person's private key; path "" is the configuration's.

@@ -140,8 +140,8 @@ func (d *desk) ask() string {
 		ID: approval.NewID(), Agent: node, Cluster: collectortest.Cluster, Session: "s", Operation: 1, Resource: "shop-db",
 		Where:    approval.Where{Database: "shop", Role: "clerk", SearchPath: "moved\nrule      harmless"},
 		FourEyes: approval.Waived, Action: strings.Repeat("0", 64), Text: "ALTER TABLE orders\x1b[2J", Rule: "schema-changes",
-		Required: approval.Required{Groups: []string{"dba"}, Votes: 1},
-		Created:  time.Now(), NotAfter: time.Now().Add(time.Minute),
+		Scope: approval.Once, Required: approval.Required{Groups: []string{"dba"}, Votes: 1},
+		Created: time.Now(), NotAfter: time.Now().Add(time.Minute),
 	}
 	signed, err := approval.SignRequest(r, d.key)
 	check(d.t, err)

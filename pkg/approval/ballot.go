@@ -12,7 +12,7 @@ import (
 // Why a vote does not count.
 var (
 	ErrWrongRequest = errors.New("the vote is about another request")
-	ErrScope        = errors.New("the scope of a vote can only be once")
+	ErrScope        = errors.New("the scope of a vote can only be once, or what the request offers")
 	ErrVoteTime     = errors.New("the vote is not valid at this time")
 	ErrDeadline     = errors.New("the deadline of the request has passed")
 	ErrNotApprover  = errors.New("the approver is not in the roster")
@@ -121,6 +121,8 @@ func (b *Ballot) check(signed []byte, roster *Roster, now time.Time) (Vote, sign
 	switch {
 	case vote.RequestHash != b.hash:
 		err = ErrWrongRequest
+	case vote.Scope != Once && vote.Scope != b.request.Scope:
+		err = ErrScope
 	case !now.Before(b.request.NotAfter):
 		err = ErrDeadline
 	case !now.Before(vote.Expires) || vote.At.After(now.Add(clockSkew)) || vote.At.Before(b.request.Created.Add(-clockSkew)):

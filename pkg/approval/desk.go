@@ -50,12 +50,13 @@ type Desk struct {
 	mu      sync.Mutex
 	open    map[string]*hold     // by request id; guarded by mu
 	settled map[string]time.Time // when to forget a request id; guarded by mu
+	grants  map[string]Grant     // by what they are for; guarded by mu
 }
 
 // NewDesk returns a desk without holds. Nothing is resumed after a restart: the
 // client connections behind the old holds are gone.
 func NewDesk(cfg Config) *Desk {
-	return &Desk{cfg: cfg, open: make(map[string]*hold), settled: make(map[string]time.Time)}
+	return &Desk{cfg: cfg, open: make(map[string]*hold), settled: make(map[string]time.Time), grants: make(map[string]Grant)}
 }
 
 // Witness is told what happens to one request, from the goroutine that called
@@ -83,10 +84,12 @@ type Progress struct {
 type Settlement struct {
 	State    State
 	Number   uint64
-	Deciders []string // who decided, as the roster names them
-	Reason   string   // of the last decider
-	Request  []byte   // as it was signed
-	Votes    [][]byte // that counted, as they were signed
+	Deciders []string  // who decided, as the roster names them
+	Reason   string    // of the last decider
+	Request  []byte    // as it was signed
+	Votes    [][]byte  // that counted, as they were signed
+	Scope    Scope     // of an approval: the narrowest of the votes'
+	Until    time.Time // of an approval: when its first vote expires
 }
 
 // Ask holds until the request is settled, and returns how. It signs the

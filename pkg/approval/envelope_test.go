@@ -28,7 +28,7 @@ func TestSignatureCountsForItsTypeOnly(t *testing.T) {
 	}
 }
 
-func TestWiderScopeDoesNotCountThoughItsOwnerSignedIt(t *testing.T) {
+func TestUnknownScopeDoesNotCountThoughItsOwnerSignedIt(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	text, err := FormatPublicKey(key.Public().(ed25519.PublicKey))
 	if err != nil {
@@ -37,7 +37,7 @@ func TestWiderScopeDoesNotCountThoughItsOwnerSignedIt(t *testing.T) {
 	roster := &Roster{Approvers: []Approver{{Name: "ann", Keys: []string{text}}}}
 	now := time.Now().UTC().Round(0)
 	vote := Vote{
-		RequestHash: RequestHash(nil), Decision: Approve, Scope: "session", Approver: "ann",
+		RequestHash: RequestHash(nil), Decision: Approve, Scope: "always", Approver: "ann",
 		At: now, Expires: now.Add(time.Minute),
 	}
 	sealed, err := seal(voteType, vote, key)

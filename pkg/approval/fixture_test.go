@@ -71,6 +71,7 @@ func request(votes int) approval.Request {
 		Trigger:  &approval.Account{Issuer: forge, Subject: "actor_id:dora"},
 		FourEyes: approval.Enforced,
 		Action:   hex.EncodeToString(action[:]), Text: "ALTER TABLE orders ADD x int", Rule: "schema-changes-need-a-person",
+		Scope:    approval.Once,
 		Required: approval.Required{Groups: []string{"dba"}, Votes: votes},
 		Policy:   "p1", Created: now, NotAfter: now.Add(10 * time.Minute),
 	}

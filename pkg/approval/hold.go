@@ -140,6 +140,12 @@ func (h *hold) settlement(state State, deciding []Vote) Settlement {
 	for _, vote := range deciding {
 		s.Deciders = append(s.Deciders, vote.Approver)
 		s.Reason = vote.Reason
+		if s.Scope == "" || vote.Scope == Once {
+			s.Scope = vote.Scope
+		}
+		if s.Until.IsZero() || vote.Expires.Before(s.Until) {
+			s.Until = vote.Expires
+		}
 	}
 	return s
 }

@@ -52,6 +52,7 @@ type Request struct {
 	Rule      string    `json:"rule"`
 	Reason    string    `json:"reason"`
 	Required  Required  `json:"required"`
+	Scope     Scope     `json:"scope"`  // the widest that a vote may have: the rule's
 	Policy    string    `json:"policy"` // hex SHA-256 of the policy file
 	Created   time.Time `json:"created"`
 	NotAfter  time.Time `json:"not_after"` // deadline; the agent keeps it by its monotonic clock
@@ -173,6 +174,8 @@ func (r Request) validate() error {
 		return errors.New("action is not a SHA-256 in hex")
 	case r.Required.Votes < 1 || len(r.Required.Groups) == 0 || slices.Contains(r.Required.Groups, ""):
 		return errors.New("required must name at least one group and one vote")
+	case !r.Scope.valid():
+		return ErrScope
 	case !r.NotAfter.After(r.Created):
 		return errors.New("the deadline is not after the beginning")
 	case r.FourEyes == Enforced && (r.Trigger == nil || !r.Trigger.complete()):

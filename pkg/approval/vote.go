@@ -20,8 +20,15 @@ const (
 // Scope is how far an approval reaches.
 type Scope string
 
-// Once approves one operation, one time. It is the only scope.
-const Once Scope = "once"
+// The scopes. A vote has Once or the scope that its request offers.
+const (
+	Once         Scope = "once"    // one operation, one time
+	SessionScope Scope = "session" // whatever the same rule holds in the same session
+	ShapeScope   Scope = "shape"   // the same action of the same requester again, values included
+)
+
+// valid reports whether a scope is one of the three.
+func (s Scope) valid() bool { return s == Once || s == SessionScope || s == ShapeScope }
 
 // Vote is one person's answer to one request.
 type Vote struct {
@@ -71,7 +78,7 @@ func (v Vote) validate() error {
 		return errors.New("request_hash is not a SHA-256 in hex")
 	case v.Decision != Approve && v.Decision != Deny:
 		return errors.New("the decision is neither approve nor deny")
-	case v.Scope != Once:
+	case !v.Scope.valid():
 		return ErrScope
 	case v.Approver == "":
 		return errors.New("the approver is not named")

@@ -209,8 +209,8 @@ func TestApproverDecidesAndTheAgentLearnsIt(t *testing.T) {
 	request := approval.Request{
 		ID: approval.NewID(), Agent: node, Cluster: "test", Session: "first000", Operation: 1, Resource: "shop-db",
 		FourEyes: approval.Waived, Action: strings.Repeat("0", 64), Text: "ALTER TABLE orders", Rule: "schema-changes",
-		Required: approval.Required{Groups: []string{"dba"}, Votes: 1},
-		Created:  time.Now(), NotAfter: time.Now().Add(time.Minute),
+		Scope: approval.Once, Required: approval.Required{Groups: []string{"dba"}, Votes: 1},
+		Created: time.Now(), NotAfter: time.Now().Add(time.Minute),
 	}
 	signed, err := approval.SignRequest(request, a.key)
 	check(t, err)

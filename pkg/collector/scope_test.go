@@ -20,8 +20,8 @@ func (a *agent) ask(t *testing.T, resource, repository string, change func(*appr
 		ID: approval.NewID(), Agent: node, Cluster: "test", Session: "first000", Operation: 1, Resource: resource,
 		Requester: approval.Requester{Repository: repository},
 		FourEyes:  approval.Waived, Action: strings.Repeat("0", 64), Text: "ALTER TABLE secret_of_" + resource, Rule: "schema-changes",
-		Required: approval.Required{Groups: []string{"dba"}, Votes: 1},
-		Created:  time.Now(), NotAfter: time.Now().Add(time.Minute),
+		Scope: approval.Once, Required: approval.Required{Groups: []string{"dba"}, Votes: 1},
+		Created: time.Now(), NotAfter: time.Now().Add(time.Minute),
 	}
 	change(&request)
 	signed, err := approval.SignRequest(request, a.key)

@@ -119,17 +119,7 @@ func (b *bench) roster(t *testing.T) *approval.Roster {
 // vote answers the next request that reaches the collector.
 func (b *bench) vote(t *testing.T, decision approval.Decision) {
 	t.Helper()
-	signed := <-b.sent
-	vote, err := approval.SignVote(approval.Vote{
-		RequestHash: approval.RequestHash(signed), Decision: decision, Scope: approval.Once, Approver: "approver",
-		Reason: "seen", At: time.Now(), Expires: time.Now().Add(time.Minute),
-	}, b.key)
-	must(t, err)
-	message, err := approval.EncodeUpdate(approval.Update{Vote: vote})
-	must(t, err)
-	request, err := approval.OpenRequest(signed, b.agent)
-	must(t, err)
-	b.desk.Deliver(request.ID, message)
+	b.voteFor(t, decision, approval.Once)
 }
 
 // entries counts what the spool holds.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/approval"
+	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/record"
@@ -42,6 +43,10 @@ func (x *exchange) hold(ctx context.Context, ruling policy.Ruling, waiting func(
 		refused.Reason = "it needs an approval by somebody else than who started the job, and no verified claim says who did"
 		return refused, nil
 	}
+	key := grantKey(&request)
+	if grant, ok := x.guard.Desk.Recall(key, time.Now()); ok {
+		return granted(ruling, request.Scope, grant), nil
+	}
 	step := record.Approval{ID: request.ID, Rule: ruling.Rule, State: string(approval.Pending)}
 	settlement, err := x.guard.Desk.Ask(ctx, request, approval.Witness{
 		Requested: func(signed []byte) error { return x.guard.Trail.Approval(x.op.ID, step, signed, true) },
@@ -68,7 +73,47 @@ func (x *exchange) hold(ctx context.Context, ruling policy.Ruling, waiting func(
 	if err := x.guard.Trail.Approval(x.op.ID, step, nil, true); err != nil {
 		return protocol.Decision{}, err
 	}
+	x.guard.Desk.Remember(key, request, settlement, time.Now())
 	return settled(ruling, settlement), nil
+}
+
+// grantKey is what a yes of the request's scope is remembered under. The action
+// binds values, resource, requester and policy; who triggered the job stands
+// beside it, because four eyes were theirs and the approver's.
+func grantKey(r *approval.Request) string {
+	if r.Scope == approval.SessionScope {
+		return "session " + r.Session + " " + r.Rule
+	}
+	trigger := approval.Account{}
+	if r.Trigger != nil {
+		trigger = *r.Trigger
+	}
+	return fmt.Sprintf("action %s %s %q %q", r.Action, r.Rule, trigger.Issuer, trigger.Subject)
+}
+
+// granted is the decision that an earlier yes made.
+func granted(ruling policy.Ruling, scope approval.Scope, g approval.Grant) protocol.Decision {
+	who := strings.Join(g.Deciders, ", ")
+	return protocol.Decision{
+		Effect: protocol.Allow, Rule: ruling.Rule, Approval: g.Number, Decider: who,
+		Reason: fmt.Sprintf("approval #%d by %s is for this %s", g.Number, who, scope),
+	}
+}
+
+// scope is how far a yes may reach: as the rule says, but not to texts whose
+// meaning lies elsewhere.
+func (x *exchange) scope(ruling policy.Ruling) approval.Scope {
+	if x.op.SQL != nil {
+		for _, s := range x.op.SQL.Statements {
+			if s.Opaque || s.Class == operation.Procedural {
+				return approval.Once
+			}
+		}
+	}
+	if !x.op.Parsed {
+		return approval.Once
+	}
+	return approval.Scope(ruling.Approve.Scope)
 }
 
 // request is the question about this operation.
@@ -90,6 +135,7 @@ func (x *exchange) request(ruling policy.Ruling) approval.Request {
 		Rule:      ruling.Rule,
 		Reason:    ruling.Reason,
 		Required:  approval.Required{Groups: ruling.Approve.Groups, Votes: ruling.Approve.Votes, OwnKey: ruling.Approve.OwnKey},
+		Scope:     x.scope(ruling),
 		Policy:    x.guard.Policy.Hash(),
 		Created:   now,
 		NotAfter:  now.Add(ruling.Approve.Timeout),

@@ -11,6 +11,7 @@ type Approve struct {
 	Groups  []string      // an approver is in at least one of them
 	Votes   int           // that many different approvers
 	Timeout time.Duration // then the operation is denied
+	Scope   string        // the widest that a vote may have: "once", "session" or "shape"
 
 	// TriggerUnknownOK accepts an approver although nobody knows who triggered
 	// the job, so that four eyes cannot be proven.
@@ -113,12 +114,13 @@ func (c *compiler) approve(path string, clause *approveClause) *Approve {
 		c.doc.Problem(path+".votes", "%d is out of range: write how many different people must approve, 1 or more", a.Votes)
 	}
 	a.Timeout = c.timeout(path+".timeout", clause.Timeout)
+	a.Scope = clause.Scope
 	switch clause.Scope {
-	case "", "once":
-	case "session", "shape":
-		c.doc.Problem(path+".scope", "%s is not supported yet: write once", clause.Scope)
+	case "":
+		a.Scope = "once"
+	case "once", "session", "shape":
 	default:
-		c.doc.Problem(path+".scope", "%q is not a scope: write once", clause.Scope)
+		c.doc.Problem(path+".scope", "%q is not a scope: write once, session or shape", clause.Scope)
 	}
 	a.TriggerUnknownOK = c.flag(path+".trigger", clause.Trigger, "unknown-ok")
 	a.OwnKey = c.flag(path+".key", clause.Key, "own")
