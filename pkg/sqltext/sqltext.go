@@ -115,6 +115,15 @@ func (a *Analyzer) Warm() { a.parser.warm() }
 // Analyze returns what text says. It allocates nothing when the shape of text
 // is known, and does not keep text.
 func (a *Analyzer) Analyze(text []byte, opt Options) *Analysis {
+	return a.analyze(text, opt, a.analyzeNew)
+}
+
+// Known is Analyze for a text that needs no parser; nil for one that does, which
+// may take Analyze some milliseconds.
+func (a *Analyzer) Known(text []byte, opt Options) *Analysis { return a.analyze(text, opt, nil) }
+
+// analyze leaves to parse what is not remembered.
+func (a *Analyzer) analyze(text []byte, opt Options, parse func(*scratch, []byte, Options) *Analysis) *Analysis {
 	if why := checkBytes(text, opt.UTF8); why != "" {
 		return refuse(why)
 	}
@@ -126,10 +135,10 @@ func (a *Analyzer) Analyze(text []byte, opt Options) *Analysis {
 	if why := s.read(text, opt.StandardConformingStrings); why != "" {
 		return refuse(why)
 	}
-	if known := a.recall(s, text, opt); known != nil {
+	if known := a.recall(s, text, opt); known != nil || parse == nil {
 		return known
 	}
-	return a.analyzeNew(s, text, opt)
+	return parse(s, text, opt)
 }
 
 // recall returns what is remembered of text, by shape or else by itself.
