@@ -56,6 +56,7 @@ type Agent struct {
 	resources map[string]*policy.Resource // by name
 	sessions  *quota
 	holds     *quota
+	loop      *protocol.Loop // of all sessions; set by Run
 	serving   sync.WaitGroup
 
 	unrecorded atomic.Uint64 // records of observed sessions
@@ -84,6 +85,12 @@ func New(parts Parts) (*Agent, error) {
 // Run serves until ctx ends or interception fails. It does not return before
 // the last session has ended.
 func (a *Agent) Run(ctx context.Context) error {
+	loop, err := protocol.NewLoop()
+	if err != nil {
+		return err
+	}
+	defer loop.Close()
+	a.loop = loop
 	if err := a.Broker.Ready(ctx); err != nil {
 		return err
 	}
@@ -92,7 +99,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return a.Broker.Run(ctx) })
 	group.Go(func() error { return a.reportAlerts(ctx) })
 	group.Go(func() error { return a.accept(ctx) })
-	err := group.Wait()
+	err = group.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

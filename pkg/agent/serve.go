@@ -119,6 +119,7 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 		MaskKey:    a.MaskKey,
 		SQLRules:   a.Policy.ReadsSQL(resource.Name),
 		Log:        log,
+		Loop:       a.loop,
 	}
 	if trail != nil {
 		conn.Seal = trail.Seal

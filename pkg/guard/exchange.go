@@ -18,8 +18,11 @@ type exchange struct {
 	guard   *Guard
 	op      *operation.Operation
 	began   time.Time
+	ruling  policy.Ruling
 	decided bool
 	done    bool
+
+	evaluated bool
 }
 
 // Decide asks policy, then a person where policy wants one, and makes the
@@ -29,14 +32,10 @@ func (x *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (
 		return protocol.Decision{}, errOrder
 	}
 	x.decided = true
-
-	ruling := x.rule()
-	decision := protocol.Decision{Rule: ruling.Rule, Reason: ruling.Reason}
-	switch ruling.Effect {
-	case policy.Allow:
-		decision.Effect = protocol.Allow
-	case policy.Hold:
-		held, err := x.hold(ctx, ruling, waiting)
+	x.evaluate()
+	decision := x.ruled()
+	if x.ruling.Effect == policy.Hold {
+		held, err := x.hold(ctx, x.ruling, waiting)
 		if err != nil {
 			return protocol.Decision{}, fmt.Errorf("hold operation: %w", err)
 		}
@@ -45,7 +44,47 @@ func (x *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (
 			decision = protocol.Decision{Rule: policy.RuleStopped, Reason: stopped(order)}
 		}
 	}
-	durable := x.guard.Strict || !x.op.ReadOnly || ruling.Effect == policy.Hold
+	return x.recorded(decision, x.durable())
+}
+
+// DecideNow is Decide for an operation that neither a person nor the disk is
+// asked about.
+func (x *exchange) DecideNow() (decision protocol.Decision, now bool, err error) {
+	if x.decided {
+		return protocol.Decision{}, true, errOrder
+	}
+	x.evaluate()
+	if x.ruling.Effect == policy.Hold || x.durable() {
+		return protocol.Decision{}, false, nil
+	}
+	x.decided = true
+	decision, err = x.recorded(x.ruled(), false)
+	return decision, true, err
+}
+
+// evaluate asks policy, once.
+func (x *exchange) evaluate() {
+	if !x.evaluated {
+		x.ruling, x.evaluated = x.rule(), true
+	}
+}
+
+// ruled is the decision that policy alone makes.
+func (x *exchange) ruled() protocol.Decision {
+	decision := protocol.Decision{Rule: x.ruling.Rule, Reason: x.ruling.Reason}
+	if x.ruling.Effect == policy.Allow {
+		decision.Effect = protocol.Allow
+	}
+	return decision
+}
+
+// durable reports whether the intent has to survive a power loss.
+func (x *exchange) durable() bool {
+	return x.guard.Strict || !x.op.ReadOnly || x.ruling.Effect == policy.Hold
+}
+
+// recorded returns a decision once its intent is in the trail.
+func (x *exchange) recorded(decision protocol.Decision, durable bool) (protocol.Decision, error) {
 	if err := x.guard.Trail.Intent(x.op, x.intent(decision), durable); err != nil {
 		return protocol.Decision{}, fmt.Errorf("record intent: %w", err)
 	}

@@ -179,6 +179,45 @@ func TestDeniedByRule(t *testing.T) {
 	}
 }
 
+func TestOnlyWhatNeedsNoWaitIsDecidedNow(t *testing.T) {
+	b := newBench(t, verified())
+	read, write := statement("SELECT", operation.Read), statement("UPDATE", operation.Write)
+	read.ReadOnly = true
+	held, denied := statement("ALTER TABLE", operation.DDL), statement("DROP TABLE", operation.DDL)
+	held.ReadOnly, denied.ReadOnly = true, true // as far as the disk is concerned
+	for _, test := range []struct {
+		op     *operation.Operation
+		now    bool
+		effect protocol.Effect
+	}{{read, true, protocol.Allow}, {write, false, protocol.Deny}, {held, false, protocol.Deny}, {denied, true, protocol.Deny}} {
+		x, err := b.guard.Begin(t.Context(), test.op)
+		must(t, err)
+		before := b.entries(t)
+		decision, now, err := x.DecideNow()
+		must(t, err)
+		if now != test.now || decision.Effect != test.effect || (b.entries(t) > before) != now {
+			t.Errorf("%s: %+v, now %v, %d entries more", test.op.Text, decision, now, b.entries(t)-before)
+		}
+	}
+}
+
+func TestDecideFollowsWhatWasNotDecidedNow(t *testing.T) {
+	b := newBench(t, verified())
+	x, err := b.guard.Begin(t.Context(), statement("UPDATE", operation.Write))
+	must(t, err)
+	if _, now, err := x.DecideNow(); now || err != nil {
+		t.Fatalf("now %v, %v", now, err)
+	}
+	decision, err := x.Decide(t.Context(), nil)
+	must(t, err)
+	if decision.Effect != protocol.Allow {
+		t.Errorf("got %+v", decision)
+	}
+	if _, _, err := x.DecideNow(); err == nil {
+		t.Error("it was decided twice")
+	}
+}
+
 func TestFullSpoolRefuses(t *testing.T) {
 	b := newBench(t, verified())
 	op := statement("SELECT", operation.Read)

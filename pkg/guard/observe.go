@@ -25,6 +25,12 @@ func (o *observed) Decide(context.Context, func(protocol.Waiting)) (protocol.Dec
 	return protocol.Decision{Effect: protocol.Allow}, nil
 }
 
+// DecideNow is Decide, which never waits.
+func (o *observed) DecideNow() (protocol.Decision, bool, error) {
+	decision, err := o.Decide(context.Background(), nil)
+	return decision, true, err
+}
+
 // Record implements protocol.Exchange.
 func (o *observed) Record(stream protocol.Stream, at time.Duration, chunk []byte) error {
 	o.keep(func() error { return o.x.Record(stream, at, chunk) })

@@ -6,156 +6,149 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"os"
-	"sync"
 	"time"
 )
 
-// block does the one action of a call that takes time, outside of the lock.
-// It reports whether the session goes on.
-func (p *Pump) block(ctx context.Context, e Action) bool {
-	switch e.Kind {
-	case Ask:
-		return p.ask(ctx, e.Op)
-	case Dial:
-		return p.dial(ctx)
-	case StartTLS:
-		return p.startTLS(ctx, e.Leg)
-	case End:
-		p.fail(e.Err)
-		return false
-	}
-	return true
-}
-
 // ask runs one operation through the guard while its client waits.
-func (p *Pump) ask(ctx context.Context, op *Pending) bool {
-	p.mu.Lock()
-	if p.asking == nil || p.asking.Err() != nil {
-		p.asking, p.cancel = context.WithCancelCause(ctx)
-	}
-	asking, cancel := p.asking, p.cancel
-	p.interrupt = cancel
+func (p *Pump) ask(op *Pending) {
 	p.open[op] = struct{}{}
-	p.mu.Unlock()
-
-	answer, err := p.decide(asking, cancel, op)
-	cause := context.Cause(asking)
-	if errors.Is(cause, ErrInterrupted) || errors.Is(cause, ErrClientGone) || err == nil {
-		err = cause // why the guard gave up, or an answer that came too late
-	}
+	op.began = time.Now()
+	exchange, err := p.conn.Guard.Begin(p.ctx, &op.Operation)
 	if err != nil {
-		answer = Decision{}
-	}
-	p.mu.Lock()
-	p.interrupt = nil
-	p.mu.Unlock()
-	return p.call(ctx, ClientLeg, func(_ *wire, to []Action) []Action {
-		return p.conv.Decided(answer, err, to)
-	})
-}
-
-func (p *Pump) decide(ctx context.Context, cancel context.CancelCauseFunc, op *Pending) (Decision, error) {
-	began := time.Now()
-	exchange, err := p.conn.Guard.Begin(ctx, &op.Operation)
-	if err != nil {
-		return Decision{}, err
-	}
-	p.mu.Lock() // what the server sends meanwhile may be for this operation
-	op.began, op.exchange = began, exchange
-	p.mu.Unlock()
-	watch := watcher{wire: p.wires[ClientLeg], gone: func() { cancel(ErrClientGone) }}
-	defer p.unwatch(&watch)
-	return exchange.Decide(ctx, func(why Waiting) {
-		watch.once.Do(watch.start)
-		p.call(ctx, ClientLeg, func(_ *wire, to []Action) []Action { return p.conv.Waiting(why, to) })
-	})
-}
-
-// watcher notices that a client leaves while it waits. It reads ahead only as
-// far as the leg's buffer has room; a client that filled it is not watched.
-type watcher struct {
-	wire *wire
-	gone func()
-	once sync.Once
-	done chan struct{} // closed when the watcher stopped; nil if it never ran
-}
-
-func (w *watcher) start() {
-	w.done = make(chan struct{})
-	go func() {
-		defer close(w.done)
-		for w.wire.w < len(w.wire.in) {
-			if err := w.wire.fill(); err != nil {
-				if !errors.Is(err, os.ErrDeadlineExceeded) {
-					w.gone()
-				}
-				return
-			}
-		}
-	}()
-}
-
-// unwatch stops a watcher and waits for it.
-func (p *Pump) unwatch(w *watcher) {
-	if w.done == nil {
+		p.answer, p.answered = answer{err: err}, true
 		return
 	}
-	_ = w.wire.conn.SetReadDeadline(time.Now())
-	<-w.done
+	op.exchange = exchange
+	decision, now, err := exchange.DecideNow()
+	if err != nil {
+		decision = Decision{}
+	}
+	if now || err != nil {
+		p.answer, p.answered = answer{decision, err}, true
+		return
+	}
+	p.wires[ClientLeg].waits, p.told = true, false
+	if p.asking == nil || p.asking.Err() != nil {
+		p.asking, p.cancel = context.WithCancelCause(p.ctx)
+	}
+	asking := p.asking
+	p.setInterrupt(p.cancel)
+	p.aside(func() {
+		answer := decide(asking, exchange, func(why Waiting) { p.tell(func() { p.waiting(why) }) })
+		p.tell(func() {
+			p.setInterrupt(nil)
+			p.wires[ClientLeg].waits, p.answer, p.answered = false, answer, true
+		})
+	})
+}
+
+// decide asks for a decision that takes its time. What ended the wait says why
+// the guard gave up, or makes an answer come too late.
+func decide(ctx context.Context, exchange Exchange, waiting func(Waiting)) answer {
+	decision, err := exchange.Decide(ctx, waiting)
+	cause := context.Cause(ctx)
+	if errors.Is(cause, ErrInterrupted) || errors.Is(cause, ErrClientGone) || err == nil {
+		err = cause
+	}
+	if err != nil {
+		decision = Decision{}
+	}
+	return answer{decision, err}
+}
+
+func (p *Pump) setInterrupt(cancel context.CancelCauseFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.ended {
-		_ = w.wire.conn.SetReadDeadline(time.Time{})
+	p.interrupt = cancel
+}
+
+// waiting tells the conversation that its Ask waits.
+func (p *Pump) waiting(why Waiting) {
+	if p.ended || !p.wires[ClientLeg].waits {
+		return
+	}
+	p.told = true
+	p.giveUp()
+	p.speak(ClientLeg, func(to []Action) []Action { return p.conv.Waiting(why, to) })
+}
+
+// giveUp ends the wait of a client that has left. What is decided at once is
+// decided all the same.
+func (p *Pump) giveUp() {
+	if p.leaving && p.told && p.wires[ClientLeg].waits && p.asking != nil {
+		p.cancel(ErrClientGone)
 	}
 }
 
-// dial opens the server leg and starts its reader.
-func (p *Pump) dial(ctx context.Context) bool {
-	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	conn, err := p.conn.Dial(dialling)
-	if err != nil {
-		return p.change(ctx, ClientLeg, ServerLeg, Broken)
-	}
-	p.mu.Lock()
+// dial opens the server leg.
+func (p *Pump) dial() {
+	client := p.wires[ClientLeg]
+	client.waits = true
+	p.aside(func() {
+		ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
+		defer cancel()
+		conn, err := p.conn.Dial(ctx)
+		p.tell(func() {
+			client.waits = false
+			p.dialled(conn, err)
+		})
+	})
+}
+
+func (p *Pump) dialled(conn net.Conn, err error) {
 	if p.ended {
-		p.mu.Unlock()
-		_ = conn.Close()
-		return false
+		if err == nil {
+			_ = conn.Close()
+		}
+		return
 	}
-	p.wires[ServerLeg] = newWire(conn, serverBuffer)
-	p.mu.Unlock()
-	if !p.change(ctx, ClientLeg, ServerLeg, Opened) {
-		return false
+	if err == nil {
+		err = p.join(ServerLeg, conn, serverBuffer)
 	}
-	p.start(ctx, ServerLeg)
-	return true
-}
-
-// startTLS secures a leg in place.
-func (p *Pump) startTLS(ctx context.Context, leg Leg) bool {
-	w := p.wires[leg]
-	secured, err := p.secured(leg, w)
 	if err != nil {
-		p.fail(&Violation{Leg: leg, Reason: err.Error()})
-		return false
+		p.change(ClientLeg, ServerLeg, Broken)
+		return
 	}
-	if secured == nil {
-		return p.change(ctx, leg, leg, Broken)
-	}
-	shaking, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	if err := secured.HandshakeContext(shaking); err != nil {
-		return p.change(ctx, leg, leg, Broken)
-	}
-	p.mu.Lock()
-	w.conn = secured
-	p.mu.Unlock()
-	return p.change(ctx, leg, leg, Secured)
+	p.change(ClientLeg, ServerLeg, Opened)
 }
 
 var errPlainBytes = errors.New("plain bytes after TLS was agreed")
+
+// startTLS secures a leg in place, after what was said before is written.
+func (p *Pump) startTLS(leg Leg) error {
+	p.flush()
+	w := p.wires[leg]
+	secure, err := p.secured(leg, w)
+	if err != nil {
+		return &Violation{Leg: leg, Reason: err.Error()}
+	}
+	if secure == nil {
+		p.change(leg, leg, Broken)
+		return nil
+	}
+	w.waits, w.shaking = true, true
+	p.aside(func() {
+		ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
+		defer cancel()
+		err := w.socket.shake(ctx, secure.HandshakeContext)
+		p.tell(func() { p.shaken(leg, w, secure, err) })
+	})
+	return nil
+}
+
+func (p *Pump) shaken(leg Leg, w *wire, secure *tls.Conn, err error) {
+	w.waits, w.shaking = false, false
+	w.socket.ended = w.ended
+	if p.ended {
+		return
+	}
+	if err != nil {
+		p.change(leg, leg, Broken)
+		return
+	}
+	w.secure, w.more = secure, true
+	p.change(leg, leg, Secured)
+}
 
 // secured returns a leg's connection under TLS, before the handshake; nil
 // where nothing is configured for it. What a client sent already begins its
@@ -169,14 +162,14 @@ func (p *Pump) secured(leg Leg, w *wire) (*tls.Conn, error) {
 		if p.conn.TLS.Config == nil {
 			return nil, nil
 		}
-		return tls.Client(w.conn, p.conn.TLS.Config), nil
+		return tls.Client(w.socket, p.conn.TLS.Config), nil
 	}
 	if p.conn.ClientTLS == nil {
 		return nil, nil
 	}
 	first := bytes.Clone(w.unread())
 	w.consume(len(first))
-	return tls.Server(&replayed{Conn: w.conn, first: first}, p.conn.ClientTLS), nil
+	return tls.Server(&replayed{Conn: w.socket, first: first}, p.conn.ClientTLS), nil
 }
 
 // replayed is a connection of which some bytes have been read already.
@@ -192,10 +185,4 @@ func (r *replayed) Read(b []byte) (int, error) {
 	n := copy(b, r.first)
 	r.first = r.first[n:]
 	return n, nil
-}
-
-// change tells the conversation, on the goroutine of the leg by, what became
-// of a leg.
-func (p *Pump) change(ctx context.Context, by, leg Leg, change Change) bool {
-	return p.call(ctx, by, func(_ *wire, to []Action) []Action { return p.conv.Changed(leg, change, to) })
 }

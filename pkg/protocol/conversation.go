@@ -45,7 +45,7 @@ const (
 type ActionKind uint8
 
 // The kinds of action. Ask, Dial and StartTLS take time: each must be the last
-// effect of a call, and its leg is not fed until it is over.
+// effect of a call, and its leg is not fed until it is over. Slow must be last, too.
 const (
 	Write      ActionKind = iota + 1 // Bytes to Leg; with Op they are recorded first
 	Ask                              // decide Op; only from the client leg's calls
@@ -55,6 +55,7 @@ const (
 	CloseWrite                       // no more will be written to Leg
 	Pause                            // feed nothing from Leg until Resume
 	Resume                           // feed Leg again, even without new bytes
+	Slow                             // nothing: the next Feed of the calling leg takes long, and is not to keep other sessions waiting
 	End                              // close both legs; Err as Serve returns it
 )
 

@@ -130,6 +130,7 @@ type Conn struct {
 	SQLRules   bool      // a rule that reads op.sql could apply to this resource
 	Observe    bool      // change nothing, refuse nothing
 	Log        *zap.Logger
+	Loop       *Loop // that drives the session; nil: it gets one of its own
 	// Seal appends what is recorded in place of a value that must not be kept;
 	// nil where values cannot be compared later.
 	Seal func(dst, value []byte) []byte
@@ -142,8 +143,9 @@ type Guard interface {
 	Begin(ctx context.Context, op *operation.Operation) (Exchange, error)
 }
 
-// Exchange is one operation's conversation with the guard: one Decide, any
-// number of Record, one Done or Finish, in this order. After an error of
+// Exchange is one operation's conversation with the guard: one Decide, or one
+// DecideNow that answers, any number of Record, one Done or Finish, in this
+// order. After an error of
 // Decide, Record or Finish nothing more may be forwarded for this operation.
 type Exchange interface {
 	// Decide returns what is to be done, after the intent is durable. It may
@@ -151,6 +153,9 @@ type Exchange interface {
 	// and repeatedly, from this goroutine, until the answer is there. It ends
 	// early with a deny when ctx ends. An error is a deny.
 	Decide(ctx context.Context, waiting func(Waiting)) (Decision, error)
+	// DecideNow is Decide where nothing has to be waited for, neither a person
+	// nor the disk. Where something has it reports false, and Decide follows.
+	DecideNow() (decision Decision, now bool, err error)
 	// Record keeps a chunk of a stream that belongs to this operation, masked
 	// as the client will see it. It must return nil before the chunk is
 	// forwarded. The chunk is not kept after the call.

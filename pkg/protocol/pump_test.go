@@ -19,10 +19,12 @@ import (
 )
 
 // lines is a toy protocol: each line of the client is an operation, and what
-// the server sends is relayed as it comes. "boom" panics.
+// the server sends is relayed as it comes. "boom" panics, "think" takes long.
 type lines struct {
 	dialled bool
 	allowed bool
+	slow    bool          // it said so
+	thought chan struct{} // closed when "think" may go on
 	op      protocol.Pending
 }
 
@@ -47,6 +49,11 @@ func (c *lines) Feed(from protocol.Leg, b []byte, to []protocol.Action) (int, []
 		return 0, to
 	case bytes.HasPrefix(b, []byte("boom")):
 		panic("boom")
+	case bytes.HasPrefix(b, []byte("think")) && !c.slow:
+		c.slow = true
+		return 0, append(to, protocol.Action{Kind: protocol.Slow})
+	case bytes.HasPrefix(b, []byte("think")):
+		<-c.thought
 	case !c.allowed:
 		c.op = protocol.Pending{Operation: operation.Operation{Text: operation.Text(b[:end])}}
 		return 0, append(to, protocol.Action{Kind: protocol.Ask, Op: &c.op})
@@ -97,6 +104,10 @@ func (b *book) Decide(ctx context.Context, waiting func(protocol.Waiting)) (prot
 	return protocol.Decision{Effect: protocol.Allow}, nil
 }
 
+func (b *book) DecideNow() (protocol.Decision, bool, error) {
+	return protocol.Decision{Effect: protocol.Allow}, b.decide == nil, nil
+}
+
 func (b *book) Record(_ protocol.Stream, _ time.Duration, chunk []byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -130,6 +141,11 @@ type sitting struct {
 
 func sit(t *testing.T, guard protocol.Guard) *sitting {
 	t.Helper()
+	return sitIn(t, guard, &lines{}, nil)
+}
+
+func sitIn(t *testing.T, guard protocol.Guard, conv protocol.Conversation, loop *protocol.Loop) *sitting {
+	t.Helper()
 	near, far := tcpPair(t)
 	ours, theirs := tcpPair(t)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -140,7 +156,8 @@ func sit(t *testing.T, guard protocol.Guard) *sitting {
 		Dial:   func(context.Context) (net.Conn, error) { return ours, nil },
 		Guard:  guard,
 		Log:    zap.NewNop(),
-	}, &lines{}, 64<<10)
+		Loop:   loop,
+	}, conv, 64<<10)
 	go func() { s.ended <- pump.Run(ctx) }()
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
@@ -12,19 +13,38 @@ func (c *conversation) analyse(text []byte) *sqltext.Analysis {
 	return c.analyseAs(text, c.settings.conforming, c.settings.utf8)
 }
 
+// understand is analyse for what the client sends. A new shape takes the parser
+// long: it then reports false, once, and the message is fed again.
+func (c *conversation) understand(text []byte) (analysis *sqltext.Analysis, now bool) {
+	known := c.plugin.analyzer.Known(text, c.reading(c.settings.conforming, c.settings.utf8))
+	switch {
+	case known != nil && known.Parsed:
+		analysis = known
+	case known == nil && !c.pondering:
+		c.pondering = true
+		c.act(protocol.Action{Kind: protocol.Slow})
+		return nil, false
+	case known == nil:
+		analysis = c.analyse(text)
+	}
+	c.pondering = false
+	return analysis, true
+}
+
 // analyseAs is analyse for a text that was read when
 // standard_conforming_strings had another value, and in
 // another client_encoding.
 func (c *conversation) analyseAs(text []byte, conforming, utf8 bool) *sqltext.Analysis {
-	analysis := c.plugin.analyzer.Analyze(text, sqltext.Options{
-		StandardConformingStrings: conforming,
-		UTF8:                      utf8,
-		BuiltinNames:              c.catalog.vouches(),
-	})
+	analysis := c.plugin.analyzer.Analyze(text, c.reading(conforming, utf8))
 	if !analysis.Parsed {
 		return nil
 	}
 	return analysis
+}
+
+// reading is how a text is read now, but for what it was sent under.
+func (c *conversation) reading(conforming, utf8 bool) sqltext.Options {
+	return sqltext.Options{StandardConformingStrings: conforming, UTF8: utf8, BuiltinNames: c.catalog.vouches()}
 }
 
 // refresh reads the definitions again before a statement is judged, if they

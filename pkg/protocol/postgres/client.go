@@ -176,11 +176,12 @@ func (c *conversation) clientQuery(s *stream, frame []byte) {
 		if c.stand(true) {
 			return
 		}
-		if c.catalog.stale() && !steers(c.analyse(text)) && c.refresh(nil) {
+		analysis, now := c.understand(text)
+		if !now || c.catalog.stale() && !steers(analysis) && c.refresh(nil) {
 			return
 		}
 		o := c.newOp(operation.Statement)
-		c.front.analysis, c.front.vouched = c.analyse(text), c.catalog.vouches()
+		c.front.analysis, c.front.vouched = analysis, c.catalog.vouches()
 		c.describe(o, text, c.front.analysis, nil)
 		o.Operation.Bytes = frame
 		c.ask(o)
@@ -229,10 +230,14 @@ func (c *conversation) clientParse(s *stream, frame []byte) {
 		c.refuseMessage("53400", "sluice: this session keeps too many prepared statements")
 		return
 	}
-	stmt := &statement{text: bytes.Clone(text), conforming: c.settings.conforming, vouched: c.catalog.vouches()}
+	var analysis *sqltext.Analysis
 	if !c.unsettled {
-		stmt.analysis = c.analyse(stmt.text)
+		var now bool
+		if analysis, now = c.understand(text); !now {
+			return
+		}
 	}
+	stmt := &statement{text: bytes.Clone(text), analysis: analysis, conforming: c.settings.conforming, vouched: c.catalog.vouches()}
 	c.pass(s, len(frame), nil)
 	c.queue.push(debt{kind: oweParse, weight: len(frame), stmt: stmt, undo: c.prepared.setStatement(name, stmt)})
 }

@@ -65,6 +65,7 @@ type conversation struct {
 	settings  settings                     // what the server reported that changes meaning
 	catalog   catalog                      // what is masked
 	standing  standing                     // as whom statements run, and where names are looked for
+	pondering bool                         // the pump was told that the message at the front takes long
 	piped     bool                         // a pipeline was begun that no Sync has ended
 	layout    layout                       // of the rows of the simple query under way
 	lastTag   string                       // of the last command
@@ -218,7 +219,7 @@ func (c *conversation) closed() {
 func (c *conversation) act(a protocol.Action) {
 	c.cut()
 	switch a.Kind {
-	case protocol.Ask, protocol.Dial, protocol.StartTLS, protocol.End:
+	case protocol.Ask, protocol.Dial, protocol.StartTLS, protocol.Slow, protocol.End:
 		c.halted = true
 	case protocol.Pause:
 		c.halted = c.halted || a.Leg == c.caller

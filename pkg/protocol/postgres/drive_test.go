@@ -76,6 +76,8 @@ func (d *driver) do(actions []protocol.Action) (again bool) {
 		case protocol.Dial:
 			d.do(d.conv.Changed(protocol.ServerLeg, protocol.Opened, nil))
 			again = true
+		case protocol.Slow:
+			again = true
 		case protocol.Pause:
 			d.paused = true
 		case protocol.Resume:

@@ -158,7 +158,7 @@ func (s *server) stop() {
 	_ = os.RemoveAll(s.dir) // what is left of it is in the temporary directory
 }
 
-// guard answers by a function and keeps what it saw.
+// guard answers by a function, or allows, and keeps what it saw.
 type guard struct {
 	decide func(ctx context.Context, op *operation.Operation, waiting func(protocol.Waiting)) (protocol.Decision, error)
 
@@ -167,10 +167,6 @@ type guard struct {
 	seen     []operation.Operation // guarded by mu; text and parameters copied
 	outcomes map[uint64]protocol.Outcome
 	recorded bytes.Buffer
-}
-
-func allowAll(context.Context, *operation.Operation, func(protocol.Waiting)) (protocol.Decision, error) {
-	return protocol.Decision{Effect: protocol.Allow}, nil
 }
 
 type exchange struct {
@@ -199,7 +195,15 @@ func (g *guard) Begin(_ context.Context, op *operation.Operation) (protocol.Exch
 }
 
 func (e *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (protocol.Decision, error) {
+	if e.guard.decide == nil {
+		return protocol.Decision{Effect: protocol.Allow}, nil
+	}
 	return e.guard.decide(ctx, e.op, waiting)
+}
+
+// DecideNow lets what only reads pass at once, unless a function decides.
+func (e *exchange) DecideNow() (protocol.Decision, bool, error) {
+	return protocol.Decision{Effect: protocol.Allow}, e.guard.decide == nil && e.op.ReadOnly, nil
 }
 
 func (e *exchange) Record(stream protocol.Stream, _ time.Duration, chunk []byte) error {
@@ -233,22 +237,6 @@ func (e *exchange) Done(outcome protocol.Outcome) error {
 	e.guard.outcomes[e.id] = outcome
 	return nil
 }
-
-// tap keeps every byte that goes to the client.
-type tap struct {
-	net.Conn
-	mu   *sync.Mutex
-	seen *bytes.Buffer // guarded by mu
-}
-
-func (c tap) Write(b []byte) (int, error) {
-	c.mu.Lock()
-	c.seen.Write(b)
-	c.mu.Unlock()
-	return c.Conn.Write(b)
-}
-
-func (c tap) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
 
 // proxy is the plug-in between a listener and the real server.
 type proxy struct {
@@ -289,9 +277,6 @@ type proxyOptions struct {
 
 func startProxy(t testing.TB, s *server, o proxyOptions) *proxy {
 	t.Helper()
-	if o.decide == nil {
-		o.decide = allowAll
-	}
 	if o.tls.Config == nil {
 		o.tls.Mode = protocol.TLSOff
 	}
@@ -340,7 +325,7 @@ func startProxy(t testing.TB, s *server, o proxyOptions) *proxy {
 func (p *proxy) conn(client net.Conn, s *server, o proxyOptions) *protocol.Conn {
 	destination := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(s.port))
 	if o.tapped {
-		client = tap{client, &p.mu, &p.seen}
+		client = p.tapped(client)
 	}
 	opened := &session.Session{ID: session.NewID(), Resource: "shop-db", Protocol: "postgres", Destination: destination, Started: time.Now()}
 	opened.Workload.Kernel.NetnsCookie = p.netns.Load()

@@ -75,6 +75,11 @@ type exchange struct {
 	ended   bool
 }
 
+// DecideNow implements protocol.Exchange: it always takes time.
+func (x *exchange) DecideNow() (protocol.Decision, bool, error) {
+	return protocol.Decision{}, false, nil
+}
+
 // Decide implements protocol.Exchange: the script answers.
 func (x *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (protocol.Decision, error) {
 	if x.asked {

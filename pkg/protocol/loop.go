@@ -1,0 +1,156 @@
+package protocol
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Loop drives the sessions of all pumps that use it: whenever the kernel says
+// that a leg can be read or written, its session's conversation goes on, on the
+// goroutine that was told. What takes long is left to goroutines of the
+// session's own. A query costs its two reads and two writes, and no wake-up of
+// anybody, which is what two goroutines a session spend most on.
+type Loop struct {
+	pollers []*poller
+	next    atomic.Uint32
+	work    sync.WaitGroup
+}
+
+// NewLoop starts a loop with a goroutine for each two processors. Close it when
+// the last pump that uses it has returned.
+func NewLoop() (*Loop, error) { return newLoop(max(1, runtime.GOMAXPROCS(0)/2)) }
+
+func newLoop(goroutines int) (*Loop, error) {
+	l := &Loop{}
+	for range goroutines {
+		p, err := newPoller()
+		if err != nil {
+			l.Close()
+			return nil, fmt.Errorf("start loop: %w", err)
+		}
+		l.pollers = append(l.pollers, p)
+		l.work.Go(p.run)
+	}
+	return l, nil
+}
+
+// Close ends the loop's goroutines and waits for them.
+func (l *Loop) Close() {
+	for _, p := range l.pollers {
+		p.ended.Store(true)
+		_, _ = unix.Write(p.bell, binary.NativeEndian.AppendUint64(nil, 1)) // has room: it is rung once
+	}
+	l.work.Wait()
+	for _, p := range l.pollers {
+		p.close()
+	}
+}
+
+// pick returns the poller of the next session: its legs have the same one.
+func (l *Loop) pick() *poller { return l.pollers[int(l.next.Add(1))%len(l.pollers)] }
+
+// poller is one goroutine of a loop with its own set of legs.
+type poller struct {
+	epoll int
+	bell  int // an eventfd that wakes it to end
+	ended atomic.Bool
+	eager []*Pump // with more to do at once; the polling goroutine's own
+
+	mu   sync.Mutex
+	legs map[uint64]place // guarded by mu; by what epoll says of them
+	last uint64           // guarded by mu
+}
+
+// place is a leg of a session.
+type place struct {
+	pump *Pump
+	leg  Leg
+}
+
+func newPoller() (*poller, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make epoll: %w", err)
+	}
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make eventfd: %w", err), unix.Close(epoll))
+	}
+	p := &poller{epoll: epoll, bell: bell, legs: map[uint64]place{}}
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
+		p.close()
+		return nil, fmt.Errorf("watch eventfd: %w", err)
+	}
+	return p, nil
+}
+
+func (p *poller) close() { _, _ = unix.Close(p.bell), unix.Close(p.epoll) }
+
+// watch has a leg's socket watched. Each change is told once (EPOLLET), so that
+// a leg that is not read for a while costs nothing. It returns what forget
+// takes.
+func (p *poller) watch(fd int, at place) (id uint64, err error) {
+	p.mu.Lock()
+	p.last++
+	id = p.last
+	p.legs[id] = at
+	p.mu.Unlock()
+	event := unix.EpollEvent{
+		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET,
+		Fd:     int32(uint32(id)), Pad: int32(uint32(id >> 32)), // numbers of ours: a descriptor's may be another's soon
+	}
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
+		p.forget(fd, id)
+		return 0, fmt.Errorf("watch a leg: %w", err)
+	}
+	return id, nil
+}
+
+// forget ends the watching of a leg, before its socket is closed.
+func (p *poller) forget(fd int, id uint64) {
+	p.mu.Lock()
+	delete(p.legs, id)
+	p.mu.Unlock()
+	_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil) // it may never have been watched
+}
+
+// run drives sessions until the loop is closed. A session that always has more
+// to do takes turns with the others.
+func (p *poller) run() {
+	var events [64]unix.EpollEvent
+	var again []*Pump
+	for !p.ended.Load() {
+		patience := -1
+		if len(p.eager) > 0 {
+			patience = 0
+		}
+		n, err := unix.EpollWait(p.epoll, events[:], patience)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			panic("epoll_wait on a descriptor of our own: " + err.Error())
+		}
+		for i := range max(n, 0) {
+			if at, ok := p.find(&events[i]); ok {
+				at.pump.stir(at.leg, events[i].Events, p)
+			}
+		}
+		again, p.eager = p.eager, again[:0]
+		for i, pump := range again {
+			again[i] = nil
+			pump.drive(p)
+		}
+	}
+}
+
+func (p *poller) find(event *unix.EpollEvent) (place, bool) {
+	id := uint64(uint32(event.Fd)) | uint64(uint32(event.Pad))<<32
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, ok := p.legs[id]
+	return at, ok
+}
