@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,8 +34,39 @@ func openDesk(in inputs, roster func() *approval.Roster, via *bus.Agent, log *za
 		Late: func(id string, _ []byte) {
 			log.Warn("A vote came after its request was settled", zap.String("approval", id))
 		},
+		BreakGlass: func() []byte {
+			if via.Status() == nil {
+				return nil
+			}
+			return readBreakGlass(log)
+		},
 		Log: log,
 	})
+}
+
+// breakGlassFile, in the spool's directory, is where the owner of the node puts
+// a break-glass token.
+const breakGlassFile = "break-glass"
+
+// maxToken bounds a break-glass token, in bytes.
+const maxToken = 64 << 10
+
+// readBreakGlass returns the token, nil where there is none.
+func readBreakGlass(log *zap.Logger) []byte {
+	file, err := os.Open(breakGlassFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var token []byte
+	if err == nil {
+		defer file.Close() //nolint:errcheck // only read
+		token, err = io.ReadAll(io.LimitReader(file, maxToken))
+	}
+	if err != nil {
+		log.Error("The break-glass token cannot be read", zap.Error(err))
+		return nil
+	}
+	return token
 }
 
 // versionFile, in the spool's directory, is the newest roster's version that

@@ -18,6 +18,8 @@ const (
 	voteType    = "application/vnd.sluice.approval-vote.v1+json"
 	rosterType  = "application/vnd.sluice.approval-roster.v1+json"
 	orderType   = "application/vnd.sluice.order.v1+json"
+
+	breakGlassType = "application/vnd.sluice.break-glass.v1+json"
 )
 
 // maxEnvelope bounds what is decoded, in bytes.

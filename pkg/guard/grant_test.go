@@ -1,6 +1,7 @@
 package guard_test
 
 import (
+	"crypto/ed25519"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/session"
 )
 
@@ -131,4 +133,39 @@ func (b *bench) voteFor(t *testing.T, decision approval.Decision, scope approval
 	request, err := approval.OpenRequest(signed, b.agent)
 	must(t, err)
 	b.desk.Deliver(request.ID, message)
+}
+
+func TestBreakGlassLetsAHoldGoOnAndSaysSoInItsRecords(t *testing.T) {
+	b := newBench(t, verified())
+	_, second, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	line, err := approval.FormatPublicKey(second.Public().(ed25519.PublicKey))
+	must(t, err)
+	b.people.Approvers = append(b.people.Approvers, approval.Approver{
+		Name: "second", Groups: []string{"dba"}, Keys: []string{line},
+		Accounts: []approval.Account{{Issuer: "https://ci.example.com", Subject: "second"}},
+	})
+	token, err := approval.NewBreakGlass(approval.BreakGlass{
+		ID: approval.NewID(), Cluster: "main", Rule: "ask-for-ddl", Reason: "the collector burns", People: []string{"approver", "second"},
+		From: time.Now().Add(-time.Minute), Until: time.Now().Add(time.Hour),
+	})
+	must(t, err)
+	for _, key := range []ed25519.PrivateKey{b.key, second} {
+		token, err = approval.SignBreakGlass(token, key)
+		must(t, err)
+	}
+	b.token = token
+	decision, err := b.decide(t, t.Context(), alter("a"))
+	must(t, err)
+	if decision.Effect != protocol.Allow || decision.Decider != "approver, second" || !strings.Contains(decision.Reason, "break-glass") || len(b.sent) != 0 {
+		t.Errorf("got %+v, asked %d", decision, len(b.sent))
+	}
+	var used, intent bool
+	for _, h := range b.headers(t) {
+		used = used || h.Approval != nil && h.Approval.State == record.BrokenGlass && h.Approval.Approver == "approver, second"
+		intent = intent || h.Intent != nil && strings.Contains(h.Intent.Reason, "break-glass")
+	}
+	if !used || !intent {
+		t.Errorf("recorded: use %v, in the intent %v", used, intent)
+	}
 }

@@ -47,6 +47,9 @@ func (x *exchange) hold(ctx context.Context, ruling policy.Ruling, waiting func(
 	if grant, ok := x.guard.Desk.Recall(key, time.Now()); ok {
 		return granted(ruling, request.Scope, grant), nil
 	}
+	if token, signed := x.guard.Desk.BreakGlass(&request, time.Now()); token != nil {
+		return x.brokenGlass(ruling, token, signed)
+	}
 	step := record.Approval{ID: request.ID, Rule: ruling.Rule, State: string(approval.Pending)}
 	settlement, err := x.guard.Desk.Ask(ctx, request, approval.Witness{
 		Requested: func(signed []byte) error { return x.guard.Trail.Approval(x.op.ID, step, signed, true) },
@@ -75,6 +78,20 @@ func (x *exchange) hold(ctx context.Context, ruling policy.Ruling, waiting func(
 	}
 	x.guard.Desk.Remember(key, request, settlement, time.Now())
 	return settled(ruling, settlement), nil
+}
+
+// brokenGlass is the decision that a break-glass token made, once it is in the
+// trail.
+func (x *exchange) brokenGlass(ruling policy.Ruling, token *approval.BreakGlass, signed []byte) (protocol.Decision, error) {
+	who := strings.Join(token.People, ", ")
+	used := record.Approval{ID: token.ID, Rule: token.Rule, State: record.BrokenGlass, Approver: who, Reason: token.Reason}
+	if err := x.guard.Trail.Approval(x.op.ID, used, signed, true); err != nil {
+		return protocol.Decision{}, err
+	}
+	return protocol.Decision{
+		Effect: protocol.Allow, Rule: ruling.Rule, Decider: who,
+		Reason: "break-glass by " + who + " while the collector is away: " + token.Reason,
+	}, nil
 }
 
 // grantKey is what a yes of the request's scope is remembered under. The action

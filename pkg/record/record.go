@@ -205,13 +205,17 @@ type Outcome struct {
 	Chunk    *Chunk `json:"chunk,omitempty"`           // the last of the response, in this record's body
 }
 
+// BrokenGlass is the state of an approval that nobody was asked for: a token
+// that two people had signed let the operation go on.
+const BrokenGlass = "break-glass"
+
 // Approval is a step in the life of an approval. The signed bytes are in the
 // body's Extra.
 type Approval struct {
 	ID       string `json:"id"` // 128 random bits, hex
 	Number   uint64 `json:"number,omitempty"`
 	Rule     string `json:"rule,omitempty"`
-	State    string `json:"state"` // "pending", "approved", "denied", "expired", "withdrawn", "abandoned"
+	State    string `json:"state"` // "pending", "approved", "denied", "expired", "withdrawn", "abandoned", "break-glass"
 	Approver string `json:"approver,omitempty"`
 	Reason   string `json:"reason,omitempty"`
 }
