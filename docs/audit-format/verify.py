@@ -147,7 +147,7 @@ def open_shredding(signed, key):
 N, H, E = "(0|[1-9][0-9]*)", "([A-Za-z0-9+/]{43}=)", "([0-9a-f]{32}%s)"
 BATCH = re.compile("\n".join([
     "sluice.audit-batch/1", "([A-Za-z0-9_-]{1,64}/[A-Za-z0-9_-]{1,64})", f"epoch {E % ''} {E % '|-'} (boot|recover)", f"seq {N}",
-    f"prev {H}", f"records {N} {N}", f"root {H}", f"payload {H} {N}", f"time (-?{N}) (-?{N}) (?:synced|unsynced)", f"drops {N}",
+    f"prev {H}", f"records {N} {N}", f"root {H}", f"payload {H} {N}", f"time (-?{N}) (-?{N}) (synced|unsynced)", f"drops {N}",
     f"seen ([^ \n]+) {N} {H}", "flags (open|seal)", ""]))
 
 class Batch:
@@ -157,11 +157,11 @@ class Batch:
         match = BATCH.fullmatch(text)
         if not match:
             raise Bad("not a batch")
-        self.name, self.epoch, self.before, self.reason, seq, prev, first, count, root, payload, length, start, _, end, _, drops, \
-            origin, size, seen, flags = match.groups()
+        self.name, self.epoch, self.before, self.reason, seq, prev, first, count, root, payload, length, start, _, end, _, clock, \
+            drops, origin, size, seen, flags = match.groups()
         self.seq, self.first, self.count, self.drops = map(number, (seq, first, count, drops))
         self.prev, self.root, self.seen = unhash(prev), unhash(root), (origin, number(size, 2**63), unhash(seen))
-        self.to, self.seal, self.entries, self.whole, self.twin = int(end), flags == "seal", [], False, False
+        self.to, self.synced, self.seal, self.entries, self.whole, self.twin = int(end), clock == "synced", flags == "seal", [], False, False
         unhash(payload)
         if "0" * 32 in (self.epoch, self.before) or self.count > MAX_PAYLOAD // OVERHEAD or self.first + self.count >= 2**64 or \
                 number(length) > MAX_PAYLOAD or "-0" in (start, end) or max(abs(int(start)), abs(int(end))) >= 2**63:
@@ -377,7 +377,7 @@ class Verification:
             self.find("body-missing", where)
 
     def check_chains(self):
-        latest = max([self.exported] + [b.to for b in self.batches])
+        latest = max([self.exported] + [b.to for b in self.batches if b.synced])
         for name in sorted({b.name for b in self.batches}):
             epochs, followed = {}, set()
             for b in self.batches:

@@ -23,7 +23,9 @@ func (v *verification) checkChains() {
 	v.report.Agents = len(agents)
 	latest := v.exported
 	for _, b := range v.batches {
-		latest = max(latest, b.To)
+		if b.Clock == record.Synced { // one clock that runs ahead must not make all others look silent
+			latest = max(latest, b.To)
+		}
 	}
 	names := make([]string, 0, len(agents))
 	for name := range agents {
