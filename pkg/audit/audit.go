@@ -23,6 +23,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sluicegate/sluice/pkg/failpoint"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/spool"
 	"github.com/sluicegate/sluice/pkg/translog"
@@ -171,8 +172,8 @@ func (l *Log) append(s *Session, h *record.Header, body *record.Body, counts rec
 		}
 	}
 	now := time.Now()
-	h.Schema, h.No, h.Time, h.Mono = record.Schema, w.next, now, int64(now.Sub(l.start))
-	if w.buffer, err = record.AppendHeader(appendStamp(w.buffer[:0], h.No, now), h); err != nil {
+	h.Schema, h.No, h.Time, h.Mono = record.Schema, w.next, failpoint.Wall(now), int64(now.Sub(l.start))
+	if w.buffer, err = record.AppendHeader(appendStamp(w.buffer[:0], h.No, h.Time), h); err != nil {
 		return 0, err
 	}
 	if len(w.buffer) > record.MaxHeader+stampLen {

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"github.com/sluicegate/sluice/pkg/failpoint"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/spool"
 	"github.com/sluicegate/sluice/pkg/translog"
@@ -131,7 +132,7 @@ func (l *Log) sign(lost uint64, seal bool) error {
 	for i := range b.entries {
 		b.leaves = append(b.leaves, b.entries[i].Leaf())
 	}
-	now := time.Now().UnixMilli()
+	now := failpoint.Wall(time.Now()).UnixMilli()
 	batch := record.Batch{
 		Cluster: l.cfg.Cluster, Agent: l.cfg.Agent,
 		BatchID:   record.BatchID{Epoch: c.Epoch, Seq: c.Seq},
@@ -149,12 +150,14 @@ func (l *Log) sign(lost uint64, seal bool) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Here("audit.signed")
 	position, err := l.cfg.Spool.AppendReserved(batchEntry, note, payload)
 	if err != nil {
 		return err
 	}
+	failpoint.Here("audit.batch.kept")
 	c.applyNote(&batch, note, position)
-	c.written = now
+	c.written = l.now()
 	return nil
 }
 
@@ -216,7 +219,7 @@ func (l *Log) batchLoop(done <-chan struct{}, made func()) {
 func (l *Log) silent() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return time.Now().UnixMilli()-l.chain.written >= heartbeatEvery.Milliseconds()
+	return l.now()-l.chain.written >= int64(heartbeatEvery)
 }
 
 // clock asks the kernel whether the wall clock is synchronised (adjtimex(2)).

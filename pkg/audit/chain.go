@@ -33,7 +33,7 @@ type chain struct {
 
 	seen    translog.Checkpoint
 	pending []*pendingBatch // oldest first
-	written int64           // ms; when the newest note was written
+	written int64           // ns since this epoch began, by a clock that does not jump; when the newest note was written
 }
 
 // pendingBatch is a batch without a receipt.

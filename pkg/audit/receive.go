@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sluicegate/sluice/pkg/failpoint"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/spool"
 	"github.com/sluicegate/sluice/pkg/translog"
@@ -50,6 +51,7 @@ func (l *Log) accept(receipt []byte) error {
 			return fmt.Errorf("keep checkpoint: %w", err)
 		}
 		l.chain.seen, l.chain.Seen = accepted.Checkpoint, accepted.Signed
+		failpoint.Here("audit.seen")
 	}
 	if len(accepted.Batches) == 0 {
 		return nil
@@ -61,6 +63,7 @@ func (l *Log) accept(receipt []byte) error {
 	if err := l.note(ackEntry, encoded); err != nil {
 		return fmt.Errorf("keep receipt: %w", err)
 	}
+	failpoint.Here("audit.acknowledged")
 	l.chain.acknowledge(accepted.Batches)
 	l.release()
 	if len(l.chain.pending) == 0 {
@@ -125,6 +128,7 @@ func (l *Log) free() error {
 	if err := l.cfg.Spool.SetState(state); err != nil {
 		return err
 	}
+	failpoint.Here("audit.state.kept")
 	return l.cfg.Spool.Free(upTo)
 }
 

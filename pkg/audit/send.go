@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sluicegate/sluice/pkg/failpoint"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
@@ -144,9 +145,11 @@ func (l *Log) publish(ctx context.Context, p *pendingBatch) error {
 	// Another entry there means that the batch was acknowledged and freed
 	// meanwhile.
 	if ok && entry.Position == p.position {
+		failpoint.Here("audit.publish")
 		if err := l.cfg.Publish(ctx, entry.Head, entry.Rest); err != nil {
 			return err
 		}
+		failpoint.Here("audit.published")
 	}
 	l.mu.Lock()
 	p.sent = l.now()

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/pkg/failpoint"
 )
 
 const (
@@ -138,6 +140,7 @@ func settle(ctx context.Context, msgs []jetstream.Msg, handle func(context.Conte
 		return fmt.Errorf("handle: %w", err)
 	}
 	for _, msg := range msgs {
+		failpoint.Here("bus.acknowledge")
 		if err := msg.Ack(); err != nil {
 			return fmt.Errorf("acknowledge: %w", err)
 		}

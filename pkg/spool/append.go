@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluicegate/sluice/pkg/failpoint"
 )
 
 // spare is the segment that is made before it is needed, so that no append
@@ -108,6 +110,7 @@ func (s *Spool) makeSegment(number uint32) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Here("spool.segment.made")
 	if err := s.writeLast(number); err != nil {
 		name := filepath.Join(s.cfg.Dir, segmentName(number))
 		return nil, errors.Join(diskError("note segment", err), seg.close(), os.Remove(name))
@@ -168,7 +171,9 @@ func (s *Spool) Sync(position Position) error {
 	}
 	s.syncing = true
 	s.mu.Unlock()
+	failpoint.Here("spool.sync")
 	err := syncSegments(dirty)
+	failpoint.Here("spool.sync.done")
 	s.mu.Lock()
 	s.syncing = false
 	if err != nil {

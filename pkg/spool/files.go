@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/sluicegate/sluice/pkg/failpoint"
 )
 
 // The file "last" holds the number of the newest segment ever made, so that
@@ -47,9 +49,11 @@ func writeSummed(dir, name string, data []byte) (err error) {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
+	failpoint.Here("spool." + name + ".written")
 	if err := os.Rename(temporary, filepath.Join(dir, name)); err != nil {
 		return err
 	}
+	failpoint.Here("spool." + name + ".renamed")
 	return syncDir(dir)
 }
 

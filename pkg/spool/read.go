@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/sluicegate/sluice/pkg/failpoint"
 )
 
 // Read returns the first entry at or after from, and false when there is none
@@ -76,6 +78,7 @@ func (s *Spool) Free(upTo Position) error {
 		if err := os.Remove(filepath.Join(s.cfg.Dir, segmentName(seg.number))); err != nil {
 			return fmt.Errorf("free spool: %w", err)
 		}
+		failpoint.Here("spool.freed")
 		freed++
 		if err := seg.close(); err != nil {
 			s.segments = s.segments[freed:]

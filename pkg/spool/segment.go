@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluicegate/sluice/pkg/failpoint"
 )
 
 // A segment is one preallocated file, mapped as a whole:
@@ -92,6 +94,7 @@ func createSegment(dir string, number uint32, size int64) (seg *segment, err err
 	if err := unix.Fallocate(int(file.Fd()), 0, 0, size); err != nil {
 		return nil, diskError("reserve segment", err)
 	}
+	failpoint.Here("spool.segment.reserved")
 	var head [segmentHead]byte
 	copy(head[:], segmentMagic)
 	binary.LittleEndian.PutUint32(head[8:], number)
@@ -101,6 +104,7 @@ func createSegment(dir string, number uint32, size int64) (seg *segment, err err
 	if _, err := file.WriteAt(head[:], 0); err != nil {
 		return nil, diskError("write segment", err)
 	}
+	failpoint.Here("spool.segment.written")
 	if err := file.Sync(); err != nil {
 		return nil, diskError("sync segment", err)
 	}
@@ -182,9 +186,12 @@ func (seg *segment) append(kind Kind, head, rest []byte) (err error) {
 	binary.LittleEndian.PutUint32(fixed[4:], uint32(len(rest)))
 	fixed[8] = byte(kind)
 	binary.LittleEndian.PutUint32(fixed[12:], seg.checksum(seg.used, fixed[:12], head, rest))
+	failpoint.Here("spool.append")
 	body := seg.data[seg.used+entryHead:]
 	copy(body[copy(body, head):], rest)
+	failpoint.Here("spool.append.torn")
 	copy(seg.data[seg.used:], fixed[:])
+	failpoint.Here("spool.append.done")
 	seg.used += uint32(entrySize(len(head) + len(rest)))
 	return nil
 }

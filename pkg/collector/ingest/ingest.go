@@ -20,6 +20,7 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/bus"
 	"github.com/sluicegate/sluice/pkg/collector/store"
+	"github.com/sluicegate/sluice/pkg/failpoint"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
@@ -78,12 +79,15 @@ func (in *Ingest) Handle(ctx context.Context, messages []bus.BatchMessage) error
 		seen[batch.Agent] = max(seen[batch.Agent], batch.Seen.Size)
 		batches = append(batches, batch)
 	}
+	failpoint.Here("ingest.verified")
 	done, err := in.append(ctx, batches)
 	if err != nil {
 		return err
 	}
+	failpoint.Here("ingest.stored")
 	in.report(&done)
 	in.receipts(ctx, done.Placed, seen)
+	failpoint.Here("ingest.receipts")
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/failpoint"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
@@ -186,6 +187,7 @@ func (a *appending) place(b *Batch, link link) error {
 		return fmt.Errorf("write batch: %w", err)
 	}
 	a.size, a.grown = size, true
+	failpoint.Here("store.leaf")
 	a.placed(b, index)
 	if err := a.chain(b, link, index); err != nil {
 		return err

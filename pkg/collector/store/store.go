@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 
+	"github.com/sluicegate/sluice/pkg/failpoint"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
@@ -197,9 +198,11 @@ func (s *Store) change(ctx context.Context, do func(*sql.Tx) error) error {
 	if err := do(tx); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
+	failpoint.Here("store.commit")
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	failpoint.Here("store.committed")
 	s.moved.raise()
 	return nil
 }
