@@ -93,6 +93,9 @@ func (c *Collector) openStore(ctx context.Context) error {
 	if c.store, err = store.Open(ctx, c.cfg.dir().database(), key, signer); err != nil {
 		return err
 	}
+	if err := checkNewest(ctx, c.cfg.dir(), c.store, key); err != nil {
+		return err
+	}
 	c.agents, err = openRegistry(c.cfg.dir().agents(), c.log)
 	return err
 }
@@ -171,6 +174,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
 		c.store.IndexWords,
 		c.witness.Run,
+		c.keepNewest,
 		func(ctx context.Context) error { return c.bus.Batches(ctx, c.ingest.Handle) },
 		func(ctx context.Context) error { return c.bus.ApprovalRequests(ctx, c.ask.request) },
 		func(ctx context.Context) error { return c.bus.ServeSync(ctx, c.sync) },

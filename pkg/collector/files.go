@@ -22,6 +22,7 @@ func (d dir) voteKey() string    { return filepath.Join(string(d), "console.key"
 func (d dir) votePublic() string { return filepath.Join(string(d), "console.pub") }    // for the roster
 func (d dir) bootstrap() string  { return filepath.Join(string(d), "bootstrap.hash") } // hex SHA-256 of the token
 func (d dir) trust() string      { return filepath.Join(string(d), "trust.json") }     // to be pinned by verifiers
+func (d dir) newest() string     { return filepath.Join(string(d), "newest-checkpoint") }
 func (d dir) agents() string     { return filepath.Join(string(d), "agents") }
 func (d dir) database() string   { return filepath.Join(string(d), "db") }
 func (d dir) bus() string        { return filepath.Join(string(d), "bus") }
