@@ -13,7 +13,7 @@ export REQUIRE_ROOT := 1
 RACE := ./pkg/agent ./pkg/approval ./pkg/attribution ./pkg/audit ./pkg/broker ./pkg/bus ./pkg/collector/... ./pkg/guard \
 	./pkg/identity ./pkg/protocol ./pkg/redirect ./pkg/spool ./pkg/translog
 
-.PHONY: help build generate fmt check lint test race fuzz bypass bench regress kernels demo clean
+.PHONY: help build generate fmt check lint test race fuzz bypass faults bench regress kernels demo clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,11 @@ bypass: ## every known way round the agent: technique, hook that stopped it, wha
 	scripts/install-deps build lab test
 	go test -c -o bin/bypass.test ./testenv/bypass
 	cd testenv/bypass && ../../bin/bypass.test -test.count=1 -test.timeout 30m -long
+
+faults: ## break everything under load: what reached the database, and what of it has its record
+	scripts/install-deps build lab test
+	go test -c -o bin/faults.test ./testenv/faults
+	cd testenv/faults && ../../bin/faults.test -test.count=1 -test.timeout 45m -long
 
 bench: ## side-by-side ratios in one run: name, ratio, against
 	scripts/install-deps build lab bench
