@@ -141,7 +141,7 @@ func (c *collector) ingest(note, payload []byte) ([]byte, error) {
 		}
 		s := translog.StoredBatch{Index: c.size, Note: slices.Clone(note)}
 		for _, e := range entries {
-			s.Entries = append(s.Entries, translog.StoredEntry{Entry: e})
+			s.Entries = append(s.Entries, e)
 		}
 		if c.size, err = translog.Append(c.size, [][]byte{note}, c); err != nil {
 			return nil, err

@@ -175,6 +175,7 @@ func (c *Collector) Run(ctx context.Context) error {
 		c.store.IndexWords,
 		c.witness.Run,
 		c.keepNewest,
+		c.retain,
 		func(ctx context.Context) error { return c.bus.Batches(ctx, c.ingest.Handle) },
 		func(ctx context.Context) error { return c.bus.ApprovalRequests(ctx, c.ask.request) },
 		func(ctx context.Context) error { return c.bus.ServeSync(ctx, c.sync) },

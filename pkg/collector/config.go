@@ -35,6 +35,8 @@ type Config struct {
 	People People `yaml:"people"`
 	// Approvals says whose votes count. Without a roster no vote is accepted.
 	Approvals Approvals `yaml:"approvals"`
+	// Retention destroys bodies after a time. Empty: they are kept for ever.
+	Retention []Retention `yaml:"retention"`
 	// LogLevel is debug, info, warn or error. Default: info.
 	LogLevel string `yaml:"log_level"`
 }
@@ -150,6 +152,7 @@ func (c *Config) Validate(report config.Problems) {
 		report("bus.stream_limit", "is too small: write at least 16MiB")
 	}
 	c.People.validate(report)
+	c.validateRetention(report)
 	if (c.Approvals.RosterFile == "") != (c.Approvals.RootKey == "") {
 		report("approvals", "roster_file and root_key belong together: write both or neither")
 	}

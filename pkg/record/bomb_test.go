@@ -51,3 +51,33 @@ func BenchmarkLeaf(b *testing.B) {
 		_ = e.Leaf()
 	}
 }
+
+// Only a collector keeps entries whose body was destroyed: on the way to it
+// they are no entries.
+func TestDestroyedBodiesAreNotSent(t *testing.T) {
+	packer, err := record.NewPacker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unpacker, err := record.NewUnpacker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unpacker.Close()
+	whole := record.Entry{No: 7, Header: []byte("{}"), Body: []byte(`{"text":"x"}`), SaltBody: record.Salt{9}}
+	gone := whole.Shred()
+	if gone.Leaf() != whole.Leaf() || len(gone.Body) > 0 || gone.SaltBody != (record.Salt{}) {
+		t.Errorf("%+v", gone)
+	}
+	payload, err := packer.Pack([]record.Entry{gone, whole})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unpacker.Unpack(payload); err == nil {
+		t.Error("it was taken from an agent")
+	}
+	back, err := unpacker.UnpackStored(payload)
+	if err != nil || len(back) != 2 || back[0].Leaf() != whole.Leaf() || back[0].BodyHash == nil || back[1].BodyHash != nil {
+		t.Errorf("%v, %+v", err, back)
+	}
+}

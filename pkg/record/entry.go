@@ -48,11 +48,26 @@ type Entry struct {
 	Header, Body []byte
 	SaltHeader   Salt
 	SaltBody     Salt
+	// BodyHash is nil. When the body was destroyed it is the commitment that
+	// remains, and Body and SaltBody are empty.
+	BodyHash *Hash
 }
 
 // Leaf returns the entry's leaf in the tree of its batch.
 func (e *Entry) Leaf() Hash {
+	if e.BodyHash != nil {
+		return Leaf(e.No, Commit(e.SaltHeader, e.Header), *e.BodyHash)
+	}
 	return Leaf(e.No, Commit(e.SaltHeader, e.Header), Commit(e.SaltBody, e.Body))
+}
+
+// Shred returns the entry without its body.
+func (e *Entry) Shred() Entry {
+	if e.BodyHash != nil {
+		return *e
+	}
+	hash := Commit(e.SaltBody, e.Body)
+	return Entry{No: e.No, Header: e.Header, SaltHeader: e.SaltHeader, BodyHash: &hash}
 }
 
 // Commit returns HMAC-SHA256(salt, data) (RFC 2104): a commitment that tells

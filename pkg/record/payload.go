@@ -19,6 +19,11 @@ const MaxPayload = 448 << 10
 // Numbers are big endian.
 const frameHead = 8 + 32 + 32 + 4 + 4
 
+// shredded stands in place of a body's length, and the commitment in place of
+// its salt, where a collector keeps an entry whose body was destroyed. No agent
+// may send one.
+const shredded = 1<<32 - 1
+
 // Overhead is what a payload needs for an entry beside header and body.
 const Overhead = frameHead
 
@@ -53,11 +58,15 @@ func (p *Packer) Pack(entries []Entry) ([]byte, error) {
 }
 
 func appendFrame(dst []byte, e *Entry) []byte {
+	salt, length := e.SaltBody, uint32(len(e.Body))
+	if e.BodyHash != nil {
+		salt, length = *e.BodyHash, shredded
+	}
 	dst = binary.BigEndian.AppendUint64(dst, e.No)
 	dst = append(dst, e.SaltHeader[:]...)
-	dst = append(dst, e.SaltBody[:]...)
+	dst = append(dst, salt[:]...)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(e.Header)))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(e.Body)))
+	dst = binary.BigEndian.AppendUint32(dst, length)
 	dst = append(dst, e.Header...)
 	return append(dst, e.Body...)
 }
@@ -82,7 +91,13 @@ func (u *Unpacker) Close() { u.decoder.Close() }
 
 // Unpack returns the entries of a payload. It says nothing about their
 // content: compare Root over their leaves with the batch.
-func (u *Unpacker) Unpack(payload []byte) ([]Entry, error) {
+func (u *Unpacker) Unpack(payload []byte) ([]Entry, error) { return u.unpack(payload, false) }
+
+// UnpackStored is Unpack for a payload that a collector keeps: bodies may have
+// been destroyed.
+func (u *Unpacker) UnpackStored(payload []byte) ([]Entry, error) { return u.unpack(payload, true) }
+
+func (u *Unpacker) unpack(payload []byte, stored bool) ([]Entry, error) {
 	if len(payload) > MaxPayload {
 		return nil, errors.New("unpack records: the payload is too large")
 	}
@@ -96,7 +111,7 @@ func (u *Unpacker) Unpack(payload []byte) ([]Entry, error) {
 	var entries []Entry
 	for len(frames) > 0 {
 		var e Entry
-		e, frames, err = cutFrame(frames)
+		e, frames, err = cutFrame(frames, stored)
 		if err != nil {
 			return nil, fmt.Errorf("unpack record %d of the payload: %w", len(entries), err)
 		}
@@ -105,16 +120,24 @@ func (u *Unpacker) Unpack(payload []byte) ([]Entry, error) {
 	return entries, nil
 }
 
-func cutFrame(frames []byte) (Entry, []byte, error) {
+func cutFrame(frames []byte, stored bool) (Entry, []byte, error) {
 	if len(frames) < frameHead {
 		return Entry{}, nil, errors.New("a frame is cut short")
 	}
 	header := uint64(binary.BigEndian.Uint32(frames[72:]))
 	body := uint64(binary.BigEndian.Uint32(frames[76:]))
+	gone := stored && body == shredded
+	if gone {
+		body = 0
+	}
 	if header > MaxHeader || body > MaxBody || header+body > uint64(len(frames)-frameHead) {
 		return Entry{}, nil, errors.New("a frame has an impossible length")
 	}
 	e := Entry{No: binary.BigEndian.Uint64(frames), SaltHeader: Salt(frames[8:40]), SaltBody: Salt(frames[40:72])}
+	if gone {
+		hash := e.SaltBody
+		e.SaltBody, e.BodyHash = Salt{}, &hash
+	}
 	frames = frames[frameHead:]
 	e.Header, frames = frames[:header:header], frames[header:]
 	e.Body, frames = frames[:body:body], frames[body:]

@@ -53,21 +53,7 @@ func (m *manifest) encode() ([]byte, error) {
 type StoredBatch struct {
 	Index   int64
 	Note    []byte // signed
-	Entries []StoredEntry
-}
-
-// StoredEntry is one record. BodyHash is nil; when the body was destroyed it
-// is the commitment that remains, and the entry's Body and SaltBody are empty.
-type StoredEntry struct {
-	record.Entry
-	BodyHash *record.Hash
-}
-
-func (e *StoredEntry) leaf() record.Hash {
-	if e.BodyHash != nil {
-		return record.Leaf(e.No, record.Commit(e.SaltHeader, e.Header), *e.BodyHash)
-	}
-	return e.Leaf()
+	Entries []record.Entry
 }
 
 // Export is what WriteBundle writes from.
@@ -149,8 +135,8 @@ type line struct {
 	Body       *string      `json:"body,omitempty"`
 }
 
-func writeLine(dst *bytes.Buffer, e *StoredEntry, hidden bool) error {
-	l := line{No: e.No, Leaf: e.leaf()}
+func writeLine(dst *bytes.Buffer, e *record.Entry, hidden bool) error {
+	l := line{No: e.No, Leaf: e.Leaf()}
 	if !hidden {
 		header := string(e.Header)
 		l.SaltHeader, l.Header = &e.SaltHeader, &header

@@ -18,7 +18,7 @@ func recordTamperings() []tampering {
 			replace(t, files, "records/1.jsonl", "statement 4", "statement 5")
 		}, want: []translog.Code{translog.RecordAltered}},
 		{name: "a record and its leaf hash", tamper: func(t *testing.T, w *world, files fstest.MapFS) {
-			e := w.batches[1].Entries[1].Entry
+			e := w.batches[1].Entries[1]
 			e.Body = bytes.Replace(e.Body, []byte("4"), []byte("5"), 1)
 			replace(t, files, "records/1.jsonl", "statement 4", "statement 5")
 			replace(t, files, "records/1.jsonl", w.batches[1].Entries[1].Leaf().String(), e.Leaf().String())
@@ -55,14 +55,14 @@ func recordTamperings() []tampering {
 		}, want: []translog.Code{translog.SessionIncomplete}},
 		{name: "a header with another number", world: func(t *testing.T, w *world) {
 			w.two.epoch(record.Boot)
-			e := w.two.batch(t, nil, opened("x")).Entries[0].Entry
+			e := w.two.batch(t, nil, opened("x")).Entries[0]
 			e.No = 0
 			e.Header = bytes.Replace(e.Header, []byte(`"no":0`), []byte(`"no":7`), 1)
 			w.two.next.Seq, w.two.next.Prev = 0, record.NoteHash(w.batches[7].Note)
 			b := w.two.batch(t, func(b *record.Batch) {
 				b.First, b.Count, b.Root, b.Seal = 0, 1, e.Leaf(), true
 			})
-			b.Entries = []translog.StoredEntry{{Entry: e}}
+			b.Entries = []record.Entry{e}
 			w.add(b)
 		}, want: []translog.Code{translog.RecordInvalid}},
 		{name: "a body destroyed, and the log says so", world: func(t *testing.T, w *world) {

@@ -46,9 +46,8 @@ func (c *tampering) make(t *testing.T) (files fstest.MapFS, trust translog.Trust
 }
 
 // shredBody destroys a record's body as the collector does.
-func shredBody(e *translog.StoredEntry) {
-	hash := record.Commit(e.SaltBody, e.Body)
-	e.BodyHash, e.Body, e.SaltBody = &hash, nil, record.Salt{}
+func shredBody(e *record.Entry) {
+	*e = e.Shred()
 }
 
 // shred adds the leaf that says which bodies were destroyed.

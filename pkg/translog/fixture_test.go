@@ -104,7 +104,7 @@ func (a *agentChain) batch(t testing.TB, change func(*record.Batch), headers ...
 		e := record.Entry{No: h.No, Header: header, Body: body}
 		e.SaltHeader, e.SaltBody = a.salter.Salts(h.No)
 		entries, leaves = append(entries, e), append(leaves, e.Leaf())
-		stored.Entries = append(stored.Entries, translog.StoredEntry{Entry: e})
+		stored.Entries = append(stored.Entries, e)
 		a.records++
 	}
 	payload, err := a.packer.Pack(entries)
@@ -228,7 +228,7 @@ func (w *world) inScope(b *translog.StoredBatch) bool {
 	case translog.Range:
 		return b.Index >= w.scope.First
 	case translog.OneSession:
-		return translog.IsShredding(b.Note) || slices.ContainsFunc(b.Entries, func(e translog.StoredEntry) bool {
+		return translog.IsShredding(b.Note) || slices.ContainsFunc(b.Entries, func(e record.Entry) bool {
 			h, err := record.DecodeHeader(e.Header)
 			return err == nil && h.Session == w.scope.Session
 		})

@@ -84,7 +84,7 @@ func parseShredding(text []byte, origin string) (Shredding, error) {
 		return Shredding{}, errors.New("bad time")
 	}
 	s := Shredding{At: time.UnixMilli(ms).UTC(), By: strings.TrimPrefix(lines[3], "by "), Reason: strings.TrimPrefix(lines[4], "reason ")}
-	if !isWords(s.By) || !isWords(s.Reason) {
+	if !IsWords(s.By) || !IsWords(s.Reason) {
 		return Shredding{}, errors.New("who or why is not one line of text")
 	}
 	for _, line := range lines[5 : len(lines)-1] {
@@ -107,8 +107,9 @@ func (b Span) before(next Span) bool {
 	return b.Index < next.Index || b.Index == next.Index && b.Last < next.First
 }
 
-// isWords reports whether s is one line that a terminal shows as it is.
-func isWords(s string) bool {
+// IsWords reports whether s can say who or why in a shredding: one line that a
+// terminal shows as it is, of at most 512 bytes.
+func IsWords(s string) bool {
 	if s == "" || len(s) > maxWords || strings.TrimSpace(s) != s || !utf8.ValidString(s) {
 		return false
 	}

@@ -145,6 +145,7 @@ func (s *server) routes() []route {
 		{"GET /v1/sessions", seen, s.sessions},
 		{"GET /v1/sessions/{id}", seen, s.session},
 		{"GET /v1/sessions/{id}/records", readers(), s.records},
+		{"POST /v1/sessions/{id}/shred", []Role{Admin}, s.shred},
 		{"GET /v1/search", readers(), s.search},
 		{"GET /v1/whoami", seen, s.whoami},
 		{"GET /v1/agents", seen, s.agents},

@@ -45,7 +45,7 @@ func (s *Store) scanStored(row scanner) (*stored, error) {
 		return nil, err
 	}
 	var err error
-	if b.entries, err = s.unpacker.Unpack(payload); err != nil {
+	if b.entries, err = s.unpacker.UnpackStored(payload); err != nil {
 		return nil, fmt.Errorf("batch %d: %w", b.index, err)
 	}
 	return b, nil
@@ -58,6 +58,21 @@ func (s *Store) batch(ctx context.Context, index int64) (*stored, error) {
 		return nil, fmt.Errorf("batch %w", ErrNotFound)
 	}
 	return b, err
+}
+
+// leaf reads the batch or the shredding at a log index. A shredding has its
+// note only.
+func (s *Store) leaf(ctx context.Context, index int64) (*stored, error) {
+	b, err := s.batch(ctx, index)
+	if !errors.Is(err, ErrNotFound) {
+		return b, err
+	}
+	b = &stored{index: index}
+	err = s.read.QueryRowContext(ctx, "SELECT note FROM shreddings WHERE log_index = ?", index).Scan(&b.note)
+	if err != nil {
+		return nil, fmt.Errorf("read leaf %d: %w", index, err)
+	}
+	return b, nil
 }
 
 // batches reads at most n batches from a log index on.
@@ -75,7 +90,8 @@ func (s *Store) Size(ctx context.Context) (int64, error) {
 }
 
 func logSize(ctx context.Context, db querier) (size int64, err error) {
-	if err = db.QueryRowContext(ctx, "SELECT coalesce(max(log_index) + 1, 0) FROM batches").Scan(&size); err != nil {
+	if err = db.QueryRowContext(ctx, `SELECT max(coalesce((SELECT max(log_index) + 1 FROM batches), 0),
+		coalesce((SELECT max(log_index) + 1 FROM shreddings), 0))`).Scan(&size); err != nil {
 		return 0, fmt.Errorf("read log size: %w", err)
 	}
 	return size, nil

@@ -12,6 +12,7 @@ var migrations = [schemaVersion]func(*sql.Tx) error{
 	1: indexByPlace,
 	2: func(tx *sql.Tx) error { _, err := tx.Exec(ordersSchema); return err },
 	3: addPeople,
+	4: func(tx *sql.Tx) error { _, err := tx.Exec(shreddingsSchema); return err },
 }
 
 // indexByPlace: words had numbers of their own; IndexWords makes them again.

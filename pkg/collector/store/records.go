@@ -67,10 +67,11 @@ func recordOf(b *stored, e *record.Entry, session string) (view.Record, bool) {
 
 // pieces reads the batches that hold records of a session, one by one.
 func (s *Store) pieces(ctx context.Context, agent, session string, from int64) iter.Seq2[*stored, error] {
-	return s.each(ctx, `SELECT log_index FROM pieces
-		WHERE session = (SELECT key FROM sessions WHERE id = ?1 AND agent = ?2) AND log_index >= ?3 ORDER BY log_index`,
-		session, agent, from)
+	return s.each(ctx, selectPieces+" AND log_index >= ?3 ORDER BY log_index", session, agent, from)
 }
+
+const selectPieces = `SELECT log_index FROM pieces
+	WHERE session = (SELECT key FROM sessions WHERE id = ?1 AND agent = ?2)`
 
 // each reads the batches at the log indexes that a query selects.
 func (s *Store) each(ctx context.Context, query string, args ...any) iter.Seq2[*stored, error] {
@@ -89,7 +90,7 @@ func (s *Store) each(ctx context.Context, query string, args ...any) iter.Seq2[*
 			return
 		}
 		for _, index := range indexes {
-			b, err := s.batch(ctx, index)
+			b, err := s.leaf(ctx, index)
 			if !yield(b, err) || err != nil {
 				return
 			}
@@ -104,7 +105,8 @@ func (s *Store) SessionBundle(ctx context.Context, sees view.Scope, session stri
 		return translog.Export{}, err
 	}
 	x, err := s.bundle(ctx, translog.Scope{Kind: translog.OneSession, Session: session})
-	x.Batches = within(x.Size, s.pieces(ctx, v.ReportedBy, session, 0))
+	x.Batches = within(x.Size, s.each(ctx, selectPieces+` UNION SELECT shredding FROM shredded WHERE log_index IN (`+selectPieces+`)
+		ORDER BY 1`, session, v.ReportedBy))
 	return x, err
 }
 
@@ -123,7 +125,8 @@ func (s *Store) SinceBundle(ctx context.Context, since time.Time) (translog.Expo
 		scope = translog.Scope{Kind: translog.WholeLog}
 	}
 	x, err := s.bundle(ctx, scope)
-	x.Batches = within(x.Size, s.each(ctx, "SELECT log_index FROM batches WHERE log_index >= ? ORDER BY log_index", first))
+	x.Batches = within(x.Size, s.each(ctx, `SELECT log_index FROM batches WHERE log_index >= ?1
+		UNION SELECT log_index FROM shreddings WHERE log_index >= ?1 ORDER BY 1`, first))
 	return x, err
 }
 
@@ -146,11 +149,7 @@ func within(size int64, batches iter.Seq2[*stored, error]) iter.Seq2[translog.St
 			if b.index >= size {
 				return
 			}
-			entries := make([]translog.StoredEntry, len(b.entries))
-			for i := range b.entries {
-				entries[i].Entry = b.entries[i]
-			}
-			if !yield(translog.StoredBatch{Index: b.index, Note: b.note, Entries: entries}, nil) {
+			if !yield(translog.StoredBatch{Index: b.index, Note: b.note, Entries: b.entries}, nil) {
 				return
 			}
 		}

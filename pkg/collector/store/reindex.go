@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/sluicegate/sluice/pkg/translog"
@@ -23,7 +24,8 @@ func (s *Store) Reindex(ctx context.Context) error {
 			return err
 		}
 		for index := range a.size {
-			if err := a.again(index); err != nil {
+			err := a.again(index)
+			if err != nil && !errors.Is(err, sql.ErrNoRows) { // a leaf without a batch is a shredding
 				return fmt.Errorf("batch %d: %w", index, err)
 			}
 		}
@@ -47,7 +49,7 @@ func (a *appending) again(index int64) error {
 	if b.Batch, err = translog.PeekBatch(b.Note); err != nil {
 		return err
 	}
-	if b.Entries, err = a.store.unpacker.Unpack(b.Payload); err != nil {
+	if b.Entries, err = a.store.unpacker.UnpackStored(b.Payload); err != nil {
 		return err
 	}
 	a.now = moment(stored)

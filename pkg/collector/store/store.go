@@ -37,10 +37,13 @@ var ErrNotFound = errors.New("not found")
 // ErrOtherLog reports a database that belongs to another transparency log.
 var ErrOtherLog = errors.New("the database belongs to another log")
 
-const schemaVersion = 4
+const schemaVersion = 5
 
 //go:embed schema.sql
 var evidenceSchema string
+
+//go:embed shreddings.sql
+var shreddingsSchema string
 
 //go:embed orders.sql
 var ordersSchema string
@@ -108,7 +111,7 @@ func (s *Store) connect(ctx context.Context, path, logKey string) error {
 
 func dsn(path, more string) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath() +
-		"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&" + more
+		"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=secure_delete(1)&" + more
 }
 
 // lockDir keeps a second collector away from the directory until the file is
@@ -152,7 +155,7 @@ func (s *Store) migrate(ctx context.Context, logKey string) error {
 }
 
 func (s *Store) create(ctx context.Context, tx *sql.Tx, logKey string) error {
-	if _, err := tx.Exec(evidenceSchema + ordersSchema + derivedSchema + wordsSchema + peopleSchema); err != nil {
+	if _, err := tx.Exec(evidenceSchema + ordersSchema + shreddingsSchema + derivedSchema + wordsSchema + peopleSchema); err != nil {
 		return fmt.Errorf("create tables: %w", err)
 	}
 	if err := setMeta(tx, "log", logKey); err != nil {

@@ -48,11 +48,20 @@ func (s *Store) indexSome(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	shredded, err := newestShredding(ctx, s.read)
+	if err != nil {
+		return false, err
+	}
 	batches, err := s.batches(ctx, next, wordsPerChange)
 	if err != nil || len(batches) == 0 {
 		return false, err
 	}
+	again := false
 	err = s.change(ctx, func(tx *sql.Tx) error {
+		if now, err := newestShredding(ctx, tx); err != nil || now != shredded {
+			again = true // what was read may have been destroyed since
+			return err
+		}
 		w, err := newWording(tx)
 		if err != nil {
 			return err
@@ -67,7 +76,13 @@ func (s *Store) indexSome(ctx context.Context) (more bool, err error) {
 		}
 		return setMeta(tx, "indexed", batches[len(batches)-1].index+1)
 	})
-	return len(batches) == wordsPerChange, err
+	return again || len(batches) == wordsPerChange, err
+}
+
+// newestShredding returns the leaf of the newest shredding, -1 for none.
+func newestShredding(ctx context.Context, db querier) (index int64, err error) {
+	err = db.QueryRowContext(ctx, "SELECT coalesce(max(log_index), -1) FROM shreddings").Scan(&index)
+	return index, err
 }
 
 // known is what the words of a session's records need of it.

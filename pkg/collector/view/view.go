@@ -172,3 +172,9 @@ type Caller struct {
 	Roles    []string `json:"roles"`
 	Approver string   `json:"approver,omitempty"` // name in the roster of approvers
 }
+
+// Shredded is what came of destroying a session's bodies.
+type Shredded struct {
+	Session string `json:"session"`
+	Bodies  int    `json:"bodies"`
+}
