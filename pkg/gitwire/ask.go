@@ -50,7 +50,7 @@ type Stream interface {
 type Opener func(ctx context.Context, command Command) (Stream, error)
 
 // ask holds the conversation.
-func ask(ctx context.Context, open Opener, repository string, q question, limits Limits) (said answer, err error) {
+func ask(ctx context.Context, open Opener, repository string, q question, limits Limits, disk *share) (said answer, err error) {
 	stream, err := open(ctx, Command{Service: UploadPack, Repository: repository})
 	if err != nil {
 		return answer{}, fmt.Errorf("ask the server: %w", err)
@@ -70,7 +70,7 @@ func ask(ctx context.Context, open Opener, repository string, q question, limits
 		return answer{}, fmt.Errorf("ask the server: %w", err)
 	}
 	limits.Pack, limits.Inflated = min(limits.Pack, maxAnswer), min(limits.Inflated, maxAnswered)
-	return c.difference(limits)
+	return c.difference(limits, disk)
 }
 
 // inquiry is one question on its way.
@@ -207,12 +207,12 @@ func (c *inquiry) sections() (packed bool, err error) {
 
 // difference reads the pack. What was read of one that is cut is an answer
 // too: a commit that is in it is in the difference.
-func (c *inquiry) difference(limits Limits) (answer, error) {
+func (c *inquiry) difference(limits Limits, disk *share) (answer, error) {
 	from := c.from
 	if c.ad.version == 2 || c.ad.capabilities.has("side-band-64k") {
 		from = newSource(&bands{from: c.from})
 	}
-	pack, err := readPack(from, c.format, limits)
+	pack, err := readPack(from, c.format, limits, disk)
 	defer pack.store.close()
 	if err != nil && !tooLarge(err) {
 		return answer{}, fmt.Errorf("ask the server: %w", err)

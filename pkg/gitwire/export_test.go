@@ -31,7 +31,7 @@ type PackSummary struct {
 func ReadPack(from io.Reader, limits Limits) (PackSummary, error) {
 	limits = limits.withDefaults()
 	source := newSource(from)
-	p, err := readPack(source, sha1Format, limits)
+	p, err := readPack(source, sha1Format, limits, nil)
 	defer p.store.close()
 	s := PackSummary{Objects: p.objects, Opaque: p.opaque}
 	for name := range p.commits {

@@ -216,7 +216,7 @@ func (s *service) both(log *recorder, asked []byte) error {
 	if _, err := s.Server.Write(asked); err != nil {
 		return fmt.Errorf("forward a fetch: %w", err)
 	}
-	go s.follow(log) // Run.Client says how long it lasts
+	s.Go(func() { s.follow(log) })
 	defer log.end()
 	return s.relay(log, func([]byte) {})
 }

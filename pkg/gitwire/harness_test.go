@@ -83,6 +83,7 @@ type host struct {
 	limits  gitwire.Limits
 	version string // caps what protocol the server speaks; empty: as the client asks
 	mute    bool   // the server cannot be asked
+	room    *gitwire.Room
 
 	guard *guard
 
@@ -127,6 +128,9 @@ func (h *host) serve(conn *net.UnixConn) {
 		h.note(fmt.Errorf("git ran %q", hello.Line))
 		return
 	}
+	var following sync.WaitGroup
+	defer following.Wait()
+	defer conn.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	server, err := h.start(ctx, command, hello.Protocol)
@@ -135,7 +139,7 @@ func (h *host) serve(conn *net.UnixConn) {
 		return
 	}
 	run := gitwire.Run{
-		Command: command, Client: in, Answer: conn, Server: server, Guard: h.guard, Limits: h.limits,
+		Command: command, Client: in, Go: following.Go, Answer: conn, Server: server, Guard: h.guard, Limits: h.limits, Room: h.room, Workload: 1,
 		Open: func(ctx context.Context, c gitwire.Command) (gitwire.Stream, error) {
 			return h.start(ctx, c, "version=2")
 		},

@@ -60,10 +60,10 @@ type packReader struct {
 // readPack reads a pack to its end and not a byte further. Where a limit ends
 // it early, the pack holds what was read until then. The caller closes the
 // pack's store in any case.
-func readPack(from *source, f format, limits Limits) (*pack, error) {
+func readPack(from *source, f format, limits Limits, disk *share) (*pack, error) {
 	p := &pack{
 		format: f, commits: map[id]commit{}, tags: map[id]id{}, plain: map[id]struct{}{},
-		store: store{limit: limits.Pack, memory: limits.Memory, dir: limits.Dir},
+		store: store{limit: limits.Pack, memory: limits.Memory, dir: limits.Dir, share: disk},
 	}
 	r := packReader{from: from, limits: limits, pack: p, buf: make([]byte, 32<<10), trailer: f.new(), whole: sha256.New()}
 	r.deltas = newDeltas(p)

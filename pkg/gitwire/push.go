@@ -31,7 +31,7 @@ func (s *service) push(ctx context.Context) error {
 	}
 	var sent *pack
 	if asked.packed() {
-		sent, err = readPack(s.client, offered.format, s.Limits)
+		sent, err = readPack(s.client, offered.format, s.Limits, s.share())
 		defer sent.store.close()
 		if err != nil {
 			return s.misread(ctx, asked, offered.format, err)
@@ -71,7 +71,7 @@ func (s *service) asker() func(context.Context, question) (answer, error) {
 	return func(ctx context.Context, q question) (answer, error) {
 		ctx, cancel := context.WithTimeout(ctx, answerWithin)
 		defer cancel()
-		return ask(ctx, s.Open, s.Command.Repository, q, s.Limits)
+		return ask(ctx, s.Open, s.Command.Repository, q, s.Limits, s.share())
 	}
 }
 

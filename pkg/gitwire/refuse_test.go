@@ -1,6 +1,8 @@
 package gitwire_test
 
 import (
+	"crypto/rand"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +44,7 @@ func TestDeniedPushIsRejectedByName(t *testing.T) {
 		{"with options", func(w *world) []string { return []string{"--force", "-o", "ci.skip", "HEAD:main"} }, []string{"! [remote rejected]"}},
 		{"quiet", func(w *world) []string { return []string{"--force", "-q", "HEAD:main"} }, []string{"! [remote rejected]"}},
 	}
-	for _, in := range worlds[:2] {
+	for _, in := range worlds {
 		for _, test := range tests {
 			t.Run(in.name+"/"+test.name, func(t *testing.T) {
 				t.Parallel()
@@ -178,6 +180,29 @@ func TestLargePackWaitsInAFileWithoutAName(t *testing.T) {
 	w.git(w.work, "commit", "-q", "-m", "noise")
 	w.git(w.work, "push", "-q", "origin", "HEAD:main")
 	w.git(w.remote, "fsck", "--strict")
+}
+
+// A workload's packs share its room, and give it back.
+func TestPacksThatWaitShareARoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "sha1", "")
+	w.limits.Memory = 1
+	w.room = gitwire.NewRoom(2<<10, 1<<20)
+	for n := range 20 {
+		w.commit(w.work, fmt.Sprint("small", n))
+		w.git(w.work, "push", "-q", "origin", "HEAD:main")
+	}
+	noise := make([]byte, 8<<10)
+	_, _ = rand.Read(noise)
+	if err := os.WriteFile(filepath.Join(w.work, "noise"), noise, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.git(w.work, "add", "noise")
+	w.git(w.work, "commit", "-q", "-m", "noise")
+	out, err := w.run(w.work, "push", "-q", "origin", "HEAD:main")
+	if err == nil || !strings.Contains(out, "larger than this agent takes") {
+		t.Errorf("git ended with %v\n%s", err, out)
+	}
 }
 
 func TestSignedPushIsReadFromItsCertificate(t *testing.T) {

@@ -14,16 +14,21 @@ import (
 // Run is one service between a client and a server, as a transport has it.
 type Run struct {
 	Command Command
-	Version int // of the protocol, as the client asked for it; 0 for none
 	// Client is what the client sends. A read of it may be waited in when Serve
-	// returns: it ends with the stream, which is the transport's to end.
+	// returns: it ends with the stream, which is the transport's to end. Go runs
+	// what waits there, so that the transport can wait for it in turn.
 	Client io.Reader
+	Go     func(func())
 	Answer io.Writer // what the client receives
 	Server Stream    // the service, started; Serve closes it
 	Open   Opener    // for questions of ours about the same repository; nil: there is no way to ask
 	Guard  protocol.Guard
 	Parent uint64 // the operation that started the service; 0 for none
 	Limits Limits
+	// Room is where packs wait, for the workload that is named by a number of
+	// the transport's; nil: it has no bounds but Limits.
+	Room     *Room
+	Workload uint64
 	// Note says something to the person at the client beside the protocol, as
 	// on stderr; nil: there is no such way.
 	Note func(text string)
@@ -148,6 +153,14 @@ func (s *service) finish(exchange protocol.Exchange, answer []byte, outcome prot
 	}
 	_, err := s.Answer.Write(answer)
 	return err
+}
+
+// share is what one pack may take of the room.
+func (s *service) share() *share {
+	if s.Room == nil {
+		return nil
+	}
+	return &share{room: s.Room, workload: s.Workload}
 }
 
 // preface forwards a chunk to the client before there is an operation.

@@ -13,6 +13,7 @@ type store struct {
 	limit  int64
 	memory int // bytes that stay in memory
 	dir    string
+	share  *share // of the disk
 
 	head []byte
 	tail *os.File // nil until the head is full
@@ -37,6 +38,9 @@ func (s *store) write(p []byte) error {
 		if err := s.open(); err != nil {
 			return err
 		}
+	}
+	if err := s.share.grow(int64(len(p))); err != nil {
+		return err
 	}
 	n, err := s.tail.Write(p)
 	s.size += int64(n)
@@ -81,6 +85,7 @@ func (s *store) reader() io.Reader { return io.NewSectionReader(s, 0, s.size) }
 // close frees what was kept.
 func (s *store) close() {
 	s.head = nil
+	s.share.end()
 	if s.tail != nil {
 		_ = s.tail.Close() // nothing of it is needed any more
 		s.tail = nil
