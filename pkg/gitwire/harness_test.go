@@ -293,6 +293,11 @@ func (x *exchange) Decide(_ context.Context, waiting func(protocol.Waiting)) (pr
 	return decision, nil
 }
 
+// DecideNow implements protocol.Exchange: nothing is decided at once.
+func (*exchange) DecideNow() (decision protocol.Decision, now bool, err error) {
+	return protocol.Decision{}, false, nil
+}
+
 // Record implements protocol.Exchange.
 func (x *exchange) Record(stream protocol.Stream, _ time.Duration, chunk []byte) error {
 	if x.ended || !x.decided || stream == protocol.Request && !x.allowed {
