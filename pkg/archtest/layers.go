@@ -101,7 +101,7 @@ var owners = map[string][]string{
 	"go.uber.org/zap/zapcore":           {"telemetry"},
 	"github.com/jackc/pgproto3":         {"protocol/postgres"},
 	"github.com/xdg-go/stringprep":      {"protocol/postgres"},
-	"golang.org/x/crypto/ssh":           {"protocol/ssh", "approval"},
+	"golang.org/x/crypto/ssh":           {"protocol/ssh", "approval", "trust"},
 	"modernc.org/sqlite":                {"collector/store"},
 	"github.com/klauspost/compress":     {"record"},
 	"github.com/elastic/go-seccomp-bpf": {"confine"},

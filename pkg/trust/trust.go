@@ -1,11 +1,12 @@
-// Package trust is the certificate authority for the agent's client legs: it
-// signs the certificates that servers would show, so that a job which insists
-// on TLS can be inspected.
+// Package trust has the authorities for the agent's client legs: one signs the
+// certificates that servers would show, so that a job which insists on TLS can
+// be inspected; the other signs SSH host certificates.
 //
 // It promises that an authority which it makes or loads is bound by critical
 // name constraints to the names and addresses that it was made for, so that
-// its key, when it is stolen, speaks for nothing else; and that leaves live
-// for a day and in memory only. It does not bring the authority's certificate
+// its key, when it is stolen, speaks for nothing else; SSH has no such
+// constraints, so there the jobs' known hosts have to say it. Leaves and host
+// certificates live for a day and in memory only. It does not bring the authority's certificate
 // into jobs: their image or their fleet's owner does.
 package trust
 
