@@ -102,6 +102,7 @@ var owners = map[string][]string{
 	"github.com/jackc/pgproto3":         {"protocol/postgres"},
 	"github.com/xdg-go/stringprep":      {"protocol/postgres"},
 	"golang.org/x/crypto/ssh":           {"protocol/ssh", "approval", "trust"},
+	"mvdan.cc/sh":                       {"protocol/ssh"},
 	"modernc.org/sqlite":                {"collector/store"},
 	"github.com/klauspost/compress":     {"record"},
 	"github.com/elastic/go-seccomp-bpf": {"confine"},

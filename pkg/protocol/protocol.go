@@ -18,6 +18,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/mask"
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/session"
+	"github.com/sluicegate/sluice/pkg/trust"
 )
 
 // Info is what is constant about a protocol.
@@ -121,8 +122,10 @@ type Conn struct {
 	Dial       func(ctx context.Context) (net.Conn, error) // flagged, to the session's destination
 	ClientTLS  *tls.Config                                 // for a client that asks for TLS; nil: there is none
 	TLS        ServerTLS
-	KnownHosts []byte   // the SSH servers' keys, as sshd(8) writes them; empty: none are known
-	Names      []string // of the resource's hosts, which the client may have asked for
+	KnownHosts []byte                              // the SSH servers' keys, as sshd(8) writes them; empty: none are known
+	Names      []string                            // of the resource's hosts, which the client may have asked for
+	HostKeys   func() ([]trust.HostKey, error)     // to show an SSH client; nil: there are none
+	Protected  func(host string, port uint16) bool // of a resource, by a name or an address
 	Credential Credential
 	Guard      Guard
 	Masks      *mask.Set // never nil; may be empty
@@ -203,6 +206,8 @@ type Stream string
 const (
 	Request  Stream = "request"  // from the client, after the operation itself
 	Response Stream = "response" // to the client
+	Errors   Stream = "stderr"   // to the client, beside Response
+	Size     Stream = "size"     // of the client's terminal, as "80x24", whenever it is another one
 )
 
 // Status is how an operation ended.

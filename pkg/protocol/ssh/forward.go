@@ -1,0 +1,132 @@
+package ssh
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// forward serves a connection that the client wants the host to make (RFC
+// 4254, section 7.2).
+func (s *session) forward(opened ssh.NewChannel) {
+	path, ok := s.wanted(opened)
+	if !ok {
+		_ = opened.Reject(ssh.ConnectionFailed, "sluice: where to connect cannot be read")
+		return
+	}
+	a, decision, err := s.ask(s.ctx, operation.Operation{
+		Kind: operation.Forward, Text: operation.Text(path), Bytes: opened.ExtraData(), Parsed: true,
+		SSH: &operation.SSH{Type: operation.SSHForward, Path: path},
+	}, func(protocol.Waiting) {})
+	if err == nil && decision.Effect == protocol.Allow && s.guarded(path) {
+		decision = protocol.Decision{Reason: "it leads to a protected resource, past the agent: connect to it directly"}
+	}
+	if err != nil || decision.Effect != protocol.Allow {
+		s.settle(a, protocol.Refused)
+		_ = opened.Reject(ssh.Prohibited, refusal(decision, err))
+		return
+	}
+	server, fromServer, err := s.server.OpenChannel(opened.ChannelType(), opened.ExtraData())
+	if err != nil {
+		s.settle(a, protocol.Failed)
+		reject(opened, err)
+		return
+	}
+	client, fromClient, err := opened.Accept()
+	if err != nil {
+		_ = server.Close()
+		discard(fromServer)
+		s.settle(a, protocol.Abandoned)
+		return
+	}
+	s.join(a, joint{client, fromClient}, joint{server, fromServer})
+}
+
+// wanted says where a connection is to go.
+func (s *session) wanted(opened ssh.NewChannel) (path string, ok bool) {
+	if opened.ChannelType() == "direct-tcpip" {
+		var to struct {
+			Host   string
+			Port   uint32
+			Origin string
+			From   uint32
+		}
+		if ssh.Unmarshal(opened.ExtraData(), &to) != nil || to.Port > 65535 || to.Host == "" {
+			return "", false
+		}
+		return hostPort(to.Host, to.Port), true
+	}
+	var to struct { // OpenSSH's PROTOCOL, section 2.4
+		Path     string
+		Reserved string
+		Unused   uint32
+	}
+	return to.Path, ssh.Unmarshal(opened.ExtraData(), &to) == nil && to.Path != ""
+}
+
+func hostPort(host string, port uint32) string {
+	return net.JoinHostPort(host, strconv.FormatUint(uint64(port), 10))
+}
+
+// guarded reports whether a path is a protected resource, as far as it can be
+// told here: the host resolves names by itself. Its own addresses count as the
+// one that the client asked for.
+func (s *session) guarded(path string) bool {
+	host, port, err := net.SplitHostPort(path)
+	number, err2 := strconv.ParseUint(port, 10, 16)
+	if err != nil || err2 != nil || s.conn.Protected == nil {
+		return false
+	}
+	address, loopback := numeric(host)
+	if loopback {
+		address = s.conn.Session.Destination.Addr().Unmap().String()
+	}
+	return s.conn.Protected(address, uint16(number))
+}
+
+// joint is a channel with the requests that come for it.
+type joint struct {
+	channel  ssh.Channel
+	requests <-chan *ssh.Request
+}
+
+// join relays between two channels until both directions have ended or one of
+// the channels is closed, and ends the operation.
+func (s *session) join(a *asked, client, server joint) {
+	var gone sync.WaitGroup
+	gone.Go(func() { discard(client.requests); _ = server.channel.Close() })
+	gone.Go(func() { discard(server.requests); _ = client.channel.Close() })
+	var streams sync.WaitGroup
+	streams.Go(func() { s.pour(a, protocol.Request, server.channel, client.channel) })
+	streams.Go(func() { s.pour(a, protocol.Response, client.channel, server.channel) })
+	streams.Wait()
+	s.settle(a, protocol.OK)
+	_ = client.channel.Close()
+	_ = server.channel.Close()
+	gone.Wait()
+}
+
+// pour copies one direction of a connection.
+func (s *session) pour(a *asked, stream protocol.Stream, to ssh.Channel, from io.Reader) {
+	c := &hostChannel{session: s}
+	if stream == protocol.Response {
+		c.output(a, stream, new(sync.Mutex), to, from)
+	} else {
+		c.copy(a, stream, to, from, nil)
+	}
+	_ = to.CloseWrite()
+}
+
+// settle ends an operation that has nothing more to say.
+func (s *session) settle(a *asked, status protocol.Status) {
+	if err := a.end(protocol.Outcome{Status: status}); err != nil {
+		s.fail(fmt.Errorf("record an outcome: %w", err))
+	}
+}

@@ -1,0 +1,204 @@
+package ssh
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// clientRequests serves a channel's requests in their order.
+func (c *hostChannel) clientRequests(queue <-chan *ssh.Request) {
+	for request := range queue {
+		switch request.Type {
+		case "exec", "shell", "subsystem":
+			c.start(request)
+		case "env":
+			c.setEnvironment(request)
+		case "pty-req":
+			c.makeTerminal(request)
+		case "window-change":
+			c.resize(request)
+		case "signal", "break", "eow@openssh.com", "keepalive@openssh.com":
+			c.pass(request)
+		default: // x11-req and auth-agent-req@openssh.com among them
+			answer(request, false)
+		}
+	}
+}
+
+// pass gives a request to the server as it is.
+func (c *hostChannel) pass(request *ssh.Request) bool {
+	ok, err := c.server.SendRequest(request.Type, request.WantReply, request.Payload)
+	answer(request, ok && err == nil)
+	return err == nil && (ok || !request.WantReply)
+}
+
+func (c *hostChannel) setEnvironment(request *ssh.Request) {
+	var variable struct{ Name, Value string }
+	if c.started || len(c.before.environment) >= waitingRequests || ssh.Unmarshal(request.Payload, &variable) != nil {
+		answer(request, false)
+		return
+	}
+	text := operation.Text(variable.Name + "=" + variable.Value)
+	c.before.environment = append(c.before.environment, operation.Param{Text: text})
+	c.before.unsafe = c.before.unsafe || !harmlessVariable(variable.Name)
+	c.pass(request)
+}
+
+// makeTerminal reads RFC 4254, section 6.2.
+func (c *hostChannel) makeTerminal(request *ssh.Request) {
+	var terminal struct {
+		Term                         string
+		Columns, Rows, Width, Height uint32
+		Modes                        string
+	}
+	if c.started || ssh.Unmarshal(request.Payload, &terminal) != nil {
+		answer(request, false)
+		return
+	}
+	if c.pass(request) {
+		c.before.terminal = fmt.Sprintf("%dx%d", terminal.Columns, terminal.Rows)
+	}
+}
+
+func (c *hostChannel) resize(request *ssh.Request) {
+	var size struct{ Columns, Rows, Width, Height uint32 }
+	if ssh.Unmarshal(request.Payload, &size) != nil {
+		answer(request, false)
+		return
+	}
+	text := fmt.Sprintf("%dx%d", size.Columns, size.Rows)
+	if c.op == nil {
+		c.before.terminal = text
+	} else if err := c.op.record(protocol.Size, []byte(text)); err != nil {
+		c.session.fail(err)
+		return
+	}
+	c.pass(request)
+}
+
+// start asks about a program and starts it.
+func (c *hostChannel) start(request *ssh.Request) {
+	c.starting.Lock()
+	defer c.starting.Unlock()
+	op, ok := c.classify(request)
+	if c.started || !ok {
+		answer(request, false)
+		return
+	}
+	c.started = true
+	var remind reminder
+	a, decision, err := c.session.ask(c.ctx, op, func(why protocol.Waiting) { c.mention(remind.text(why)) })
+	if err != nil || decision.Effect != protocol.Allow {
+		c.refuse(request, a, refusal(decision, err))
+		return
+	}
+	c.mention(approved(decision))
+	done, err := c.server.SendRequest(request.Type, true, request.Payload)
+	if err != nil || !done {
+		c.started = false // the client may try another one
+		answer(request, false)
+		if err := a.end(protocol.Outcome{Status: protocol.Failed}); err != nil {
+			c.session.fail(err)
+		}
+		return
+	}
+	answer(request, true)
+	c.op = a
+	c.relay(a)
+}
+
+// classify says what a client asks for.
+func (c *hostChannel) classify(request *ssh.Request) (operation.Operation, bool) {
+	asked := &operation.SSH{Type: operation.SSHType(request.Type)}
+	op := operation.Operation{SSH: asked, Params: c.before.environment, Bytes: bytes.Clone(request.Payload), Parsed: true}
+	if request.Type == "shell" {
+		op.Kind, op.Text = operation.Shell, operation.Text("")
+		return op, len(request.Payload) == 0
+	}
+	var line struct{ Text string }
+	if ssh.Unmarshal(request.Payload, &line) != nil {
+		return op, false
+	}
+	op.Text, asked.Command = operation.Text(line.Text), operation.Text(line.Text)
+	if request.Type == "subsystem" {
+		op.Kind = operation.Subsystem
+		return op, true
+	}
+	op.Kind = operation.Exec
+	asked.Commands, op.Parsed = parseCommand(line.Text)
+	hidden := len(asked.Commands) > 1 && slices.ContainsFunc(asked.Commands, func(command operation.SSHCommand) bool { return isFileServer(command.Program) })
+	op.Parsed = op.Parsed && !c.before.unsafe && !hidden
+	return op, true
+}
+
+// refuse ends a channel whose program was not started. ssh(1) shows what a
+// program writes, and nothing of a request that failed: so we are the program.
+func (c *hostChannel) refuse(request *ssh.Request, a *asked, why string) {
+	answer(request, true)
+	if err := a.end(protocol.Outcome{Status: protocol.Refused}); err != nil {
+		c.session.fail(err)
+	}
+	c.say(why)
+	c.exitWith(1)
+}
+
+// exitWith tells the client that its program ended, and closes the channel.
+func (c *hostChannel) exitWith(status uint32) {
+	_, _ = c.client.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
+	_ = c.client.CloseWrite()
+	_ = c.client.Close()
+	_ = c.server.Close()
+}
+
+// say writes a line to the client's stderr.
+func (c *hostChannel) say(text string) {
+	c.errMu.Lock()
+	defer c.errMu.Unlock()
+	end := "\n"
+	if c.before.terminal != "" {
+		end = "\r\n"
+	}
+	_, _ = c.client.Stderr().Write([]byte(text + end)) // a client that is gone is noticed elsewhere
+}
+
+// maxNotes is how many lines may wait for a client that does not read them.
+const maxNotes = 16
+
+// mention is say that waits for nobody. "" is nothing to say.
+func (c *hostChannel) mention(text string) {
+	if text == "" {
+		return
+	}
+	c.notesMu.Lock()
+	defer c.notesMu.Unlock()
+	if len(c.notes) >= maxNotes {
+		return
+	}
+	c.notes = append(c.notes, text)
+	if len(c.notes) == 1 {
+		c.session.wait.Go(c.sayNotes)
+	}
+}
+
+// sayNotes says what was mentioned until there is no more.
+func (c *hostChannel) sayNotes() {
+	for {
+		c.notesMu.Lock()
+		text := c.notes[0]
+		c.notesMu.Unlock()
+		c.say(text)
+		c.notesMu.Lock()
+		c.notes = c.notes[1:]
+		more := len(c.notes) > 0
+		c.notesMu.Unlock()
+		if !more {
+			return
+		}
+	}
+}
