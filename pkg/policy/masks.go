@@ -21,7 +21,7 @@ func (c *compiler) masks(p *Policy, clauses []maskClause) {
 		if len(clause.Columns)+len(clause.JSONPaths)+len(clause.Detect) == 0 {
 			c.doc.Problem(path+".columns", "is missing: list columns as in public.customers.email, or json_paths, or detect")
 		}
-		chosen := c.selected(path, p, clause.Resources)
+		chosen := c.masked(path, p, clause)
 		for j, text := range clause.Columns {
 			at := fmt.Sprintf("%s.columns[%d]", path, j)
 			column, err := parseColumn(text)
@@ -49,6 +49,29 @@ func (c *compiler) masks(p *Policy, clauses []maskClause) {
 		}
 	}
 }
+
+// masked returns the resources of a mask. One that names columns is for
+// resources that have some: those that it names have to, and of all others it
+// leaves out those that have none.
+func (c *compiler) masked(path string, p *Policy, clause maskClause) []*resource {
+	chosen := c.selected(path, p, clause.Resources)
+	if len(clause.Columns)+len(clause.JSONPaths) == 0 {
+		return chosen
+	}
+	var with []*resource
+	for _, r := range chosen {
+		switch {
+		case r.Protocol != hostProtocol:
+			with = append(with, r)
+		case len(clause.Resources) > 0 || len(clause.Detect) > 0:
+			c.doc.Problem(path+".resources", "resource %q has no columns: write detect in a mask of its own", r.Name)
+		}
+	}
+	return with
+}
+
+// hostProtocol is the protocol whose answers are bytes and nothing else.
+const hostProtocol = "ssh"
 
 // addPath masks a value inside of a column in each of the resources. A column
 // that is masked as a whole needs no path.
