@@ -47,6 +47,6 @@ func checkPolicy(in inputs) error {
 	if err != nil {
 		return err
 	}
-	_, err = agent.New(agent.Parts{Policy: in.rules, Trust: in.trust, Protocols: speaks, Log: zap.NewNop()})
+	_, err = agent.New(agent.Parts{Policy: in.rules, Servers: in.servers, Trust: in.trust, HostTrust: in.hosts, Protocols: speaks, Log: zap.NewNop()})
 	return err
 }

@@ -26,14 +26,15 @@ type inputs struct {
 	servers agent.Servers
 	keys    keys
 	bus     bus.Security
-	roster  []byte           // signed; nil where none is configured
-	trust   *trust.Authority // nil where none is configured
+	roster  []byte               // signed; nil where none is configured
+	trust   *trust.Authority     // nil where none is configured
+	hosts   *trust.HostAuthority // likewise
 }
 
 // load reads all, and reports everything that is wrong.
 func load(cfg config.Agent) (inputs, error) {
 	var in inputs
-	var errs [6]error
+	var errs [7]error
 	if in.rules, errs[0] = loadPolicy(cfg); errs[0] == nil {
 		in.servers, errs[1] = agent.LoadServers(in.rules)
 	}
@@ -41,6 +42,7 @@ func load(cfg config.Agent) (inputs, error) {
 	in.bus, errs[3] = loadBus(cfg)
 	in.roster, errs[4] = loadRoster(cfg)
 	in.trust, errs[5] = loadAuthority(cfg)
+	in.hosts, errs[6] = loadHostAuthority(cfg)
 	return in, errors.Join(errs[:]...)
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/protocol/postgres"
+	"github.com/sluicegate/sluice/pkg/protocol/ssh"
 )
 
 // protocols returns the wire protocols that this agent speaks, by the name
@@ -14,7 +15,12 @@ func protocols() (map[string]protocol.Protocol, error) {
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
+	hosts, err := ssh.New(ssh.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("ssh: %w", err)
+	}
 	return map[string]protocol.Protocol{
-		pg.Info().Name: pg,
+		pg.Info().Name:    pg,
+		hosts.Info().Name: hosts,
 	}, nil
 }

@@ -85,7 +85,7 @@ func serve(ctx context.Context, cfg config.Agent, in inputs, privileged *broker.
 	}
 	guarding, err := agent.New(agent.Parts{
 		Name: cfg.Name, Cluster: cfg.Cluster, Link: cfg.ConsoleURL, Strict: cfg.Audit.Durability != "default",
-		Policy: in.rules, MaskKey: in.keys.masking(), Servers: in.servers, Trust: in.trust, Broker: privileged, Identities: identities,
+		Policy: in.rules, MaskKey: in.keys.masking(), Servers: in.servers, Trust: in.trust, HostTrust: in.hosts, Broker: privileged, Identities: identities,
 		Registry: attribution.New(privileged.Sources(string(cfg.Attribution.DockerSocket)), log),
 		Trail:    trail.log, Desk: trail.desk, Orders: trail.orders, Protocols: speaks, Log: log,
 	})

@@ -42,7 +42,8 @@ type Parts struct {
 	Servers       Servers        // of the policy
 	Registry      *attribution.Registry
 	Identities    *identity.Workloads
-	Trust         *trust.Authority // nil: client legs have no TLS
+	Trust         *trust.Authority     // nil: client legs have no TLS
+	HostTrust     *trust.HostAuthority // nil: no SSH host can be served
 	Trail         *audit.Log
 	Desk          *approval.Desk // nil: nobody can approve
 	Orders        *Orders        // of people, to stop

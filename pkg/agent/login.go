@@ -34,6 +34,9 @@ func (a *Agent) speaks(resource policy.Resource) error {
 		word := map[bool]string{true: "has no use here", false: "is missing"}[known]
 		errs = append(errs, fmt.Errorf("resource %s: server_ssh.known_hosts_file %s", resource.Name, word))
 	}
+	if info.HostKeys && a.HostTrust == nil {
+		errs = append(errs, fmt.Errorf("resource %s: %s needs the configuration's trust.ssh_key_file", resource.Name, resource.Protocol))
+	}
 	return errors.Join(errs...)
 }
 

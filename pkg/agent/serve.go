@@ -112,6 +112,8 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 		TLS:        a.Servers[resource.Name].TLS,
 		KnownHosts: a.Servers[resource.Name].KnownHosts,
 		Names:      hosts(*resource).Names,
+		HostKeys:   a.hostKeys(resource, accepted.Origin.Destination),
+		Protected:  a.protected,
 		Credential: login,
 		Guard:      g,
 		Observe:    resource.Observe,

@@ -32,6 +32,16 @@ func Bounds(rules *policy.Policy) trust.Constraints {
 	return all
 }
 
+// Places are where those resources of a policy are that speak one protocol.
+func Places(rules *policy.Policy, protocol string) (all []trust.Place) {
+	for _, resource := range rules.Resources() {
+		if resource.Protocol == protocol {
+			all = append(all, trust.Place{Hosts: hosts(resource), Port: resource.Port})
+		}
+	}
+	return all
+}
+
 // hosts are where one resource is.
 func hosts(resource policy.Resource) trust.Constraints {
 	var all trust.Constraints

@@ -49,7 +49,7 @@ type Agent struct {
 	// Identity says whose tokens prove what a workload is.
 	Identity Identity `yaml:"identity"`
 
-	// Trust is the authority for jobs that insist on TLS.
+	// Trust is what jobs have to believe.
 	Trust Trust `yaml:"trust"`
 
 	// Approvals says whose votes count.
@@ -175,7 +175,8 @@ type Binding struct {
 	To string `yaml:"to"`
 }
 
-// Trust is the authority for jobs that insist on TLS.
+// Trust is what jobs have to believe: an authority for those that insist on
+// TLS, and one for SSH hosts. sluice-agent authority makes both.
 type Trust struct {
 	// CAFile holds the certificate of the authority, which `sluice-agent
 	// authority` makes, bound to the policy's hosts. Jobs must believe it: put
@@ -185,6 +186,13 @@ type Trust struct {
 
 	// KeyFile holds the authority's key. Only its owner may read it.
 	KeyFile Path `yaml:"key_file"`
+
+	// SSHKeyFile holds the key of the authority that signs SSH host
+	// certificates. Needed where the policy has SSH hosts. Beside it,
+	// `sluice-agent authority` writes a file of the same name and .pub, its
+	// public key, and one with .known_hosts: lines that make jobs believe it for
+	// the policy's hosts only. Put these into their images' ssh_known_hosts.
+	SSHKeyFile Path `yaml:"ssh_key_file"`
 }
 
 // Approvals says whose votes count.
