@@ -144,7 +144,11 @@ func (l *lab) job(args []string) error {
 	for _, mount := range mounts {
 		run = append(run, "--volume", mount)
 	}
-	run = append(run, "--volume", l.path("agent", "trust", "ca.pem")+":"+jobAuthority+":ro")
+	hosts, err := l.sshMount()
+	if err != nil {
+		return err
+	}
+	run = append(run, "--volume", hosts, "--volume", l.path("agent", "trust", "ca.pem")+":"+jobAuthority+":ro")
 	run = append(run, "--workdir", visibleDirectory(l.dir), jobImage)
 	id, err := command(l.docker(append(run, cmd...)...)...)
 	if err != nil {
@@ -154,7 +158,7 @@ func (l *lab) job(args []string) error {
 	if err := l.projectToken(id); err != nil {
 		return err
 	}
-	return attached(nil, "", l.docker("start", "--attach", "--interactive", id)...)
+	return attached(nil, l.docker("start", "--attach", "--interactive", id)...)
 }
 
 // sharedDirectories returns Docker's volume options for what a job sees of this

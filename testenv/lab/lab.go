@@ -96,6 +96,7 @@ func (l *lab) up(args []string) error {
 	}{
 		{"network", l.makeNetwork},
 		{"postgres", l.startPostgres},
+		{"sshd", l.startSSH},
 		{"docker", l.startDocker},
 		{"issuer and approver", l.makePeople},
 		{"collector", l.startCollector},
@@ -146,6 +147,7 @@ func (l *lab) teardown() error {
 	errs = append(errs, l.stopDocker())
 	errs = append(errs, l.Processes["collector"].end(syscall.SIGTERM, 15*time.Second))
 	errs = append(errs, l.Processes["issuer"].end(syscall.SIGTERM, 5*time.Second))
+	errs = append(errs, l.Processes["sshd"].end(syscall.SIGTERM, 10*time.Second))
 	errs = append(errs, l.Processes["postgres"].end(syscall.SIGINT, 30*time.Second))
 	errs = append(errs, l.removeNetwork())
 	if err := errors.Join(errs...); err != nil {
@@ -177,7 +179,7 @@ func (l *lab) status(args []string) error {
 		fmt.Println("the lab is down")
 		return nil
 	}
-	for _, name := range []string{"postgres", "docker", "issuer", "collector", "agent"} {
+	for _, name := range []string{"postgres", "sshd", "docker", "issuer", "collector", "agent"} {
 		word := "stopped"
 		if running[name] {
 			word = fmt.Sprintf("running, pid %d", l.Processes[name].PID)

@@ -104,9 +104,12 @@ func (l *lab) admin(args []string) error {
 	if err != nil {
 		return err
 	}
-	if len(before) != 1 || before[0] != "pg" {
-		return fmt.Errorf("admin takes a server: pg")
+	if len(before) != 1 || before[0] != "pg" && before[0] != "ssh" {
+		return fmt.Errorf("admin takes a server: pg or ssh")
+	}
+	if before[0] == "ssh" {
+		return attached(nil, l.asHost(cmd...)...)
 	}
 	env := []string{"PGHOST=" + l.path("pg", "socket"), "PGUSER=postgres", "PGDATABASE=shop"}
-	return attached(env, "", l.inNetns(l.netnsOf("pg"), cmd...)...)
+	return attached(env, l.inNetns(l.netnsOf("pg"), cmd...)...)
 }

@@ -104,11 +104,10 @@ func command(argv ...string) (string, error) {
 }
 
 // attached runs argv with this command's own input and output.
-func attached(env []string, dir string, argv ...string) error {
+func attached(env []string, argv ...string) error {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), env...)
-	cmd.Dir = dir
 	return cmd.Run()
 }
 

@@ -118,7 +118,7 @@ identity:
       audience: %s
       token_file: %s
       bind: [{claim: sluice/container_id, to: container_id}]
-trust: {ca_file: trust/ca.pem, key_file: trust/ca.key}
+trust: {ca_file: trust/ca.pem, key_file: trust/ca.key, ssh_key_file: trust/ssh.key}
 approvals:
   roster_file: %s
   root_key: %q
@@ -234,5 +234,5 @@ func (l *lab) sluice(args ...string) (string, error) {
 
 // ctl runs the command line as the lab's approver, attached to this terminal.
 func (l *lab) ctl(args []string) error {
-	return attached(nil, "", append([]string{l.program("sluice"), "--config", l.path("ctl", "config.yaml")}, args...)...)
+	return attached(nil, append([]string{l.program("sluice"), "--config", l.path("ctl", "config.yaml")}, args...)...)
 }
