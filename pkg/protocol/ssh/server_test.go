@@ -78,6 +78,10 @@ func (e *entry) Decide(ctx context.Context, waiting func(protocol.Waiting)) (pro
 	return e.book.decide(ctx, &e.op, waiting), nil
 }
 
+func (e *entry) DecideNow() (protocol.Decision, bool, error) {
+	return protocol.Decision{}, false, nil
+}
+
 func (e *entry) Record(stream protocol.Stream, _ time.Duration, chunk []byte) error {
 	e.book.mu.Lock()
 	defer e.book.mu.Unlock()
