@@ -18,6 +18,8 @@ const (
 	authSASLFinal    = 12
 )
 
+var errNoPassword = errors.New("the server asks for a password, and the credential has none")
+
 var errAuthentication = errors.New("the server asks for an authentication that is not supported")
 
 // login is the state of the agent's authentication to the server.
@@ -84,6 +86,8 @@ func (c *conversation) authenticate(body []byte) error {
 		}
 		c.phase = settling
 		c.write(protocol.ClientLeg, []byte{msgAuthentication, 0, 0, 0, 8, 0, 0, 0, 0}, nil)
+	case kind != authOK && kind != authSASLContinue && kind != authSASLFinal && c.conn.Credential.Password == "":
+		return errNoPassword
 	case kind == authCleartext && c.conn.TLS.Mode != protocol.TLSOff:
 		c.sendPassword([]byte(c.conn.Credential.Password))
 	case kind == authMD5:

@@ -122,7 +122,11 @@ func TestAgentLogsInByEachMethod(t *testing.T) {
 // administrator.
 func (s *server) authenticate(t *testing.T, method string) {
 	t.Helper()
-	hba := fmt.Sprintf("host all postgres 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 %s\n", method)
+	kind := "host"
+	if strings.Contains(method, "cert") {
+		kind = "hostssl"
+	}
+	hba := fmt.Sprintf("host all postgres 127.0.0.1/32 scram-sha-256\n%s all all 127.0.0.1/32 %s\n", kind, method)
 	if err := os.WriteFile(filepath.Join(s.dir, "data", "pg_hba.conf"), []byte(hba), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +135,7 @@ func (s *server) authenticate(t *testing.T, method string) {
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		out, err := s.query("SELECT auth_method FROM pg_hba_file_rules WHERE user_name = '{all}'")
-		if err == nil && strings.TrimSpace(out) == method && s.reloaded() {
+		if err == nil && strings.TrimSpace(out) == strings.Fields(method)[0] && s.reloaded() {
 			return
 		}
 		if time.Now().After(deadline) {

@@ -45,7 +45,7 @@ func New(options Options) (protocol.Protocol, error) {
 
 // Info says that the client speaks first.
 func (*Postgres) Info() protocol.Info {
-	return protocol.Info{Name: "postgres", Ports: []uint16{5432}, Logins: protocol.PasswordLogin, Observes: true}
+	return protocol.Info{Name: "postgres", Ports: []uint16{5432}, Logins: protocol.PasswordLogin | protocol.CertificateLogin, Observes: true}
 }
 
 // Recognize looks for a start-up packet: a length, then a version or one of
@@ -77,7 +77,11 @@ func (p *Postgres) Serve(ctx context.Context, conn *protocol.Conn) error {
 		return protocol.NewPump(conn, observed, p.options.MaxMessage+headerSize).Run(ctx)
 	}
 	c := newConversation(p, conn)
-	pump := protocol.NewPump(c.secure(conn), c, p.options.MaxMessage+headerSize)
+	secured, err := c.secure(conn)
+	if err != nil {
+		return err
+	}
+	pump := protocol.NewPump(secured, c, p.options.MaxMessage+headerSize)
 	c.key.interrupt = pump.Interrupt
 	defer p.keys.remove(&c.key)
 	return pump.Run(ctx)

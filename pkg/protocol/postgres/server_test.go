@@ -94,7 +94,7 @@ func startServer() (*server, error) {
 		return nil, err
 	}
 	options := fmt.Sprintf("-p %d -k %s -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60 -c ssl=on"+
-		" -c ssl_cert_file=%s/server.crt -c ssl_key_file=%s/server.key", s.port, dir, dir, dir)
+		" -c ssl_cert_file=%s/server.crt -c ssl_key_file=%s/server.key -c ssl_ca_file=%s/server.crt", s.port, dir, dir, dir, dir)
 	if err := s.run("pg_ctl", "-D", data, "-w", "-l", filepath.Join(dir, "log"), "-o", options, "start"); err != nil {
 		return nil, err
 	}
@@ -259,20 +259,22 @@ func (p *proxy) received() []byte {
 }
 
 type proxyOptions struct {
-	decide     func(context.Context, *operation.Operation, func(protocol.Waiting)) (protocol.Decision, error)
-	masks      []mask.Column
-	paths      []mask.Path
-	detect     []mask.Detection
-	maskKey    []byte
-	sqlRules   bool
-	observe    bool
-	tapped     bool
-	statements int
-	clientTLS  *tls.Config
-	tls        protocol.ServerTLS
-	dial       func(context.Context) (net.Conn, error) // instead of the server itself
-	user       string
-	password   string
+	decide      func(context.Context, *operation.Operation, func(protocol.Waiting)) (protocol.Decision, error)
+	masks       []mask.Column
+	paths       []mask.Path
+	detect      []mask.Detection
+	maskKey     []byte
+	sqlRules    bool
+	observe     bool
+	tapped      bool
+	key         []byte // with certificate, in PEM
+	certificate []byte
+	statements  int
+	clientTLS   *tls.Config
+	tls         protocol.ServerTLS
+	dial        func(context.Context) (net.Conn, error) // instead of the server itself
+	user        string
+	password    string
 }
 
 func startProxy(t testing.TB, s *server, o proxyOptions) *proxy {
@@ -341,7 +343,7 @@ func (p *proxy) conn(client net.Conn, s *server, o proxyOptions) *protocol.Conn 
 		Dial:       dial,
 		ClientTLS:  o.clientTLS,
 		TLS:        o.tls,
-		Credential: protocol.Credential{User: o.user, Password: o.password},
+		Credential: protocol.Credential{User: o.user, Password: o.password, Key: o.key, Certificate: o.certificate},
 		Guard:      p.guard,
 		Masks:      &mask.Set{Columns: o.masks, Paths: o.paths, Detect: o.detect},
 		MaskKey:    o.maskKey,

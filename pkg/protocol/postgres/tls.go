@@ -17,8 +17,12 @@ const applicationProtocol = "postgresql"
 var errApplicationProtocol = errors.New("direct TLS without the application protocol " + applicationProtocol)
 
 // secure returns conn with TLS as this conversation needs it, on both legs.
-func (c *conversation) secure(conn *protocol.Conn) *protocol.Conn {
+func (c *conversation) secure(conn *protocol.Conn) (*protocol.Conn, error) {
 	own := *conn
+	shown, err := certificates(conn)
+	if err != nil {
+		return nil, err
+	}
 	if own.ClientTLS != nil {
 		own.ClientTLS = own.ClientTLS.Clone()
 		own.ClientTLS.NextProtos = []string{applicationProtocol}
@@ -32,12 +36,28 @@ func (c *conversation) secure(conn *protocol.Conn) *protocol.Conn {
 	if own.TLS.Config != nil {
 		own.TLS.Config = own.TLS.Config.Clone()
 		own.TLS.Config.NextProtos = []string{applicationProtocol}
+		own.TLS.Config.Certificates = shown
 		own.TLS.Config.VerifyConnection = func(state tls.ConnectionState) error {
 			c.login.endpoint = endpoint(state.PeerCertificates[0])
 			return nil
 		}
 	}
-	return &own
+	return &own, nil
+}
+
+// certificates are what the agent shows to a server that asks for one.
+func certificates(conn *protocol.Conn) ([]tls.Certificate, error) {
+	if len(conn.Credential.Certificate) == 0 {
+		return nil, nil
+	}
+	if conn.TLS.Mode == protocol.TLSOff {
+		return nil, errors.New("a certificate to log in with needs server_tls")
+	}
+	pair, err := tls.X509KeyPair(conn.Credential.Certificate, conn.Credential.Key)
+	if err != nil {
+		return nil, errors.New("the certificate to log in with and its key do not fit") // what is wrong may quote a file
+	}
+	return []tls.Certificate{pair}, nil
 }
 
 // endpoint is the channel binding tls-server-end-point (RFC 5929, section
