@@ -13,18 +13,19 @@ type Kind string
 
 // The kinds of operation.
 const (
-	Connect   Kind = "connect"   // open the server leg and log in
-	Statement Kind = "statement" // SQL text to be run
-	CopyIn    Kind = "copy-in"   // data from the client into a relation
-	Call      Kind = "call"      // a function called outside SQL text
-	Cancel    Kind = "cancel"    // stop what runs in another session
-	Exec      Kind = "exec"      // a command line on a host
-	Shell     Kind = "shell"     // an interactive shell on a host
-	Subsystem Kind = "subsystem" // a named service of a host, such as sftp
-	File      Kind = "file"      // one request for a host's files
-	Forward   Kind = "forward"   // a connection through a host, or a port of it
-	Fetch     Kind = "fetch"     // read a repository
-	Push      Kind = "push"      // change refs of a repository
+	Connect     Kind = "connect"     // open the server leg and log in
+	Statement   Kind = "statement"   // SQL text to be run
+	Replication Kind = "replication" // open a session that copies a whole server or database
+	CopyIn      Kind = "copy-in"     // data from the client into a relation
+	Call        Kind = "call"        // a function called outside SQL text
+	Cancel      Kind = "cancel"      // stop what runs in another session
+	Exec        Kind = "exec"        // a command line on a host
+	Shell       Kind = "shell"       // an interactive shell on a host
+	Subsystem   Kind = "subsystem"   // a named service of a host, such as sftp
+	File        Kind = "file"        // one request for a host's files
+	Forward     Kind = "forward"     // a connection through a host, or a port of it
+	Fetch       Kind = "fetch"       // read a repository
+	Push        Kind = "push"        // change refs of a repository
 )
 
 // Text is something that a job or a server wrote. It prints as its length;

@@ -79,7 +79,7 @@ func of[T any](get func(T) any) func(any) any {
 
 func operationObject() object {
 	kinds := []string{
-		string(operation.Connect), string(operation.Statement), string(operation.CopyIn),
+		string(operation.Connect), string(operation.Replication), string(operation.Statement), string(operation.CopyIn),
 		string(operation.Call), string(operation.Cancel), string(operation.Exec), string(operation.Shell),
 		string(operation.Subsystem), string(operation.File), string(operation.Forward), string(operation.Fetch),
 		string(operation.Push),

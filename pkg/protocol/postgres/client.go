@@ -380,6 +380,9 @@ func (c *conversation) Decided(answer protocol.Decision, err error, to []protoco
 	case errors.Is(err, protocol.ErrClientGone):
 		c.abandonFront()
 		c.act(protocol.Action{Kind: protocol.End})
+	case c.phase == deciding && answer.Effect == protocol.Allow && answer.Rule == "" && c.start.replication() != notReplicating:
+		c.fatal("28000", "sluice: no rule allows replication")
+		c.endLogin(protocol.Outcome{Status: protocol.Refused, Code: "28000"})
 	case c.phase == deciding && answer.Effect == protocol.Allow:
 		c.act(protocol.Action{Kind: protocol.Dial})
 	case c.phase == deciding:

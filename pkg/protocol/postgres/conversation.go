@@ -20,6 +20,7 @@ import (
 //	cancelling   –                          nothing, then the end
 //	leaving      anything, dropped          as ready
 //	blind        anything, relayed          anything, relayed: only in mode observe
+//	replicating  anything, relayed          anything, relayed: where a rule allows it
 type phase int
 
 const (
@@ -32,6 +33,7 @@ const (
 	cancelling
 	leaving
 	blind
+	replicating
 )
 
 // conversation is one session as a state machine. Its methods run one at a
@@ -67,6 +69,7 @@ type conversation struct {
 	standing  standing                     // as whom statements run, and where names are looked for
 	pondering bool                         // the pump was told that the message at the front takes long
 	piped     bool                         // a pipeline was begun that no Sync has ended
+	replica   *op                          // of a session that replicates
 	layout    layout                       // of the rows of the simple query under way
 	lastTag   string                       // of the last command
 	spare     []*op                        // memory of ended operations, to be used again
@@ -136,8 +139,8 @@ func (c *conversation) fromClient(s *stream) {
 			if !c.clientFrame(s) {
 				return
 			}
-		case blind:
-			c.pass(s, len(s.src)-s.pos, nil)
+		case blind, replicating:
+			c.pass(s, len(s.src)-s.pos, c.replica)
 			return
 		case leaving, cancelling:
 			s.skip(len(s.src) - s.pos)
@@ -162,8 +165,8 @@ func (c *conversation) fromServer(s *stream) {
 			if !c.serverFrame(s) {
 				return
 			}
-		case blind:
-			c.pass(s, len(s.src)-s.pos, nil)
+		case blind, replicating:
+			c.pass(s, len(s.src)-s.pos, c.replica)
 			return
 		default:
 			s.skip(len(s.src) - s.pos)
@@ -212,6 +215,7 @@ func (c *conversation) closed() {
 		c.finish(c.queue.pop(), protocol.Outcome{Status: protocol.Abandoned})
 	}
 	c.abandonFront()
+	c.endReplication()
 	c.act(protocol.Action{Kind: protocol.End})
 }
 

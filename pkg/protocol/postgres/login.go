@@ -143,6 +143,10 @@ func (c *conversation) endLogin(outcome protocol.Outcome) {
 
 // loggedIn opens the session to the client, after what is masked was read.
 func (c *conversation) loggedIn(frame []byte) {
+	if c.start.replication() != notReplicating {
+		c.replicate(frame[headerSize])
+		return
+	}
 	if reason := c.settings.refusal(); reason != "" && c.guarded() {
 		c.refuseLogin("22023", reason)
 		return

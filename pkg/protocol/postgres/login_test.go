@@ -126,7 +126,7 @@ func (s *server) authenticate(t *testing.T, method string) {
 	if strings.Contains(method, "cert") {
 		kind = "hostssl"
 	}
-	hba := fmt.Sprintf("host all postgres 127.0.0.1/32 scram-sha-256\n%s all all 127.0.0.1/32 %s\n", kind, method)
+	hba := fmt.Sprintf("host all,replication postgres,standby 127.0.0.1/32 scram-sha-256\n%s all all 127.0.0.1/32 %s\n", kind, method)
 	if err := os.WriteFile(filepath.Join(s.dir, "data", "pg_hba.conf"), []byte(hba), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -83,7 +83,7 @@ func (c *conversation) openSession(version uint32, body []byte) {
 	if version != granted || len(unknown) > 0 {
 		c.synthesise(protocol.ClientLeg, nil, func(dst []byte) []byte { return negotiate(dst, granted, unknown) })
 	}
-	o := c.newOp(operation.Connect)
+	o := c.newOp(c.start.kind())
 	o.text = append(o.text, "user="...)
 	o.text = append(o.text, user...)
 	o.text = append(append(o.text, " database="...), c.start.database...)
@@ -92,11 +92,11 @@ func (c *conversation) openSession(version uint32, body []byte) {
 	}
 	o.Operation.Text = o.text
 	o.Operation.Parsed = true
-	o.Operation.ReadOnly = true
+	o.Operation.ReadOnly = o.Operation.Kind == operation.Connect
 	c.phase = deciding
 	c.front = front{op: o}
-	if c.start.replicates() {
-		c.refuseLogin("0A000", "replication is not passed on")
+	if reason := c.replicationRefusal(); reason != "" {
+		c.refuseLogin("0A000", reason)
 		return
 	}
 	c.act(protocol.Action{Kind: protocol.Ask, Op: &o.Pending})
@@ -128,16 +128,6 @@ func (s *startup) parse(body []byte) (user string, unknown []string, ok bool) {
 		s.database = user
 	}
 	return user, unknown, r.done()
-}
-
-// replicates reports whether the client asks for a replication session.
-func (s *startup) replicates() bool {
-	for _, p := range s.parameters {
-		if p.name == "replication" {
-			return true
-		}
-	}
-	return false
 }
 
 // negotiate is NegotiateProtocolVersion: the version that it will be, major
