@@ -80,9 +80,9 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 	if err != nil && !resource.Observe {
 		return fmt.Errorf("open the trail: %w", err)
 	}
-	ctx, end := context.WithCancel(ctx)
-	defer end()
-	stopped, release := a.Orders.Watch(s, end)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	stopped, release := a.Orders.Watch(s, func() { end(protocol.ErrStopped) })
 	defer release()
 	g := guard.New(guard.Config{
 		Session: s, Policy: a.Policy, Trail: trail, Desk: a.Desk,
@@ -117,6 +117,7 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 		Credential: login,
 		Guard:      g,
 		Observe:    resource.Observe,
+		Stopped:    func() string { return guard.Stopped(stopped()) },
 		Masks:      a.Policy.Masks(resource.Name),
 		MaskKey:    a.MaskKey,
 		SQLRules:   a.Policy.ReadsSQL(resource.Name),

@@ -41,7 +41,7 @@ func (x *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (
 		}
 		decision = held
 		if order := x.guard.Stopped(); order != nil {
-			decision = protocol.Decision{Rule: policy.RuleStopped, Reason: stopped(order)}
+			decision = protocol.Decision{Rule: policy.RuleStopped, Reason: Stopped(order)}
 		}
 	}
 	return x.recorded(decision, x.durable())
@@ -94,13 +94,16 @@ func (x *exchange) recorded(decision protocol.Decision, durable bool) (protocol.
 // rule is what policy says, unless a person stopped the session.
 func (x *exchange) rule() policy.Ruling {
 	if order := x.guard.Stopped(); order != nil {
-		return policy.Ruling{Rule: policy.RuleStopped, Reason: stopped(order)}
+		return policy.Ruling{Rule: policy.RuleStopped, Reason: Stopped(order)}
 	}
 	return x.guard.Policy.Evaluate(x.guard.Session, x.op)
 }
 
-// stopped says in an order's words why nothing goes on.
-func stopped(o *approval.Order) string {
+// Stopped says in an order's words why nothing goes on; "" without an order.
+func Stopped(o *approval.Order) string {
+	if o == nil {
+		return ""
+	}
 	reason := o.By + " ordered " + string(o.Kind)
 	if o.Reason != "" {
 		reason += ": " + o.Reason

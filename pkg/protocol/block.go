@@ -37,6 +37,9 @@ func (p *Pump) ask(op *Pending) {
 		answer := decide(asking, exchange, func(why Waiting) { p.tell(func() { p.waiting(why) }) })
 		p.tell(func() {
 			p.setInterrupt(nil)
+			if p.ctx.Err() != nil {
+				return // the session ends, and says so itself
+			}
 			p.wires[ClientLeg].waits, p.answer, p.answered = false, answer, true
 		})
 	})

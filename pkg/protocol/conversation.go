@@ -39,6 +39,7 @@ const (
 	Broken                // a Dial or StartTLS did not succeed
 	Secured               // a StartTLS succeeded
 	Closed                // the peer sends no more
+	Stopped               // a person ordered the session to end; Conn.Stopped says why. Of the client leg; the last call
 )
 
 // ActionKind says what an Action does.

@@ -10,6 +10,7 @@ package protocol
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"time"
 
@@ -20,6 +21,10 @@ import (
 	"github.com/sluicegate/sluice/pkg/session"
 	"github.com/sluicegate/sluice/pkg/trust"
 )
+
+// ErrStopped is the cause of the end of Serve's context when a person ordered
+// the session to end. A plug-in tells its client so, where it can.
+var ErrStopped = errors.New("the session was stopped")
 
 // Info is what is constant about a protocol.
 type Info struct {
@@ -128,10 +133,11 @@ type Conn struct {
 	Protected  func(host string, port uint16) bool // of a resource, by a name or an address
 	Credential Credential
 	Guard      Guard
-	Masks      *mask.Set // never nil; may be empty
-	MaskKey    []byte    // for mask.Hash, the same in all sessions; empty: the plug-in has one of its own
-	SQLRules   bool      // a rule that reads op.sql could apply to this resource
-	Observe    bool      // change nothing, refuse nothing
+	Masks      *mask.Set     // never nil; may be empty
+	MaskKey    []byte        // for mask.Hash, the same in all sessions; empty: the plug-in has one of its own
+	SQLRules   bool          // a rule that reads op.sql could apply to this resource
+	Observe    bool          // change nothing, refuse nothing
+	Stopped    func() string // why a person stopped the session; "" while nobody has
 	Log        *zap.Logger
 	Loop       *Loop // that drives the session; nil: it gets one of its own
 	// Seal appends what is recorded in place of a value that must not be kept;

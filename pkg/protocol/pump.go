@@ -108,19 +108,15 @@ func (p *Pump) Run(serving context.Context) error {
 	if err := p.join(ClientLeg, p.conn.Client, clientBuffer); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(serving, func() { p.tell(func() { p.finish(nil) }) })
+	stop := context.AfterFunc(serving, func() { p.tell(func() { p.stop(serving) }) })
 	defer stop()
 	p.drive(nil)
 	<-p.over
-	select {
-	case <-p.empty:
-	case <-serving.Done():
-	case <-time.After(closeTimeout):
-	}
+	ordinary := p.linger(serving)
 	p.work.Wait()
 	p.seize()
 	p.abandon()
-	if serving.Err() == nil {
+	if ordinary {
 		p.wires[ClientLeg].settle()
 	}
 	for _, w := range p.wires {
@@ -129,6 +125,32 @@ func (p *Pump) Run(serving context.Context) error {
 		}
 	}
 	return p.err
+}
+
+// stop ends the session because its context has ended. A client whose session
+// a person stopped is told.
+func (p *Pump) stop(serving context.Context) {
+	if !p.ended && stopped(serving) {
+		p.change(ClientLeg, ClientLeg, Stopped)
+	}
+	p.finish(nil)
+}
+
+func stopped(serving context.Context) bool { return errors.Is(context.Cause(serving), ErrStopped) }
+
+// linger waits for a short time until what is queued is written, and reports
+// whether the session ended by its own word or a person's.
+func (p *Pump) linger(serving context.Context) (ordinary bool) {
+	ended := serving.Done()
+	if stopped(serving) {
+		ended = nil // there is something left to say
+	}
+	select {
+	case <-p.empty:
+	case <-ended:
+	case <-time.After(closeTimeout):
+	}
+	return serving.Err() == nil || stopped(serving)
 }
 
 // join makes a connection a leg of the session.

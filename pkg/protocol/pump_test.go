@@ -78,6 +78,8 @@ func (c *lines) Changed(leg protocol.Leg, change protocol.Change, to []protocol.
 	switch {
 	case change == protocol.Opened:
 		return to
+	case change == protocol.Stopped:
+		return append(to, protocol.Action{Kind: protocol.Write, Leg: protocol.ClientLeg, Bytes: []byte("stopped\n")})
 	case leg == protocol.ClientLeg:
 		return append(to, protocol.Action{Kind: protocol.CloseWrite, Leg: protocol.ServerLeg})
 	}
@@ -135,7 +137,7 @@ func (b *book) Done(outcome protocol.Outcome) error {
 // sitting is one session of the toy protocol.
 type sitting struct {
 	client, server net.Conn
-	end            context.CancelFunc
+	end, stop      func()
 	ended          chan error
 }
 
@@ -148,9 +150,12 @@ func sitIn(t *testing.T, guard protocol.Guard, conv protocol.Conversation, loop 
 	t.Helper()
 	near, far := tcpPair(t)
 	ours, theirs := tcpPair(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	s := &sitting{client: near, server: theirs, end: cancel, ended: make(chan error, 1)}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	t.Cleanup(func() { cancel(nil) })
+	s := &sitting{
+		client: near, server: theirs, ended: make(chan error, 1),
+		end: func() { cancel(nil) }, stop: func() { cancel(protocol.ErrStopped) },
+	}
 	pump := protocol.NewPump(&protocol.Conn{
 		Client: far,
 		Dial:   func(context.Context) (net.Conn, error) { return ours, nil },

@@ -24,6 +24,7 @@ func TestKilledSessionEndsAtOnceAndSaysSo(t *testing.T) {
 	if err := job.Wait(); err == nil {
 		t.Errorf("the job ended well: %s", said)
 	}
+	contains(t, said.String(), "FATAL", "approver ordered kill: it digs")
 	if took := time.Since(ordered); took > 20*time.Second { // the sleep would take a minute
 		t.Errorf("it took %v", took)
 	}

@@ -183,6 +183,8 @@ func (c *conversation) Changed(leg protocol.Leg, change protocol.Change, to []pr
 	}
 	c.begin(caller, to)
 	switch {
+	case change == protocol.Stopped:
+		c.stopped()
 	case change == protocol.Opened:
 		c.serverOpened()
 	case leg == protocol.ClientLeg && change == protocol.Secured: // its start-up packet comes next
@@ -198,6 +200,20 @@ func (c *conversation) Changed(leg protocol.Leg, change protocol.Change, to []pr
 		c.closed()
 	}
 	return c.out
+}
+
+// stopped tells the client that a person ended its session, unless it is in the
+// middle of a message or still speaks of encryption.
+func (c *conversation) stopped() {
+	server := &c.legs[protocol.ServerLeg]
+	if c.phase == ready && !c.conn.Observe && (server.rest == 0 || server.drop) {
+		c.fatal("57P01", "sluice: "+printable(c.conn.Stopped()))
+	}
+	for c.queue.len() > 0 {
+		c.finish(c.queue.pop(), protocol.Outcome{Status: protocol.Abandoned})
+	}
+	c.abandonFront()
+	c.act(protocol.Action{Kind: protocol.End})
 }
 
 // closed ends a session whose server leg closed, or whose client left before
