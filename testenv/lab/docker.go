@@ -204,6 +204,9 @@ func isTerminal(f *os.File) bool {
 
 // stopDocker removes what jobs left and ends the daemon with its containers.
 func (l *lab) stopDocker() error {
+	if l.Node == "" {
+		return nil // there is no lab, and its directory would be /run itself
+	}
 	if p := l.Processes["docker"]; p.alive() {
 		if ids, err := command(l.docker("ps", "--all", "--quiet")...); err == nil {
 			for _, id := range strings.Fields(ids) {
