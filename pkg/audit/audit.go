@@ -39,7 +39,8 @@ type Config struct {
 	Collector     *translog.Verifier // the key of the collector's log
 	Cluster       string             // [A-Za-z0-9_-]+
 	Agent         string             // [A-Za-z0-9_-]+
-	About         record.Agent       // for the record that opens the epoch
+	About         record.Agent       // for the record that opens the epoch, or that says who carries it on
+	Baton         *Baton             // the epoch to carry on; nil begins one
 	ResponseLimit int64              // bytes of each operation's streams that are kept whole; 0 means 64 KiB
 	Remote        bool               // what must be durable waits for the collector's receipt, too
 	OnFull        OnFull             // what becomes of an operation whose record finds no room; refused when empty
@@ -89,6 +90,9 @@ type Log struct {
 	idle  chan struct{} // every batch has its receipt
 	stuck chan struct{} // the bus did not take a batch
 
+	leaving chan struct{} // closed by HandOver
+	left    chan struct{} // closed when Run has returned
+
 	write   writer  // the path of every record
 	batcher batcher // the batching goroutine's
 
@@ -98,6 +102,8 @@ type Log struct {
 
 	received uint64        // guarded by mu; the collector has every record of this epoch before it
 	grown    chan struct{} // guarded by mu; closed when received grows
+
+	gone bool // guarded by mu; handed over, and the spool is another's
 
 	damage []spool.Damage // what Open found; constant after it
 }
@@ -113,6 +119,9 @@ type writer struct {
 	sealed  bool      // guarded by mu
 	shares  shares    // guarded by mu
 	refused refused   // guarded by mu
+	handed  bool      // guarded by mu; nothing is written here any more
+	heir    heir      // guarded by mu; who writes then, or nil while nobody does
+	turn    sync.Cond // heir was set
 }
 
 // Open reads what the spool holds of the agent's chain, signs what a crash
@@ -133,20 +142,27 @@ func Open(cfg Config) (*Log, error) {
 		idle:  make(chan struct{}, 1),
 		stuck: make(chan struct{}, 1),
 		grown: make(chan struct{}),
+
+		leaving: make(chan struct{}), left: make(chan struct{}),
 	}
+	l.write.turn.L = &l.write.mu
 	l.write.shares.limit = cfg.Spool.Limit() / shareOf
 	l.write.bodies.New = func() any { return new([]byte) }
 	if err := l.recover(); err != nil {
 		return nil, fmt.Errorf("open audit log: %w", err)
 	}
-	if err := l.begin(); err != nil {
+	begin := l.begin
+	if cfg.Baton != nil {
+		begin = func() error { return l.carryOn(*cfg.Baton) }
+	}
+	if err := begin(); err != nil {
 		return nil, fmt.Errorf("open audit log: %w", err)
 	}
 	return l, nil
 }
 
 // append writes one record of session s, or of none when s is nil. It fills in
-// what the writer knows: number, times, and the counts of a closing.
+// the counts of a closing.
 func (l *Log) append(s *Session, h *record.Header, body *record.Body, counts record.Closed) (spool.Position, error) {
 	buffer := l.write.bodies.Get().(*[]byte)
 	defer l.write.bodies.Put(buffer)
@@ -161,6 +177,7 @@ func (l *Log) append(s *Session, h *record.Header, body *record.Body, counts rec
 	w := &l.write
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	next := w.await()
 	if w.sealed || s != nil && s.closed {
 		return 0, ErrSealed
 	}
@@ -171,6 +188,29 @@ func (l *Log) append(s *Session, h *record.Header, body *record.Body, counts rec
 			*h.Closed = counts
 		}
 	}
+	var netns uint64
+	if s != nil {
+		netns = s.netns
+	}
+	var position spool.Position
+	if next != nil {
+		position, err = next.put(h, encoded, netns)
+	} else {
+		position, err = l.place(h, encoded, netns)
+	}
+	if errors.Is(err, errDropped) {
+		return 0, nil
+	}
+	if err == nil && s != nil { // only what is in the spool counts
+		s.counts, s.closed = tally(counts), h.Closed != nil
+	}
+	return position, err
+}
+
+// place writes a record with what the writer knows: number and times. netns is
+// the workload whose share of the spool it takes; 0: none's. write.mu is held.
+func (l *Log) place(h *record.Header, encoded []byte, netns uint64) (_ spool.Position, err error) {
+	w := &l.write
 	now := time.Now()
 	h.Schema, h.No, h.Time, h.Mono = record.Schema, w.next, failpoint.Wall(now), int64(now.Sub(l.start))
 	if w.buffer, err = record.AppendHeader(appendStamp(w.buffer[:0], h.No, h.Time), h); err != nil {
@@ -179,15 +219,9 @@ func (l *Log) append(s *Session, h *record.Header, body *record.Body, counts rec
 	if len(w.buffer) > record.MaxHeader+stampLen {
 		return 0, fmt.Errorf("write record: a header of %d bytes is over the limit of %d", len(w.buffer), record.MaxHeader)
 	}
-	position, err := l.spool(s, h, encoded)
-	if errors.Is(err, errDropped) {
-		return 0, nil
-	}
+	position, err := l.spool(h, encoded, netns)
 	if err != nil {
 		return 0, err
-	}
-	if s != nil { // only what is in the spool counts
-		s.counts, s.closed = tally(counts), h.Closed != nil
 	}
 	if w.waiting += len(w.buffer) + len(encoded); w.waiting > batchBytes {
 		w.waiting = 0
@@ -199,16 +233,16 @@ func (l *Log) append(s *Session, h *record.Header, body *record.Body, counts rec
 // errDropped reports a record that found no room and is missing by policy.
 var errDropped = errors.New("the record was dropped")
 
-// spool appends what is encoded, if the session's workload has room for it.
+// spool appends what is encoded, if the workload has room for it.
 // How an operation or a session ended is written beyond its share: what began
 // is bounded. mu of the writer is held.
-func (l *Log) spool(s *Session, h *record.Header, body []byte) (spool.Position, error) {
+func (l *Log) spool(h *record.Header, body []byte, netns uint64) (spool.Position, error) {
 	w := &l.write
 	size := int64(len(w.buffer)+len(body)) + entryOverhead
 	var one *share
-	if s != nil {
+	if netns != 0 {
 		var fits bool
-		if one, fits = w.shares.take(s.netns, size); !fits && h.Outcome == nil && h.Closed == nil {
+		if one, fits = w.shares.take(netns, size); !fits && h.Outcome == nil && h.Closed == nil {
 			return 0, l.noRoom(one, ErrShare)
 		}
 	}
@@ -253,7 +287,10 @@ func (l *Log) appendDurable(h *record.Header, body *record.Body, durable bool) e
 	if err != nil || !durable {
 		return err
 	}
-	return l.cfg.Spool.Sync(position)
+	if err := l.cfg.Spool.Sync(position); err != nil {
+		return l.elsewhere(err, func(next heir) error { return next.settle(position) })
+	}
+	return nil
 }
 
 // Alert records something that interception saw and stopped.

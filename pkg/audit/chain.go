@@ -240,6 +240,11 @@ func (l *Log) begin() error {
 	l.chain.Batched = position
 	l.epoch = start.Epoch
 	l.write.key = sealingKey(start.Secret)
+	return l.announce()
+}
+
+// announce writes who writes from now on, and what Open found.
+func (l *Log) announce() error {
 	if err := l.appendDurable(&record.Header{Type: record.AgentStarted, Agent: &l.cfg.About}, &record.Body{}, true); err != nil {
 		return err
 	}

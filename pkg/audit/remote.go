@@ -18,6 +18,13 @@ var ErrUnreceived = errors.New("the collector has not confirmed the record in ti
 // as configured: on stable storage, and in the collector when the log is
 // remote.
 func (l *Log) settle(position spool.Position) error {
+	if err := l.settleHere(position); err != nil {
+		return l.elsewhere(err, func(next heir) error { return next.settle(position) })
+	}
+	return nil
+}
+
+func (l *Log) settleHere(position spool.Position) error {
 	if err := l.cfg.Spool.Sync(position); err != nil {
 		return err
 	}
@@ -44,6 +51,8 @@ func (l *Log) awaitReceipt(next uint64) error {
 		poke(l.kick)
 		select {
 		case <-grown:
+		case <-l.leaving: // the receipt is another process's
+			return ErrUnreceived
 		case <-deadline.C:
 			return ErrUnreceived
 		}

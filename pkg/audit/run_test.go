@@ -59,6 +59,18 @@ func startSized(t *testing.T, dir string, c *collector, segment, limit int64) *r
 func startWith(t *testing.T, dir string, c *collector, segment, limit int64, change ...func(*audit.Config)) *run {
 	t.Helper()
 	l, sp := openLog(t, dir, c, segment, limit, change...)
+	return startLog(t, c, l, sp)
+}
+
+// carryOn is openLog for an epoch that was begun already.
+func carryOn(t *testing.T, dir string, c *collector, segment, limit int64, baton *audit.Baton) (*audit.Log, *spool.Spool) {
+	t.Helper()
+	return openLog(t, dir, c, segment, limit, func(cfg *audit.Config) { cfg.Baton = baton })
+}
+
+// startLog runs a log.
+func startLog(t *testing.T, c *collector, l *audit.Log, sp *spool.Spool) *run {
+	t.Helper()
 	c.set(func() { c.deliver = l.Deliver })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -128,4 +140,19 @@ func codes(report translog.Report) string {
 		found = append(found, string(f.Code))
 	}
 	return strings.Join(found, " ")
+}
+
+// reopen tries to carry an epoch on.
+func reopen(t *testing.T, dir string, c *collector, baton audit.Baton) error {
+	t.Helper()
+	sp, err := spool.Open(spool.Config{Dir: dir, Segment: 1 << 20, Limit: 64 << 20})
+	must(t, err)
+	defer sp.Close()
+	verifier, err := translog.NewVerifier(c.keys.logPub)
+	must(t, err)
+	_, err = audit.Open(audit.Config{
+		Spool: sp, Signer: c.keys.agent, Collector: verifier, Cluster: cluster, Agent: agent, Baton: &baton,
+		Publish: c.Publish, Sync: c.Sync, Log: zap.NewNop(),
+	})
+	return err
 }

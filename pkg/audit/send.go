@@ -29,13 +29,30 @@ const (
 // Run signs, publishes and sends again until ctx ends; then it seals the chain
 // and waits a little for the last receipts. What has none by then stays in the
 // spool for the next run. It returns an error when the seal could not be
-// written. Run is called once.
+// written. Run is called once. HandOver ends it too, without a seal.
 func (l *Log) Run(ctx context.Context) error {
+	defer close(l.left)
+	ctx, stopBatching := context.WithCancel(ctx)
+	defer stopBatching()
+	go func() {
+		select {
+		case <-l.leaving:
+			stopBatching()
+		case <-ctx.Done():
+		}
+	}()
 	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var work sync.WaitGroup
 	work.Go(func() { l.sendLoop(sending) })
 	l.batchLoop(ctx.Done(), func() { poke(l.made) })
+	select {
+	case <-l.leaving:
+		stop()
+		work.Wait()
+		return nil
+	default:
+	}
 	err := l.seal()
 	l.drain()
 	stop()

@@ -24,7 +24,7 @@ type Type string
 
 // The types of record.
 const (
-	AgentStarted      Type = "agent.started"      // a new epoch begins
+	AgentStarted      Type = "agent.started"      // a new epoch begins, or another process carries one on
 	AgentAlert        Type = "agent.alert"        // interception saw something that must not happen
 	AgentOrder        Type = "agent.order"        // a person's signed order that the agent obeys
 	SessionOpened     Type = "session.opened"     // identity and resource are known
