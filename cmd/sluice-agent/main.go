@@ -37,7 +37,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(runCommand(), proxyCommand(), checkCommand(), doctorCommand(), authorityCommand(), uninstallCommand())
+	cmd.AddCommand(runCommand(), proxyCommand(), succeedCommand(), checkCommand(), doctorCommand(), authorityCommand(), uninstallCommand())
 	return cmd
 }
 
@@ -64,6 +64,13 @@ func proxyCommand() *cobra.Command {
 	cmd := configured(proxyName, "Serve connections for the run that started this", func(ctx context.Context, _ string, cfg config.Agent) error {
 		return proxy(ctx, cfg)
 	})
+	cmd.Hidden = true
+	return cmd
+}
+
+// succeedCommand is run of an agent that a run starts to take over from it.
+func succeedCommand() *cobra.Command {
+	cmd := configured(successorName, "Take over from the run that started this", succeed)
 	cmd.Hidden = true
 	return cmd
 }

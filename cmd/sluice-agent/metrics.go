@@ -1,9 +1,8 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -18,8 +17,8 @@ import (
 func metrics(privileged *broker.Client, trail *trail, guarding *agent.Agent) http.Handler {
 	m := telemetry.NewMetrics("agent", version())
 	m.Counts("interception", "What the eBPF programs did, by branch; bpf/README.md explains each. proxy_lost: alerts and connections that the proxy had no room for.", "branch", privileged.Counters)
-	m.Gauge("spool_bytes", "Disk that records take which the collector has not proven to have.", func() float64 { return float64(trail.spool.Bytes()) })
-	m.Gauge("batches_pending", "Batches without a receipt of the collector.", func() float64 { return float64(trail.log.Pending()) })
+	m.Gauge("spool_bytes", "Disk that records take which the collector has not proven to have.", func() float64 { return float64(trail.now.Load().spool.Bytes()) })
+	m.Gauge("batches_pending", "Batches without a receipt of the collector.", func() float64 { return float64(trail.now.Load().log.Pending()) })
 	m.Gauge("bus_connected", "1 while the bus answers.", func() float64 {
 		if trail.bus.Status() != nil {
 			return 0
@@ -43,13 +42,38 @@ func metrics(privileged *broker.Client, trail *trail, guarding *agent.Agent) htt
 	return page
 }
 
-// servePage serves the metrics page until ctx ends.
-func servePage(ctx context.Context, listen config.Address, page http.Handler) error {
-	server := &http.Server{Addr: listen.String(), Handler: page, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // nothing on the page is worth waiting for
-	defer stop()
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+// page is the metrics page at its address.
+type page struct {
+	listen  config.Address
+	handler http.Handler
+	server  *http.Server // nil: there is none
+	served  chan struct{}
+}
+
+// open begins to serve, if there is an address.
+func (p *page) open() error {
+	if !p.listen.IsValid() {
+		return nil
+	}
+	l, err := net.Listen("tcp", p.listen.String())
+	if err != nil {
 		return fmt.Errorf("metrics page: %w", err)
 	}
+	p.server, p.served = &http.Server{Handler: p.handler, ReadHeaderTimeout: 5 * time.Second}, make(chan struct{})
+	go func() {
+		defer close(p.served)
+		_ = p.server.Serve(l) // ends with close: a listener that works goes on working
+	}()
 	return nil
+}
+
+// close frees the address. Nothing on the page is worth waiting for.
+func (p *page) close() error {
+	if p.server == nil {
+		return nil
+	}
+	err := p.server.Close()
+	<-p.served
+	p.server = nil
+	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 
@@ -74,15 +73,15 @@ func spoolDir(cfg config.Agent) string { return filepath.Join(string(cfg.StateDi
 // serve guards until ctx ends. The order is that of trust: nothing is served
 // before the trail is open, and the trail is sealed after the last session.
 func serve(ctx context.Context, cfg config.Agent, in inputs, privileged *broker.Client, identities *identity.Workloads, log *zap.Logger) (err error) {
-	trail, err := openTrail(cfg, in, log)
+	speaks, err := protocols() // takes a while: before anybody waits for the trail
+	if err != nil {
+		return err
+	}
+	trail, err := inherit(ctx, privileged, func(baton *audit.Baton) (*trail, error) { return openTrail(cfg, in, baton, log) })
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, trail.close()) }()
-	speaks, err := protocols()
-	if err != nil {
-		return err
-	}
 	guarding, err := agent.New(agent.Parts{
 		Name: cfg.Name, Cluster: cfg.Cluster, Link: cfg.ConsoleURL, Strict: cfg.Audit.Durability != "default",
 		Policy: in.rules, MaskKey: in.keys.masking(), Servers: in.servers, Trust: in.trust, HostTrust: in.hosts, Broker: privileged, Identities: identities,
@@ -92,12 +91,16 @@ func serve(ctx context.Context, cfg config.Agent, in inputs, privileged *broker.
 	if err != nil {
 		return err
 	}
-	return together(ctx, guarding, trail.log, metrics(privileged, trail, guarding), cfg.Metrics.Listen)
+	return together(ctx, guarding, trail, privileged, &page{listen: cfg.Metrics.Listen, handler: metrics(privileged, trail, guarding)})
 }
 
 // together runs the agent, its trail and its metrics page. The trail outlives
 // the agent, so that the end of the last session is in it before it is sealed.
-func together(ctx context.Context, guarding *agent.Agent, trail *audit.Log, page http.Handler, listen config.Address) error {
+func together(ctx context.Context, guarding *agent.Agent, trail *trail, privileged *broker.Client, page *page) (err error) {
+	if err := page.open(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, page.close()) }()
 	ending, seal := context.WithCancel(context.WithoutCancel(ctx))
 	defer seal()
 	group, ctx := errgroup.WithContext(ctx)
@@ -105,9 +108,6 @@ func together(ctx context.Context, guarding *agent.Agent, trail *audit.Log, page
 		defer seal()
 		return guarding.Run(ctx)
 	})
-	group.Go(func() error { return trail.Run(ending) })
-	if listen.IsValid() {
-		group.Go(func() error { return servePage(ctx, listen, page) })
-	}
+	group.Go(func() error { return trail.run(ending, privileged, page) })
 	return group.Wait()
 }

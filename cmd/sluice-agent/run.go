@@ -5,7 +5,10 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
+	"syscall"
 
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluicegate/sluice/pkg/attribution"
@@ -16,56 +19,137 @@ import (
 	"github.com/sluicegate/sluice/pkg/telemetry"
 )
 
-// run is the privileged half: it holds the kernel's part and keeps a proxy
-// running, until ctx ends.
+// half is the privileged half: it holds the kernel's part and keeps a proxy
+// running.
+type half struct {
+	file    string // of the configuration
+	program string // where this program was started from; an upgrade starts what is there then
+	cfg     config.Agent
+	log     *zap.Logger
+	kernel  *redirect.Redirect
+	keeper  *destination.Keeper
+	halves  *broker.Broker
+}
+
+// run guards this node until ctx ends.
 func run(ctx context.Context, file string, cfg config.Agent) (err error) {
 	log, err := telemetry.NewLogger(telemetry.JSON, "info", "stderr")
 	if err != nil {
 		return err
 	}
-	rules, err := loadPolicy(cfg)
-	if err != nil {
-		return err
-	}
-	kernel, err := redirect.Open(redirect.Config{
-		Pins: string(cfg.Redirect.Pins), Cgroup: string(cfg.Redirect.Cgroup), Port: cfg.Redirect.Port,
-		Exempt: cfg.Redirect.Exempt, DestroyOpen: cfg.Redirect.OpenConnections == "destroy",
-	}, log)
+	kernel, err := redirect.Open(kernelConfig(cfg), log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, kernel.Close()) }()
+	h, err := newHalf(file, cfg, kernel, notifyReady, log)
+	if err != nil {
+		return err
+	}
+	return h.run(ctx, func(ctx context.Context) error {
+		if err := h.keeper.Resolve(ctx); err != nil {
+			return err
+		}
+		return h.keeper.Start()
+	})
+}
+
+func kernelConfig(cfg config.Agent) redirect.Config {
+	return redirect.Config{
+		Pins: string(cfg.Redirect.Pins), Cgroup: string(cfg.Redirect.Cgroup), Port: cfg.Redirect.Port,
+		Exempt: cfg.Redirect.Exempt, DestroyOpen: cfg.Redirect.OpenConnections == "destroy",
+	}
+}
+
+// newHalf makes the parts above the kernel's. ready is called whenever a proxy
+// has begun to serve.
+func newHalf(file string, cfg config.Agent, kernel *redirect.Redirect, ready func() error, log *zap.Logger) (*half, error) {
+	rules, err := loadPolicy(cfg)
+	if err != nil {
+		return nil, err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	h := &half{file: file, program: program, cfg: cfg, log: log, kernel: kernel}
 	sources := attribution.Local(attribution.Config{
 		CgroupRoot: kernel.CgroupRoot(), DockerSocket: string(cfg.Attribution.DockerSocket),
 	})
-	halves, err := broker.New(broker.Parts{
+	h.halves, err = broker.New(broker.Parts{
 		Redirect: kernel,
 		Sources:  sources,
 		Files:    broker.Files{Secrets: rules.SecretFiles(), Tokens: tokenFiles(cfg)},
 		Command:  func() *exec.Cmd { return proxyProcess(file) },
-		Ready:    notifyReady,
+		Ready:    ready,
 		Log:      log,
 	})
-	if err != nil {
-		return err
-	}
-	keeper := destination.New(destination.Config{
+	h.keeper = destination.New(destination.Config{
 		Resources: rules.Resources(), Containers: attribution.New(sources, log).Containers, Log: log,
 		Apply: func(table destination.Table) error {
-			return errors.Join(halves.Publish(table), kernel.Protect(table.Destinations()))
+			return errors.Join(h.halves.Publish(table), kernel.Protect(table.Destinations()))
 		},
 	})
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if err := keeper.Start(ctx); err != nil {
-		return err
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return kernel.Run(ctx) })
-	group.Go(func() error { return keeper.Run(ctx) })
-	err = halves.Run(ctx) // on the main thread, as it asks for
-	cancel()
+	return h, err
+}
+
+// run takes charge as enter says, and is in charge until ctx ends, something
+// fails, or a successor has taken over and the last session has ended.
+func (h *half) run(ctx context.Context, enter func(context.Context) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	var group errgroup.Group
+	group.Go(func() error {
+		defer stop()
+		if err := enter(ctx); err != nil {
+			return err
+		}
+		return h.beInCharge(ctx, hangups)
+	})
+	err := h.halves.Run(ctx) // on the main thread, as it asks for
+	stop()
 	return errors.Join(err, group.Wait())
+}
+
+// beInCharge guards until ctx ends, and lets a successor take over when it is
+// asked to.
+func (h *half) beInCharge(ctx context.Context, hangups <-chan os.Signal) error {
+	guard := h.guard(ctx)
+	for {
+		select {
+		case err := <-guard.ended:
+			return err
+		case <-hangups:
+			next, err := h.upgrade(ctx, guard)
+			if err != nil {
+				h.log.Error("The upgrade came to nothing: this agent goes on", zap.Error(err))
+				continue
+			}
+			if next != nil {
+				h.drain(ctx, next)
+				return nil
+			}
+		}
+	}
+}
+
+// guard is the kernel's part and the destinations, at work.
+type guard struct {
+	pause context.CancelCauseFunc
+	ended chan error
+}
+
+func (h *half) guard(ctx context.Context) *guard {
+	ctx, pause := context.WithCancelCause(ctx)
+	g := &guard{pause: pause, ended: make(chan error, 1)}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return h.kernel.Run(ctx) })
+	group.Go(func() error { return h.keeper.Run(ctx) })
+	go func() { g.ended <- group.Wait() }()
+	return g
 }
 
 // proxyProcess is this very program in its other half, also when its file has

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sluicegate/sluice/pkg/agent"
 	"github.com/sluicegate/sluice/pkg/approval"
@@ -27,26 +29,52 @@ const ordersFile = "orders"
 
 // trail is the audit log with what it stands on.
 type trail struct {
-	log   *audit.Log
-	bus   *bus.Agent
-	spool *spool.Spool
-	desk  *approval.Desk // nil: nobody can approve
+	cfg  config.Agent
+	in   inputs
+	zap  *zap.Logger
+	log  *audit.Log // what sessions write to
+	bus  *bus.Agent
+	desk *approval.Desk // nil: nobody can approve
 
 	orders *agent.Orders
+
+	now  atomic.Pointer[writing]
+	runs errgroup.Group
+}
+
+// writing is what spools, signs and sends: the log of the trail, unless that was
+// handed over and taken back.
+type writing struct {
+	log   *audit.Log
+	spool *spool.Spool
 }
 
 func (t *trail) close() error {
 	if t.bus != nil {
 		t.bus.Close()
 	}
-	return t.spool.Close()
+	return t.now.Load().spool.Close()
 }
 
 // openTrail opens the spool and the audit log over it, in the working
 // directory, and begins to connect to the bus. A bus that is away keeps nobody from starting: the spool takes
-// the records.
-func openTrail(cfg config.Agent, in inputs, log *zap.Logger) (*trail, error) {
-	collector, err := translog.NewVerifier(cfg.Collector.LogKey)
+// the records. With a baton the log carries on what another process began.
+func openTrail(cfg config.Agent, in inputs, baton *audit.Baton, log *zap.Logger) (*trail, error) {
+	t := &trail{cfg: cfg, in: in, zap: log}
+	w, err := t.open(baton)
+	if err != nil {
+		return nil, err
+	}
+	t.log = w.log
+	t.now.Store(w)
+	if err := t.connect(cfg, in, log); err != nil {
+		return nil, errors.Join(err, t.close())
+	}
+	return t, nil
+}
+
+func (t *trail) open(baton *audit.Baton) (*writing, error) {
+	collector, err := translog.NewVerifier(t.cfg.Collector.LogKey)
 	if err != nil {
 		return nil, fmt.Errorf("collector.log_key: %w", err)
 	}
@@ -55,43 +83,39 @@ func openTrail(cfg config.Agent, in inputs, log *zap.Logger) (*trail, error) {
 		return nil, err
 	}
 	queue, err := spool.Open(spool.Config{
-		Dir: ".", Segment: segmentBytes, Limit: int64(cfg.Spool.Limit),
+		Dir: ".", Segment: segmentBytes, Limit: int64(t.cfg.Spool.Limit),
 	})
 	if err != nil {
 		return nil, err
 	}
-	t := &trail{spool: queue}
-	t.log, err = audit.Open(audit.Config{
-		Spool: queue, Signer: in.keys.signer, Collector: collector, Cluster: cfg.Cluster, Agent: cfg.Name,
-		About:         record.Agent{Version: version(), Host: host, Policy: in.rules.Hash()},
-		ResponseLimit: int64(cfg.Audit.ResponseLimit),
-		Remote:        cfg.Audit.Durability == "remote",
-		OnFull:        audit.OnFull(cfg.Audit.OnFull),
+	log, err := audit.Open(audit.Config{
+		Spool: queue, Signer: t.in.keys.signer, Collector: collector, Cluster: t.cfg.Cluster, Agent: t.cfg.Name, Baton: baton,
+		About:         record.Agent{Version: version(), Host: host, Policy: t.in.rules.Hash()},
+		ResponseLimit: int64(t.cfg.Audit.ResponseLimit),
+		Remote:        t.cfg.Audit.Durability == "remote",
+		OnFull:        audit.OnFull(t.cfg.Audit.OnFull),
 		Publish:       func(ctx context.Context, note, payload []byte) error { return t.bus.PublishBatch(ctx, note, payload) },
 		Sync:          t.sync,
-		Log:           log,
+		Log:           t.zap,
 	})
-	if err == nil {
-		err = t.connect(cfg, in, log)
-	}
 	if err != nil {
-		return nil, errors.Join(err, t.close())
+		return nil, errors.Join(err, queue.Close())
 	}
-	return t, nil
+	return &writing{log, queue}, nil
 }
 
 // connect begins to connect to the bus, for the log and for the approvals.
 func (t *trail) connect(cfg config.Agent, in inputs, log *zap.Logger) (err error) {
 	t.bus, err = bus.ConnectAgent(bus.AgentConfig{
 		URL: cfg.Bus.URL, Cluster: cfg.Cluster, Agent: cfg.Name, Security: in.bus,
-		Connected: t.log.Connected,
+		Connected: func() { t.now.Load().log.Connected() },
 		Refused:   func(err error) { log.Error("The bus refuses this agent", zap.Error(err)) },
 		Log:       log,
 	})
 	if err != nil {
 		return err
 	}
-	if err := t.bus.OnReceipt(t.log.Deliver); err != nil {
+	if err := t.bus.OnReceipt(func(receipt []byte) { t.now.Load().log.Deliver(receipt) }); err != nil {
 		return err
 	}
 	return t.people(cfg, in, log)

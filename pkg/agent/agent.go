@@ -83,8 +83,8 @@ func New(parts Parts) (*Agent, error) {
 	return a, errors.Join(errs...)
 }
 
-// Run serves until ctx ends or interception fails. It does not return before
-// the last session has ended.
+// Run serves until ctx ends, interception fails, or another process serves in
+// its place. It does not return before the last session has ended.
 func (a *Agent) Run(ctx context.Context) error {
 	loop, err := protocol.NewLoop()
 	if err != nil {
@@ -99,9 +99,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.Broker.Run(ctx) })
 	group.Go(func() error { return a.reportAlerts(ctx) })
-	group.Go(func() error { return a.accept(ctx) })
+	group.Go(func() error {
+		err := a.accept(ctx)
+		if errors.Is(err, broker.ErrRetired) {
+			a.serving.Wait() // sessions go on until they end by themselves
+		}
+		return err
+	})
 	err = group.Wait()
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, broker.ErrRetired) {
 		return nil
 	}
 	return err

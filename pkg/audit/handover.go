@@ -86,8 +86,12 @@ func (l *Log) carryOn(b Baton) error {
 func (l *Log) put(h *record.Header, body []byte, netns uint64) (spool.Position, error) {
 	l.write.mu.Lock()
 	defer l.write.mu.Unlock()
-	if l.write.sealed || l.write.handed {
+	next := l.write.await()
+	switch {
+	case l.write.sealed:
 		return 0, ErrSealed
+	case next != nil:
+		return next.put(h, body, netns)
 	}
 	return l.place(h, body, netns)
 }

@@ -44,7 +44,7 @@ func (c *Client) take(said packet) {
 
 func (c *Client) accepts(said packet) (*Accepted, error) {
 	var what passed
-	if err := unpackAll(said.body, &what); err != nil || len(said.fds) != maxFiles {
+	if err := unpackAll(said.body, &what); err != nil || len(said.fds) != 2 {
 		closeAll(said.fds)
 		return nil, errors.Join(err, errMalformed)
 	}
@@ -57,15 +57,31 @@ func (c *Client) accepts(said packet) (*Accepted, error) {
 	return &Accepted{Conn: conn.(*net.TCPConn), Origin: what.origin(c.booted), client: c, socket: said.fds[1]}, nil
 }
 
-// Accept returns the next connection. It ends with ctx, or with net.ErrClosed.
+// Accept returns the next connection. It ends with ctx, with net.ErrClosed, or
+// with ErrRetired.
 func (c *Client) Accept(ctx context.Context) (*Accepted, error) {
 	select {
 	case a := <-c.accepted:
 		return a, nil
+	case <-c.retired:
+		return c.last()
 	case <-c.gone:
 		return nil, net.ErrClosed
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
+	}
+}
+
+// ErrRetired means that another process accepts connections now, for good.
+var ErrRetired = errors.New("another process has taken over")
+
+// last returns what came before the proxy was retired.
+func (c *Client) last() (*Accepted, error) {
+	select {
+	case a := <-c.accepted:
+		return a, nil
+	default:
+		return nil, ErrRetired
 	}
 }
 

@@ -77,6 +77,11 @@ type Broker struct {
 	arrived chan struct{} // closed when current is set; guarded by mu
 	lost    time.Time     // when current became nil; guarded by mu
 	alerts  []redirect.Alert
+	phase   phase         // guarded by mu
+	decided chan struct{} // closed when leaving ends; guarded by mu
+	first   *proxy        // that can begin; nil: none can; guarded by mu
+	able    chan struct{} // closed when first is set
+	held    bool          // first waits for Release; guarded by mu
 
 	telling sync.Mutex
 	table   []byte          // destination.Table as JSON; nil before the first; guarded by telling
@@ -89,11 +94,11 @@ func New(parts Parts) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the clock: %w", err)
 	}
-	return &Broker{Parts: parts, booted: booted, arrived: make(chan struct{}), lost: time.Now(), told: make(map[*proxy]bool)}, nil
+	return &Broker{Parts: parts, booted: booted, arrived: make(chan struct{}), lost: time.Now(), told: make(map[*proxy]bool), able: make(chan struct{})}, nil
 }
 
 // Run keeps a proxy running until ctx ends, and ends the last one in good
-// order. It fails when the first proxy ends before it was ready: its
+// order; or, once it was retired, until its last session has ended. It fails when the first proxy ends before it was ready: its
 // configuration is wrong then. Redirect.Run has to run beside it.
 //
 // Call it on the main thread: the death of the thread that starts a proxy
@@ -113,7 +118,7 @@ func (b *Broker) keepRunning(ctx context.Context) error {
 	for served := false; ; served = true {
 		began := time.Now()
 		ready, err := b.runProxy(ctx)
-		if ctx.Err() != nil {
+		if !b.replace(ctx) {
 			return err // nil when it ended in good order
 		}
 		if !served && !ready {

@@ -197,7 +197,7 @@ func TestForgedQuestionsAreRefused(t *testing.T) {
 	for _, what := range []string{
 		"no hello", "another version", "a long hello", "an unknown kind", "an answer", "a connection", "a short packet",
 		"too long a packet", "an unasked question", "a family", "half a process", "a path as id", "no path", "a long path",
-		"a table", "a descriptor", "a flood", "ready twice", "ready for less",
+		"a table", "a descriptor", "a flood", "ready twice", "ready for less", "able twice", "left unasked",
 	} {
 		t.Run(what, func(t *testing.T) {
 			if why := n.forge(t, what, patience); why == nil || errors.Is(why, io.EOF) {
@@ -297,7 +297,8 @@ func joined(t *testing.T, files Files) (*proxy, *Client) {
 	must(t, err)
 	b, err := New(Parts{Files: files, Sources: attribution.Local(attribution.Config{}), Log: zaptest.NewLogger(t)})
 	must(t, err)
-	p := &proxy{Broker: b, link: ours, fail: func(error) {}, questions: make(chan struct{}, maxQuestions), budget: newBudget(), seen: newRing()}
+	p := b.proxy(ours)
+	p.fail = func(error) {}
 	background(t, func(ctx context.Context) error {
 		_ = p.listen(ctx) // until the client closes
 		p.answering.Wait()

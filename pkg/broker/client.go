@@ -43,6 +43,10 @@ type Client struct {
 	table atomic.Pointer[destination.Table]
 	told  chan struct{} // closed when table is set
 
+	begun   chan Inheritance // of one: how to begin
+	changes chan Change
+	retired chan struct{} // closed when no connection comes any more
+
 	mu    sync.Mutex
 	asked map[uint32]chan answer // by number; guarded by mu
 }
@@ -66,9 +70,10 @@ func Attach(socket *os.File, stop context.CancelFunc) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.takeFiles()
+	l.takeFiles(2)
 	c := &Client{
-		link: l, booted: booted, stop: stop, gone: make(chan struct{}), told: make(chan struct{}), asked: make(map[uint32]chan answer),
+		link: l, booted: booted, stop: stop, gone: make(chan struct{}), told: make(chan struct{}),
+		begun: make(chan Inheritance, 1), changes: make(chan Change, 1), retired: make(chan struct{}), asked: make(map[uint32]chan answer),
 		accepted: make(chan *Accepted, acceptBacklog), alerts: make(chan redirect.Alert, alertBacklog),
 	}
 	if err := l.send(kindHello, 0, pack(nil, uint16(version))); err != nil {
@@ -140,7 +145,9 @@ func (c *Client) listen() {
 		case kindStop:
 			c.stop()
 		default:
-			closeAll(said.fds)
+			if err := c.hearChange(said); err != nil {
+				return
+			}
 		}
 	}
 }

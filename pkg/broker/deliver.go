@@ -18,7 +18,7 @@ import (
 func (b *Broker) deliverAll(ctx context.Context) error {
 	for {
 		accepted, err := b.Redirect.Accept(ctx)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || b.isRetired() {
 			return nil
 		}
 		if err != nil {

@@ -11,9 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxFiles is how many descriptors one packet carries.
-const maxFiles = 2
-
 // link is one end of the socket between the two halves. Any goroutine may send;
 // one receives.
 type link struct {
@@ -59,9 +56,9 @@ func attach(file *os.File) (*link, error) {
 	return &link{conn: socket, buffer: make([]byte, maxPacket)}, nil
 }
 
-// takeFiles lets packets carry descriptors in. The broker does not: whatever a
-// proxy may hold, its broker shall not.
-func (l *link) takeFiles() { l.control = make([]byte, unix.CmsgSpace(maxFiles*4)) }
+// takeFiles lets packets carry so many descriptors in. The broker does not:
+// whatever a proxy may hold, its broker shall not.
+func (l *link) takeFiles(most int) { l.control = make([]byte, unix.CmsgSpace(most*4)) }
 
 // send sends one packet. The descriptors stay the caller's. It waits while the
 // other half reads nothing.

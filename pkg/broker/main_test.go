@@ -37,6 +37,9 @@ func TestMain(m *testing.M) {
 	switch role {
 	case "proxy":
 		err = playProxy()
+	case "nothing":
+	case "mute":
+		err = unix.Pause()
 	case "forger":
 		err = playForger(what)
 	case "tests":
@@ -70,6 +73,9 @@ func playProxy() error {
 	defer stop()
 	client, err := Attach(os.NewFile(Descriptor, "broker"), stop)
 	if err != nil {
+		return err
+	}
+	if _, err := client.Begin(ctx); err != nil {
 		return err
 	}
 	if err := client.Ready(ctx); err != nil {
@@ -126,6 +132,8 @@ func playForger(what string) error {
 		"a long path":         {hello, question(kindOpen, make([]byte, maxPath+1)...)},
 		"a table":             {hello, question(kindTable, []byte("[]")...)},
 		"ready twice":         {hello, question(kindReady), question(kindReady)},
+		"able twice":          {hello, question(kindAble), question(kindAble)},
+		"left unasked":        {hello, question(kindLeft, 1)},
 		"ready for less":      {hello, question(kindReady, 0, 0, 0, 0)},
 	}
 	var control []byte

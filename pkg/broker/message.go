@@ -11,7 +11,7 @@ import (
 
 // version is that of everything in this file. The halves of two versions do
 // not speak to each other.
-const version = 3
+const version = 4
 
 // A packet is
 //
@@ -35,13 +35,19 @@ const (
 	kindAlert                    // body: alerted, then the detail
 	kindAnswer                   // body: status, then what the question's kind says
 	kindStop                     // end in good order
+	kindBegin                    // body: a baton, or nothing; descriptor with a baton: the stream of the old proxy's records
+	kindLeave                    // hand the records over: another process is about to serve
+	kindRetire                   // descriptor: the stream for records. Nothing is accepted any more; end with the last session
+	kindReturn                   // the other process came to nothing: go on
 )
 
 // What the proxy says.
 const (
 	kindHello     kind = iota + 64 // body: version u16. The first packet of a proxy.
+	kindAble                       // the proxy can begin: it waits for kindBegin
 	kindReady                      // the proxy takes connections
 	kindBeat                       // the proxy lives
+	kindLeft                       // body: a baton. The records are handed over.
 	kindCounters                   // question. Answer: counters as text, "name value\n".
 	kindHealthy                    // question. Answer: nothing, or why interception does not work.
 	kindSocket                     // question: 4 or 6, u8. Answer: a descriptor.
@@ -50,6 +56,15 @@ const (
 	kindCgroups                    // question: pid u32. Answer: its /proc/PID/cgroup.
 	kindContainer                  // question: id. Answer: a descriptor with JSON in it.
 	kindOpen                       // question: path. Answer: a descriptor.
+)
+
+// What two privileged halves say to each other, on a socket of their own.
+const (
+	kindPins      kind = iota + 128 // descriptor: the directory of the pins, with its lock
+	kindPrepared                    // the successor can take over
+	kindListening                   // body: listening, then the owner; descriptors: redirect.Listening's
+	kindEstate                      // body: a baton; descriptors: the stream of records, what names were resolved to
+	kindRunning                     // the successor has taken over
 )
 
 // status says how a question was answered.
@@ -67,6 +82,7 @@ var errMalformed = errors.New("malformed packet")
 // Lengths of what a proxy may say.
 const (
 	maxPath         = 4096 // PATH_MAX
+	maxBaton        = 512
 	containerIDSize = 64
 )
 
@@ -93,6 +109,12 @@ func (p passed) origin(booted time.Time) redirect.Origin {
 		Destination: netip.AddrPortFrom(netip.AddrFrom16(p.Address).Unmap(), p.Port), PID: p.PID, UID: p.UID,
 		CgroupID: p.CgroupID, NetnsCookie: p.NetnsCookie, Started: booted.Add(time.Duration(p.SinceBoot)),
 	}
+}
+
+// listening is the fixed part of redirect.Listening.
+type listening struct {
+	Cookie uint64
+	State  uint32
 }
 
 // process names one, as passed did.

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,9 +32,12 @@ type proxy struct {
 	cmd       *exec.Cmd
 	fail      context.CancelCauseFunc // ends it
 	ready     atomic.Bool
+	able      bool          // used by the receiving goroutine alone
 	greeted   bool          // used by the receiving goroutine alone
 	questions chan struct{} // one place for each that is being answered
 	budget    *budget
+	left      chan []byte   // of one: the baton
+	ended     chan struct{} // closed when the process has ended
 	answering sync.WaitGroup
 	seen      *ring // processes whose connections it was handed
 }
@@ -46,7 +50,10 @@ func (b *Broker) runProxy(ctx context.Context) (ready bool, err error) {
 		return false, err
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- p.cmd.Wait() }()
+	go func() {
+		ended <- p.cmd.Wait()
+		close(p.ended)
+	}()
 
 	// What the proxy needs to end in good order outlives ctx.
 	serving, fail := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -70,13 +77,13 @@ func (b *Broker) runProxy(ctx context.Context) (ready bool, err error) {
 func (p *proxy) wait(ctx, serving context.Context, ended <-chan error) error {
 	select {
 	case err := <-ended:
-		if err == nil && ctx.Err() == nil {
+		if err == nil && ctx.Err() == nil && !p.isRetired() {
 			err = errors.New("nobody asked it to end")
 		}
 		return err
 	case <-serving.Done():
 	}
-	if ctx.Err() != nil && errors.Is(context.Cause(serving), io.EOF) {
+	if (ctx.Err() != nil || p.isRetired()) && errors.Is(context.Cause(serving), io.EOF) {
 		select {
 		case err := <-ended:
 			return err
@@ -101,7 +108,17 @@ func (b *Broker) start() (*proxy, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the proxy: %w", err), ours.close())
 	}
-	return &proxy{Broker: b, link: ours, cmd: cmd, questions: make(chan struct{}, maxQuestions), budget: newBudget(), seen: newRing()}, nil
+	p := b.proxy(ours)
+	p.cmd = cmd
+	return p, nil
+}
+
+// proxy is what is at the other end of a link.
+func (b *Broker) proxy(l *link) *proxy {
+	return &proxy{
+		Broker: b, link: l, questions: make(chan struct{}, maxQuestions), budget: newBudget(), seen: newRing(),
+		left: make(chan []byte, 1), ended: make(chan struct{}),
+	}
 }
 
 // stop asks the proxy to end in good order, within a bounded time.
@@ -139,8 +156,12 @@ func (p *proxy) hear(ctx context.Context, said packet) error {
 	switch said.kind {
 	case kindBeat:
 		return empty(said.body)
+	case kindAble:
+		return p.becomeAble(said.body)
 	case kindReady:
 		return p.becomeReady(ctx, said.body)
+	case kindLeft:
+		return p.hasLeft(said.body)
 	}
 	question, err := p.read(said)
 	if err != nil {
@@ -181,6 +202,34 @@ func (p *proxy) greet(said packet) error {
 	}
 	p.greeted = true
 	return p.welcome(p)
+}
+
+// becomeAble tells the proxy how to begin, once.
+func (p *proxy) becomeAble(body []byte) error {
+	if err := empty(body); err != nil {
+		return err
+	}
+	if p.able {
+		return errMalformed
+	}
+	p.able = true
+	return p.begin(p)
+}
+
+// hasLeft takes what the proxy hands over, which was asked of it.
+func (p *proxy) hasLeft(baton []byte) error {
+	p.mu.Lock()
+	asked := p.phase == leaving && p.current == p
+	p.mu.Unlock()
+	if !asked || len(baton) == 0 || len(baton) > maxBaton {
+		return errMalformed
+	}
+	select {
+	case p.left <- bytes.Clone(baton):
+		return nil
+	default:
+		return errMalformed
+	}
 }
 
 // becomeReady lets connections come.

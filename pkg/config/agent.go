@@ -1,5 +1,7 @@
 package config
 
+import "time"
+
 // Agent configures sluice-agent.
 type Agent struct {
 	// Name is what records and subjects call this agent. It must be unique in
@@ -60,6 +62,9 @@ type Agent struct {
 
 	// Metrics is for monitoring.
 	Metrics Metrics `yaml:"metrics"`
+
+	// Upgrade says what becomes of sessions when another agent takes over.
+	Upgrade Upgrade `yaml:"upgrade"`
 }
 
 // Spool is the queue of records on this node's disk.
@@ -226,6 +231,14 @@ type Audit struct {
 	ResponseLimit Size `yaml:"response_limit"`
 }
 
+// Upgrade says what becomes of sessions when another agent takes over, as it
+// does at SIGHUP (systemctl reload).
+type Upgrade struct {
+	// Drain is how long sessions that are open may go on in the old process.
+	// Then they are ended. Default: 1h.
+	Drain Duration `yaml:"drain"`
+}
+
 // Metrics is for monitoring.
 type Metrics struct {
 	// Listen is the address of the metrics page, as in 127.0.0.1:9402. It holds
@@ -246,4 +259,5 @@ func (a *Agent) Defaults() {
 	a.Audit.Durability = "default"
 	a.Audit.OnFull = "refuse"
 	a.Audit.ResponseLimit = 64 << 10
+	a.Upgrade.Drain = Duration(time.Hour)
 }

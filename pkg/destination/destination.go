@@ -56,18 +56,21 @@ func New(cfg Config) *Keeper {
 	return &Keeper{Config: cfg, names: newNames(cfg.Resources), resolve: resolve, listed: true}
 }
 
-// Start resolves every name and puts the first table in force. It fails when a
-// name has no address: its destination would be unguarded.
-func (k *Keeper) Start(ctx context.Context) error {
+// Resolve resolves every name. It fails when one has no address: its
+// destination would be unguarded.
+func (k *Keeper) Resolve(ctx context.Context) error {
 	now := time.Now()
 	k.follow(ctx, now)
 	if err := k.names.take(k.lookUp(ctx, k.names.due(now)), now); err != nil {
 		return fmt.Errorf("protect destinations: %w", err)
 	}
-	return k.apply()
+	return nil
 }
 
-// Run follows names and containers until ctx ends. A name that cannot be
+// Start puts the first table in force, after Resolve.
+func (k *Keeper) Start() error { return k.apply() }
+
+// Run follows names and containers until ctx ends, and may be called again. A name that cannot be
 // resolved keeps its addresses.
 func (k *Keeper) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)

@@ -24,7 +24,7 @@ func TestNothingIsInForceUntilEveryNameHasAnAddress(t *testing.T) {
 		Apply:      func(Table) error { applied++; return nil },
 	})
 	k.resolve = func(context.Context, string) (answer, error) { return answer{}, errors.New("away") }
-	if err := k.Start(t.Context()); err == nil || applied != 0 {
+	if err := k.Resolve(t.Context()); err == nil || applied != 0 {
 		t.Errorf("it starts with %d tables, %v", applied, err)
 	}
 }
@@ -55,7 +55,7 @@ func TestSlowNameServerKeepsContainersNotWaiting(t *testing.T) {
 		}
 		return answer{addrs: []netip.Addr{netip.MustParseAddr(addr)}, least: 1, most: 1}, nil
 	}
-	if err := k.Start(t.Context()); err != nil {
+	if err := errors.Join(k.Resolve(t.Context()), k.Start()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())

@@ -134,3 +134,28 @@ func TestNameIsAskedForAgainWhenItsAnswerEnds(t *testing.T) {
 		}
 	}
 }
+
+func TestSuccessorRemembersWhatItsNamesHad(t *testing.T) {
+	began := time.Now()
+	old, next := New(Config{Resources: one()}), New(Config{Resources: one()})
+	answered(t, old.names, 0, began, 0, "192.0.2.7", "192.0.2.8")
+	answered(t, old.names, 0, began.Add(time.Second), 0, "192.0.2.8")
+	text, err := old.Remembered()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered(t, next.names, 0, began.Add(2*time.Second), 0, "192.0.2.9")
+	if err := next.Recall(text); err != nil {
+		t.Fatal(err)
+	}
+	if wanted := next.names.table(); len(wanted) != 3 {
+		t.Errorf("%d destinations are protected, want the old one's and its own", len(wanted))
+	}
+	answered(t, next.names, 0, began.Add(keepAddress+1500*time.Millisecond), 0, "192.0.2.9")
+	if wanted := next.names.table(); len(wanted) != 1 {
+		t.Errorf("%d destinations are protected in the end", len(wanted))
+	}
+	if next.Recall([]byte("{")) == nil {
+		t.Error("it recalls anything")
+	}
+}

@@ -76,9 +76,7 @@ func (r *Redirect) enrol(file *os.File, want uint64, owner string) (kept bool, e
 	r.enrolled[cookie] = ns
 	r.owned[owner]++
 	delete(r.refused, cookie)
-	for _, l := range ns.listeners {
-		ns.serving.Go(func() { r.serve(ns, l) })
-	}
+	r.accept(ns)
 	return true, nil
 }
 

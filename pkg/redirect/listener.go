@@ -22,6 +22,7 @@ type namespace struct {
 	state     redirectNetnsState
 	missed    int            // looks in a row that found no process; guarded by Redirect.mu
 	left      chan struct{}  // closed when the agent stops listening here
+	accepting bool           // there are accept loops; guarded by Redirect.mu
 	serving   sync.WaitGroup // accept loops
 }
 
@@ -103,11 +104,22 @@ func (r *Redirect) listen(ns *os.File, family int, at unix.Sockaddr) (*net.TCPLi
 	return l.(*net.TCPListener), nil
 }
 
-// serve accepts until the listener is closed.
+// accept begins to serve a namespace, if nobody does. The caller holds mu.
+func (r *Redirect) accept(ns *namespace) {
+	if ns.accepting {
+		return
+	}
+	ns.accepting = true
+	for _, l := range ns.listeners {
+		ns.serving.Go(func() { r.serve(ns, l) })
+	}
+}
+
+// serve accepts until the listener is closed, or Run pauses.
 func (r *Redirect) serve(ns *namespace, l *net.TCPListener) {
 	for {
 		conn, err := l.AcceptTCP()
-		if errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
 		if err != nil {

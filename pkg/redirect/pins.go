@@ -72,8 +72,8 @@ func onBPFFS(path string) (bool, error) {
 }
 
 // loadObjects loads the programs with the pinned maps where their layout still
-// fits, and pins the maps that are new.
-func loadObjects(pins string, objects *redirectObjects) error {
+// fits, and pins the maps that are new. When others use them, all must fit.
+func loadObjects(pins string, objects *redirectObjects, inUse bool) error {
 	spec, err := loadRedirect()
 	if err != nil {
 		return fmt.Errorf("read programs: %w", err)
@@ -89,7 +89,7 @@ func loadObjects(pins string, objects *redirectObjects) error {
 		return err
 	}
 	for name := range mapsByName(&objects.redirectMaps) {
-		m, err := pinnedMap(dir, name, spec.Maps[name])
+		m, err := pinnedMap(dir, name, spec.Maps[name], inUse)
 		if err != nil {
 			return err
 		}
@@ -107,8 +107,8 @@ func loadObjects(pins string, objects *redirectObjects) error {
 }
 
 // pinnedMap returns the pinned map of this name if it has the wanted layout,
-// and nil if there is none or it can be replaced.
-func pinnedMap(dir, name string, want *ebpf.MapSpec) (*ebpf.Map, error) {
+// and nil if there is none or it can be replaced, as none in use can.
+func pinnedMap(dir, name string, want *ebpf.MapSpec, inUse bool) (*ebpf.Map, error) {
 	path := filepath.Join(dir, name)
 	m, err := ebpf.LoadPinnedMap(path, nil)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -121,7 +121,7 @@ func pinnedMap(dir, name string, want *ebpf.MapSpec) (*ebpf.Map, error) {
 	if mismatch == nil {
 		return m, nil
 	}
-	if name == redirectMapDestinations || name == redirectMapHosts {
+	if inUse || name == redirectMapDestinations || name == redirectMapHosts {
 		return nil, errors.Join(fmt.Errorf("map %s: %w: %s", name, ErrIncompatible, wayForward), m.Close())
 	}
 	return nil, errors.Join(m.Unpin(), m.Close())

@@ -113,7 +113,15 @@ func Open(cfg Config, log *zap.Logger) (*Redirect, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open redirect: %w", err)
 	}
-	r := &Redirect{
+	r := newRedirect(cfg, root, pins, log)
+	if err := r.load(cfg.Pins, root); err != nil {
+		return nil, errors.Join(fmt.Errorf("open redirect: %w", err), r.Close())
+	}
+	return r, nil
+}
+
+func newRedirect(cfg Config, root, pins *os.File, log *zap.Logger) *Redirect {
+	return &Redirect{
 		log:         log,
 		port:        cfg.Port,
 		cgroups:     root.Name(),
@@ -130,10 +138,6 @@ func Open(cfg Config, log *zap.Logger) (*Redirect, error) {
 		owned:       make(map[string]int),
 		refused:     make(map[uint64]time.Time),
 	}
-	if err := r.load(cfg.Pins, root); err != nil {
-		return nil, errors.Join(fmt.Errorf("open redirect: %w", err), r.Close())
-	}
-	return r, nil
 }
 
 // load brings maps, programs and links into force, in the order in which each
@@ -142,7 +146,7 @@ func (r *Redirect) load(pins string, root *os.File) error {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return fmt.Errorf("lift the memory lock limit: %w", err)
 	}
-	if err := loadObjects(pins, &r.objects); err != nil {
+	if err := loadObjects(pins, &r.objects, false); err != nil {
 		return err
 	}
 	if err := r.isFirst(); err != nil {
@@ -160,16 +164,22 @@ func (r *Redirect) load(pins string, root *os.File) error {
 	if err := r.beat(0); err != nil {
 		return err
 	}
+	if err := r.attach(root); err != nil {
+		return err
+	}
+	return r.beat(monotonic())
+}
+
+// attach puts every program in force, in the place of what is there.
+func (r *Redirect) attach(root *os.File) error {
+	pins := r.pins.Name()
 	links, err := attachAll(pins, root, &r.objects.redirectPrograms)
 	r.links = links
 	if err != nil {
 		return err
 	}
 	r.guard = newLinkGuard(pins, &r.objects.redirectPrograms, r.raise, r.log)
-	if err := r.guard.coverAll(); err != nil {
-		return err
-	}
-	return r.beat(monotonic())
+	return r.guard.coverAll()
 }
 
 // CgroupRoot returns where the root of cgroup v2, to which the programs are

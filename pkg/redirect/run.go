@@ -26,8 +26,13 @@ const (
 
 // Run enrols network namespaces and keeps the programs informed that the agent
 // lives, until ctx ends. Then it stops listening, and protected destinations
-// are refused.
+// are refused; but when the cause is ErrPause everything stays, connections
+// wait, and Run may be called again.
 func (r *Redirect) Run(ctx context.Context) error {
+	if err := r.acceptAll(); err != nil {
+		return err
+	}
+	caller := ctx
 	enrolments, err := ringbuf.NewReader(r.objects.Enrolments)
 	if err != nil {
 		return fmt.Errorf("read enrolments: %w", err)
@@ -64,6 +69,9 @@ func (r *Redirect) Run(ctx context.Context) error {
 		return errors.Join(enrolments.Close(), drops.Close(), exemptions.Close())
 	})
 	err = group.Wait()
+	if err == nil && pauses(caller) {
+		return r.stopAccepting()
+	}
 	err = errors.Join(err, r.beat(0))
 	r.leaveAll()
 	return err

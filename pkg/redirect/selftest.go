@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -143,10 +144,12 @@ func (r *Redirect) probe(ctx context.Context, to netip.AddrPort) error {
 	var dialer net.Dialer
 	dialer.SetMultipathTCP(false)
 	conn, err := dialer.DialContext(ctx, "tcp", to.String())
-	if err != nil {
+	if err != nil && !errors.Is(err, unix.ECONNRESET) {
 		return err
 	}
-	defer func() { _ = conn.Close() }() // the other end has reset it
+	if err == nil {
+		defer func() { _ = conn.Close() }() // the other end resets it, maybe before we see that it connected
+	}
 	for {
 		select {
 		case at := <-r.tested.arrived:

@@ -165,14 +165,19 @@ func newest(t *testing.T, after time.Time, want func(sessionView) bool) (found s
 // eventually waits until something is true, at most half a minute.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	within(t, 30*time.Second, what, is)
+}
+
+func within(t *testing.T, most time.Duration, what string, is func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(most)
 	for tick := time.NewTicker(100 * time.Millisecond); ; <-tick.C {
 		if is() {
 			tick.Stop()
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not within half a minute: %s", what)
+			t.Fatalf("not within %v: %s", most, what)
 		}
 	}
 }
