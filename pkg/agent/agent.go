@@ -92,15 +92,21 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	defer loop.Close()
 	a.loop = loop
-	if err := a.Broker.Ready(ctx); err != nil {
-		return err
-	}
 	defer a.serving.Wait()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.Broker.Run(ctx) })
+	err = a.Broker.Ready(ctx, func(accepted *broker.Accepted) {
+		if ctx.Err() != nil {
+			_ = accepted.Close() // which resets it
+			return
+		}
+		a.serving.Go(func() { a.serve(ctx, accepted) })
+	})
+	if err != nil {
+		return err
+	}
 	group.Go(func() error { return a.reportAlerts(ctx) })
 	group.Go(func() error {
-		err := a.accept(ctx)
+		err := a.Broker.Run(ctx)
 		if errors.Is(err, broker.ErrRetired) {
 			a.serving.Wait() // sessions go on until they end by themselves
 		}
@@ -133,16 +139,5 @@ func (a *Agent) reportAlerts(ctx context.Context) error {
 				a.Log.Error("An alert could not be recorded", zap.Error(err))
 			}
 		}
-	}
-}
-
-// accept serves connections until ctx ends.
-func (a *Agent) accept(ctx context.Context) error {
-	for {
-		accepted, err := a.Broker.Accept(ctx)
-		if err != nil {
-			return fmt.Errorf("accept: %w", err)
-		}
-		a.serving.Go(func() { a.serve(ctx, accepted) })
 	}
 }

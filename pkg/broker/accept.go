@@ -15,8 +15,8 @@ import (
 )
 
 // Accepted is a connection that a workload opened to a protected destination,
-// with the means to open the server leg. It belongs to whoever got it from
-// Accept. Its close resets it, unless SetLinger(-1) said before that it ended
+// with the means to open the server leg. It belongs to whoever serves it. Its
+// close resets it, unless SetLinger(-1) said before that it ended
 // as it should.
 type Accepted struct {
 	Conn   *net.TCPConn
@@ -34,12 +34,13 @@ func (c *Client) take(said packet) {
 		c.lost.Add(1)
 		return
 	}
-	select {
-	case c.accepted <- a:
-	default:
+	serve := c.serve.Load()
+	if serve == nil {
 		c.lost.Add(1)
-		a.discard()
+		_ = a.Close() // which resets it
+		return
 	}
+	(*serve)(a)
 }
 
 func (c *Client) accepts(said packet) (*Accepted, error) {
@@ -57,33 +58,8 @@ func (c *Client) accepts(said packet) (*Accepted, error) {
 	return &Accepted{Conn: conn.(*net.TCPConn), Origin: what.origin(c.booted), client: c, socket: said.fds[1]}, nil
 }
 
-// Accept returns the next connection. It ends with ctx, with net.ErrClosed, or
-// with ErrRetired.
-func (c *Client) Accept(ctx context.Context) (*Accepted, error) {
-	select {
-	case a := <-c.accepted:
-		return a, nil
-	case <-c.retired:
-		return c.last()
-	case <-c.gone:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
 // ErrRetired means that another process accepts connections now, for good.
 var ErrRetired = errors.New("another process has taken over")
-
-// last returns what came before the proxy was retired.
-func (c *Client) last() (*Accepted, error) {
-	select {
-	case a := <-c.accepted:
-		return a, nil
-	default:
-		return nil, ErrRetired
-	}
-}
 
 // Dial opens a server leg, as a rule to where the workload wanted to go. It may
 // be called again.
@@ -121,9 +97,6 @@ func (a *Accepted) takeSocket() (fd int) {
 	fd, a.socket = a.socket, -1
 	return fd
 }
-
-// discard resets a connection that is not served.
-func (a *Accepted) discard() { _ = a.Close() }
 
 // socket asks for one more socket that may dial a destination.
 func (c *Client) socket(ctx context.Context, to netip.AddrPort) (fd int, err error) {

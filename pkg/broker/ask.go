@@ -14,10 +14,13 @@ import (
 	"github.com/sluicegate/sluice/pkg/redirect"
 )
 
-// Ready lets connections come, once it is known whose they are.
-func (c *Client) Ready(ctx context.Context) error {
+// Ready lets connections come, once it is known whose they are. Each is given to
+// serve, one after the other: on the goroutine that receives them, so that a
+// connection waits for no hand-over within the process. serve does not block.
+func (c *Client) Ready(ctx context.Context, serve func(*Accepted)) error {
 	select {
 	case <-c.told:
+		c.serve.Store(&serve)
 		return c.link.send(kindReady, 0, nil)
 	case <-c.gone:
 		return net.ErrClosed

@@ -1,61 +1,107 @@
 package broker
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
+	"errors"
 	"io"
 	"net"
+	"os"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sluicegate/sluice/pkg/redirect"
 )
 
 // BenchmarkFirstByte measures, in rounds that take turns, how long a job waits
 // from connect until the server's first byte: through one process that accepts
-// and dials, and through two. split-µs is what the second one costs.
+// and dials, and through two. split-µs is what the second one costs. floor-µs is
+// what a bare packet with two descriptors takes from one process to another.
 func BenchmarkFirstByte(b *testing.B) {
-	n := newNode(b, func(conn net.Conn) { _, _ = conn.Write([]byte{1}) })
+	n := newNode(b, nil)
+	server := player("greeter", n.server.String())
+	must(b, n.where.Start(server))
+	b.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	})
+	must(b, n.where.Do(func() error {
+		for {
+			if conn, err := net.Dial("tcp", n.server.String()); err == nil {
+				return conn.Close() // it listens
+			}
+		}
+	}))
 	halves, _, _ := n.broker(b, "proxy", "")
-	var one, two []time.Duration
+	var one, two, floor []time.Duration
 	for b.Loop() {
 		one = append(one, n.round(b, n.relayAll)...)
 		two = append(two, n.round(b, halves.Run)...)
+		floor = append(floor, handOvers(b)...)
 	}
+	b.ReportMetric(median(floor), "floor-µs")
 	b.ReportMetric(median(one), "one-µs")
 	b.ReportMetric(median(two), "two-µs")
 	b.ReportMetric(median(two)-median(one), "split-µs")
 }
 
-// round takes some times while serve serves.
+// round takes some times while serve serves. Client and server are processes of
+// their own, as they are on a node.
 func (n *node) round(b *testing.B, serve func(context.Context) error) []time.Duration {
 	ctx, stop := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- serve(ctx) }()
-	n.firstByte(b) // once it serves
-	times := make([]time.Duration, 500)
-	for i := range times {
-		times[i] = n.firstByte(b)
-	}
+	client := player("dialler", n.server.String())
+	var out bytes.Buffer
+	client.Stdout = &out
+	must(b, n.job.Start(client))
+	must(b, client.Wait())
 	stop()
 	must(b, <-ended)
+	times := make([]time.Duration, out.Len()/8)
+	must(b, binary.Read(&out, binary.NativeEndian, times))
 	return times
 }
 
-func (n *node) firstByte(b *testing.B) (took time.Duration) {
-	must(b, n.job.Do(func() error {
+// playDialler measures from connect to the first byte, 500 times, and writes
+// the times.
+func playDialler(server string) error {
+	times := make([]time.Duration, 501)
+	for i := range times {
 		began := time.Now()
-		conn, err := net.DialTimeout("tcp", n.server.String(), patience)
+		conn, err := net.DialTimeout("tcp", server, patience)
 		if err != nil {
 			return err
 		}
 		_, err = io.ReadFull(conn, make([]byte, 1))
-		took = time.Since(began)
+		times[i] = time.Since(began)
 		_ = conn.(*net.TCPConn).SetLinger(0) // no port is left in TIME_WAIT
-		_ = conn.Close()
+		if err := errors.Join(err, conn.Close()); err != nil {
+			return err
+		}
+	}
+	return binary.Write(os.Stdout, binary.NativeEndian, times[1:]) // once it serves
+}
+
+// playGreeter writes a byte into each connection.
+func playGreeter(at string) error {
+	l, err := net.Listen("tcp", at)
+	if err != nil {
 		return err
-	}))
-	return took
+	}
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		_, _ = conn.Write([]byte{1})
+		_ = conn.Close()
+	}
 }
 
 // relayAll is playProxy without a broker.
@@ -89,4 +135,57 @@ func (n *node) relay(ctx context.Context, a *redirect.Accepted) {
 func median(times []time.Duration) float64 {
 	slices.Sort(times)
 	return float64(times[len(times)/2].Nanoseconds()) / 1000
+}
+
+// handOvers passes two descriptors to another process and back, again and again,
+// with nothing around: system calls that block, on threads of their own. Half of
+// the time is one way.
+func handOvers(b *testing.B) []time.Duration {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	must(b, err)
+	theirs := os.NewFile(uintptr(fds[1]), "echo")
+	cmd := player("echo")
+	cmd.ExtraFiles = []*os.File{theirs}
+	must(b, cmd.Start())
+	must(b, theirs.Close())
+	times := make([]time.Duration, 500)
+	for i := range times {
+		began := time.Now()
+		must(b, unix.Sendmsg(fds[0], []byte{1}, unix.UnixRights(fds[0], fds[0]), nil, 0))
+		must(b, receiveRights(fds[0]))
+		times[i] = time.Since(began) / 2
+		<-time.After(200 * time.Microsecond) // the other one sleeps, as a proxy does between connections
+	}
+	must(b, unix.Close(fds[0]))
+	must(b, cmd.Wait())
+	return times
+}
+
+// playEcho sends back what descriptors it gets.
+func playEcho() error {
+	runtime.LockOSThread()
+	for {
+		if err := receiveRights(Descriptor); err != nil {
+			return nil // the other one has hung up
+		}
+		if err := unix.Sendmsg(Descriptor, []byte{1}, unix.UnixRights(Descriptor, Descriptor), nil, 0); err != nil {
+			return err
+		}
+	}
+}
+
+func receiveRights(fd int) error {
+	control := make([]byte, unix.CmsgSpace(8))
+	n, controlled, _, _, err := unix.Recvmsg(fd, make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return io.EOF
+	}
+	passed, err := rights(control[:controlled])
+	closeAll(passed)
+	return err
 }

@@ -32,11 +32,13 @@ const patience = time.Minute
 type node struct {
 	kernel *redirect.Redirect
 	job    *netlab.Namespace
+	where  *netlab.Namespace // of the server
 	server netip.AddrPort
 	log    *zap.Logger
 }
 
-// newNode protects a server that answers each connection with answer.
+// newNode protects a server that answers each connection with answer; nil: there
+// is none yet.
 func newNode(t testing.TB, answer func(net.Conn)) *node {
 	t.Helper()
 	slice, err := netlab.Take()
@@ -59,7 +61,10 @@ func newNode(t testing.TB, answer func(net.Conn)) *node {
 		[]netip.Prefix{netip.PrefixFrom(slice.Host4(9), 30)}, []netip.Prefix{netip.PrefixFrom(slice.Host4(10), 30)}))
 	t.Cleanup(func() { _ = host.Unlink(name) }) // gone already if the server's namespace is
 	must(t, host.Route(netip.PrefixFrom(slice.Host4(2), 32), slice.Host4(9)))
-	must(t, server.Do(func() error { return serve(t, n.server, answer) }))
+	n.where = server
+	if answer != nil {
+		must(t, server.Do(func() error { return serve(t, n.server, answer) }))
+	}
 	inhabit(t, n.job)
 
 	pins := filepath.Join(t.TempDir(), "pins")
@@ -255,7 +260,7 @@ func TestProxyIsToldOfEveryTable(t *testing.T) {
 	p, client := joined(t, Files{})
 	early, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := client.Ready(early); !errors.Is(err, context.DeadlineExceeded) {
+	if err := client.Ready(early, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("it is ready to serve without a table: %v", err)
 	}
 	at := netip.MustParseAddrPort("192.0.2.7:5432")

@@ -19,26 +19,23 @@ import (
 )
 
 const (
-	// acceptBacklog is how many connections wait in the proxy. One more is
-	// reset.
-	acceptBacklog = 1024
-	alertBacklog  = 256
-	beatEvery     = time.Second
+	alertBacklog = 256
+	beatEvery    = time.Second
 	// askWait bounds a question that its caller set no bound for.
 	askWait = 10 * time.Second
 )
 
 // Client is the proxy's part. Its methods are safe for concurrent use.
 type Client struct {
-	link     *link
-	booted   time.Time
-	stop     context.CancelFunc
-	accepted chan *Accepted
-	alerts   chan redirect.Alert
-	lost     atomic.Uint64 // alerts and connections that found their channel full
-	gone     chan struct{} // closed when the privileged half is
-	work     sync.WaitGroup
-	numbers  atomic.Uint32
+	link    *link
+	booted  time.Time
+	stop    context.CancelFunc
+	serve   atomic.Pointer[func(*Accepted)] // nil before Ready
+	alerts  chan redirect.Alert
+	lost    atomic.Uint64 // alerts that found their channel full, and connections that could not be taken
+	gone    chan struct{} // closed when the privileged half is
+	work    sync.WaitGroup
+	numbers atomic.Uint32
 
 	table atomic.Pointer[destination.Table]
 	told  chan struct{} // closed when table is set
@@ -74,7 +71,7 @@ func Attach(socket *os.File, stop context.CancelFunc) (*Client, error) {
 	c := &Client{
 		link: l, booted: booted, stop: stop, gone: make(chan struct{}), told: make(chan struct{}),
 		begun: make(chan Inheritance, 1), changes: make(chan Change, 1), retired: make(chan struct{}), asked: make(map[uint32]chan answer),
-		accepted: make(chan *Accepted, acceptBacklog), alerts: make(chan redirect.Alert, alertBacklog),
+		alerts: make(chan redirect.Alert, alertBacklog),
 	}
 	if err := l.send(kindHello, 0, pack(nil, uint16(version))); err != nil {
 		return nil, errors.Join(err, l.close())
@@ -84,25 +81,21 @@ func Attach(socket *os.File, stop context.CancelFunc) (*Client, error) {
 	return c, nil
 }
 
-// Close ends everything that waits, and resets connections that nobody took.
+// Close ends everything that waits.
 func (c *Client) Close() error {
 	err := c.link.close()
 	c.work.Wait()
-	for {
-		select {
-		case a := <-c.accepted:
-			a.discard()
-		default:
-			return err
-		}
-	}
+	return err
 }
 
-// Run returns when ctx ends, or with an error when the privileged half is gone.
+// Run returns when ctx ends, with ErrRetired, or with an error when the
+// privileged half is gone.
 func (c *Client) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
+	case <-c.retired:
+		return ErrRetired
 	case <-c.gone:
 		return fmt.Errorf("the privileged half is gone: %w", net.ErrClosed)
 	}

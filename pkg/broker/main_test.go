@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -37,6 +36,12 @@ func TestMain(m *testing.M) {
 	switch role {
 	case "proxy":
 		err = playProxy()
+	case "dialler":
+		err = playDialler(what)
+	case "greeter":
+		err = playGreeter(what)
+	case "echo":
+		err = playEcho()
 	case "nothing":
 	case "mute":
 		err = unix.Pause()
@@ -78,19 +83,11 @@ func playProxy() error {
 	if _, err := client.Begin(ctx); err != nil {
 		return err
 	}
-	if err := client.Ready(ctx); err != nil {
+	if err := client.Ready(ctx, func(a *Accepted) { go relay(ctx, a) }); err != nil {
 		return err
 	}
-	for {
-		a, err := client.Accept(ctx)
-		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
-			return client.Close()
-		}
-		if err != nil {
-			return err
-		}
-		go relay(ctx, a)
-	}
+	_ = client.Run(ctx) // it ends as it may
+	return client.Close()
 }
 
 func relay(ctx context.Context, a *Accepted) {

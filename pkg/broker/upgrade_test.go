@@ -73,7 +73,7 @@ func TestRetiredProxyWritesToItsSuccessor(t *testing.T) {
 	if n, err := unix.Read(theirs, got); err != nil || string(got[:n]) != "record" {
 		t.Errorf("the successor reads %q, %v", got[:n], err)
 	}
-	if _, err := client.Accept(t.Context()); !errors.Is(err, ErrRetired) {
+	if err := client.Run(t.Context()); !errors.Is(err, ErrRetired) {
 		t.Errorf("it goes on accepting: %v", err)
 	}
 	if p.replace(t.Context()) {

@@ -66,8 +66,11 @@ type result struct {
 func (r result) all() string { return r.out + r.errs }
 
 // labCommand is a call of scripts/lab that is not started yet.
-func labCommand(args ...string) *exec.Cmd {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+func labCommand(args ...string) *exec.Cmd { return labCommandFor(3*time.Minute, args...) }
+
+// labCommandFor is labCommand for one that may take so long.
+func labCommandFor(most time.Duration, args ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(context.Background(), most)
 	cmd := exec.CommandContext(ctx, filepath.Join(lab.root, "scripts/lab"), args...)
 	cmd.Env = append(os.Environ(), "SLUICE_LAB_DIR="+lab.dir)
 	cmd.Dir = lab.root
@@ -75,8 +78,9 @@ func labCommand(args ...string) *exec.Cmd {
 	return cmd
 }
 
-func run(args ...string) result {
-	cmd := labCommand(args...)
+func run(args ...string) result { return resultOf(labCommand(args...)) }
+
+func resultOf(cmd *exec.Cmd) result {
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	began := time.Now()
