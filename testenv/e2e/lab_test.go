@@ -45,14 +45,15 @@ func underLab(m *testing.M) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if up := run("up", "--policy", policy); up.code != 0 {
-		return 0, fmt.Errorf("lab up: %s", up.all())
-	}
 	defer func() {
 		if down := run("down"); down.code != 0 {
 			err = errors.Join(err, fmt.Errorf("lab down: %s", down.all()))
 		}
 	}()
+	// Beside other work the programs alone may take minutes to build.
+	if up := resultOf(labCommandFor(8*time.Minute, "up", "--policy", policy)); up.code != 0 {
+		return 0, fmt.Errorf("lab up: %s", up.all())
+	}
 	return m.Run(), nil
 }
 
