@@ -94,6 +94,9 @@ func (r *reading) statement(s *syntax.Stmt, depth int) {
 	case *syntax.CallExpr:
 		r.call(command, depth)
 	case *syntax.Subshell:
+		if first, ok := command.Stmts[0].Cmd.(*syntax.Subshell); ok && first.Pos().Offset() == command.Pos().Offset()+1 {
+			r.doubt() // "((" is arithmetic in other shells
+		}
 		r.statements(command.Stmts, depth)
 	case *syntax.Block:
 		r.statements(command.Stmts, depth)
@@ -129,6 +132,9 @@ func (r *reading) call(call *syntax.CallExpr, depth int) {
 		words = append(words, r.word(arg))
 	}
 	if len(words) > 0 {
+		if strings.Contains(words[0], "=") {
+			r.doubt() // an assignment, in some shells
+		}
 		r.command(words, depth)
 	}
 }
