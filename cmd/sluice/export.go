@@ -17,14 +17,17 @@ import (
 )
 
 func newExport(e *env) *cobra.Command {
-	var session, since, to string
+	var session, since, to, recording string
 	cmd := &cobra.Command{
-		Use:   "export (--session ID | --since TIME) -o PATH",
-		Short: "Write evidence and its proofs to a directory that sluice verify checks offline",
+		Use:   "export (--session ID | --since TIME | --asciicast ID) -o PATH",
+		Short: "Write evidence and its proofs to a directory that sluice verify checks offline, or a session's terminal to a file",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if to == "" || (session == "") == (since == "") {
-				return errors.New("give -o, and either --session or --since")
+			if to != "" && recording != "" && session+since == "" {
+				return e.cast(cmd, recording, to)
+			}
+			if to == "" || recording != "" || (session == "") == (since == "") {
+				return errors.New("give -o, and one of --session, --since and --asciicast")
 			}
 			files, err := e.export(cmd.Context(), selection(session, since), to)
 			if err != nil {
@@ -39,7 +42,8 @@ func newExport(e *env) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&session, "session", "", "one session: its batches, other sessions' records hidden")
 	cmd.Flags().StringVar(&since, "since", "", "everything stored since a time (RFC 3339) or duration ago (1h)")
-	cmd.Flags().StringVarP(&to, "output", "o", "", "directory to make")
+	cmd.Flags().StringVar(&recording, "asciicast", "", "one session's terminal, as asciinema plays it (asciicast v3); no evidence")
+	cmd.Flags().StringVarP(&to, "output", "o", "", "directory or file to make")
 	return cmd
 }
 

@@ -13,14 +13,12 @@ import (
 	"github.com/sluicegate/sluice/pkg/record"
 )
 
-// longestPause is the longest that a replay waits, at any speed.
-const longestPause = 3 * time.Second
-
 func newReplay(e *env) *cobra.Command {
 	var speed float64
+	var idle time.Duration
 	cmd := &cobra.Command{
 		Use:   "replay SESSION",
-		Short: "Show a session's operations and answers as the job saw them, masks included",
+		Short: "Show a session's operations and answers as the job saw them, masks included; play one that had a terminal",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := e.told(cmd, args[0])
@@ -30,10 +28,17 @@ func newReplay(e *env) *cobra.Command {
 			if e.flags.json {
 				return e.printJSON(replayed(&t))
 			}
-			return e.replay(cmd.Context(), &t, speed)
+			if onTerminal(&t) {
+				if !cmd.Flags().Changed("speed") {
+					speed = 1
+				}
+				return e.play(cmd.Context(), &t, speed, idle)
+			}
+			return e.replay(cmd.Context(), &t, speed, idle)
 		},
 	}
-	cmd.Flags().Float64Var(&speed, "speed", 0, "1 is as it was, 2 twice as fast; 0 does not wait")
+	cmd.Flags().Float64Var(&speed, "speed", 0, "1 is as it was, 2 twice as fast; 0 does not wait (default 1 for a terminal, else 0)")
+	cmd.Flags().DurationVar(&idle, "idle", 3*time.Second, "the longest pause, at any speed")
 	return cmd
 }
 
@@ -55,11 +60,11 @@ func replayed(t *told) []scene {
 	return scenes
 }
 
-// response joins what was recorded of an operation's answer; missing is how
-// many bytes were not.
+// response joins what was recorded of an operation's answer, what a program
+// wrote to stderr included; missing is how many bytes were not.
 func response(op *view.Operation) (answer []byte, missing int64) {
 	for _, chunk := range op.Chunks {
-		if chunk.Stream != "response" {
+		if chunk.Stream != "response" && chunk.Stream != "stderr" {
 			continue
 		}
 		answer = append(answer, chunk.Data...)
@@ -68,19 +73,19 @@ func response(op *view.Operation) (answer []byte, missing int64) {
 	return answer, missing
 }
 
-func (e *env) replay(ctx context.Context, t *told, speed float64) error {
+func (e *env) replay(ctx context.Context, t *told, speed float64, idle time.Duration) error {
 	s := &t.Session
 	e.printf("-- %s on %s, %s by %s\n", s.ID, view.Printable(s.Resource), clock(s.Started), view.Printable(who(s)))
 	last := s.Started
 	for _, op := range t.Operations {
-		if err := pause(ctx, op.At.Sub(last), speed); err != nil {
+		if err := pause(ctx, op.At.Sub(last), speed, idle); err != nil {
 			return err
 		}
 		last = op.At
 		e.printf("\n-- +%.3f s  %s\n", op.At.Sub(s.Started).Seconds(), decided(op))
 		e.printf("%s\n", prompt(op))
 		if first := firstAnswer(op); first > 0 {
-			if err := pause(ctx, first, speed); err != nil {
+			if err := pause(ctx, first, speed, idle); err != nil {
 				return err
 			}
 			last = last.Add(first)
@@ -103,12 +108,12 @@ func firstAnswer(op *view.Operation) time.Duration {
 	return 0
 }
 
-// pause waits as long as it took, at a speed.
-func pause(ctx context.Context, took time.Duration, speed float64) error {
+// pause waits as long as it took, at a speed, and no longer than idle.
+func pause(ctx context.Context, took time.Duration, speed float64, idle time.Duration) error {
 	if speed <= 0 || took <= 0 {
 		return ctx.Err()
 	}
-	timer := time.NewTimer(min(longestPause, time.Duration(float64(took)/speed)))
+	timer := time.NewTimer(min(idle, time.Duration(float64(took)/speed)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
