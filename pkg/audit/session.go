@@ -135,7 +135,7 @@ func (s *Session) chunk(op uint64, stream string, at time.Duration, chunk []byte
 		st.response += int64(len(chunk))
 	}
 	whole := min(int64(len(chunk)), max(0, s.log.cfg.ResponseLimit-st.kept))
-	if stream == "response" && s.crowded() {
+	if (stream == "response" || stream == "stderr") && s.crowded() {
 		whole = 0
 	}
 	st.kept += whole
