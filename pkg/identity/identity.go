@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -55,9 +56,15 @@ type source struct {
 	flight   singleflight.Group
 
 	mu       sync.Mutex
-	verifier *oidc.IDTokenVerifier // nil until discovery succeeded; guarded by mu
-	away     error                 // why the last discovery did not; guarded by mu
-	askAgain time.Time             // guarded by mu
+	known    *discovered // nil until discovery succeeded; guarded by mu
+	away     error       // why the last discovery did not; guarded by mu
+	askAgain time.Time   // guarded by mu
+}
+
+// discovered is what an issuer's documents say.
+type discovered struct {
+	verifier *oidc.IDTokenVerifier
+	endpoint oauth2.Endpoint // for logins
 }
 
 // newSource checks what configuration says of an issuer. Nil algorithms mean
@@ -95,11 +102,11 @@ func (s *source) verify(ctx context.Context, raw string) (*oidc.IDToken, error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	verifier, err := s.discovered(ctx)
+	known, err := s.discovered(ctx)
 	if err != nil {
 		return nil, err
 	}
-	token, err := verifier.Verify(ctx, raw)
+	token, err := known.verifier.Verify(ctx, raw)
 	if err != nil {
 		return nil, fmt.Errorf("verify token: %s", brief(err))
 	}
@@ -113,14 +120,14 @@ func (s *source) verify(ctx context.Context, raw string) (*oidc.IDToken, error) 
 // an issuer into it.
 func brief(err error) string { return fmt.Sprintf("%.200s", err) }
 
-// discovered returns the issuer's verifier, and asks the issuer for its
-// documents if that has not succeeded yet.
-func (s *source) discovered(ctx context.Context) (*oidc.IDTokenVerifier, error) {
+// discovered returns what the issuer's documents say, and asks the issuer for
+// them if that has not succeeded yet.
+func (s *source) discovered(ctx context.Context) (*discovered, error) {
 	s.mu.Lock()
-	verifier, away, askAgain := s.verifier, s.away, s.askAgain
+	known, away, askAgain := s.known, s.away, s.askAgain
 	s.mu.Unlock()
-	if verifier != nil {
-		return verifier, nil
+	if known != nil {
+		return known, nil
 	}
 	if time.Now().Before(askAgain) {
 		return nil, away
@@ -131,14 +138,14 @@ func (s *source) discovered(ctx context.Context) (*oidc.IDTokenVerifier, error) 
 		if result.Err != nil {
 			return nil, result.Err
 		}
-		return result.Val.(*oidc.IDTokenVerifier), nil
+		return result.Val.(*discovered), nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrIssuerAway, ctx.Err())
 	}
 }
 
 // discover fetches the discovery document and keeps the outcome.
-func (s *source) discover() (*oidc.IDTokenVerifier, error) {
+func (s *source) discover() (*discovered, error) {
 	ctx, cancel := context.WithTimeout(s.lifetime, patience)
 	defer cancel()
 	provider, err := oidc.NewProvider(ctx, s.url)
@@ -149,6 +156,6 @@ func (s *source) discover() (*oidc.IDTokenVerifier, error) {
 		s.askAgain = time.Now().Add(retryAfter)
 		return nil, s.away
 	}
-	s.verifier = provider.VerifierContext(s.lifetime, s.config)
-	return s.verifier, nil
+	s.known = &discovered{verifier: provider.VerifierContext(s.lifetime, s.config), endpoint: provider.Endpoint()}
+	return s.known, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/coreos/go-oidc/v3/oidc"
 )
 
 // maxGroups bounds the groups of one person.
@@ -16,6 +18,10 @@ type PeopleConfig struct {
 	Audience    string   // that the token must be meant for: our client id
 	Algorithms  []string // empty: RS256 and ES256
 	GroupsClaim string   // path of the claim that lists groups; empty: groups
+	// What logins need besides: our secret at the issuer, empty for a public
+	// client, and scopes to ask for besides openid, profile and email.
+	Secret string
+	Scopes []string
 }
 
 // Person is somebody whom the issuer vouches for. Issuer and Subject together
@@ -32,6 +38,8 @@ type Person struct {
 type People struct {
 	source      *source
 	groupsClaim string
+	secret      string
+	scopes      []string
 }
 
 // NewPeople checks the configuration. It does not ask the issuer yet. When ctx
@@ -44,7 +52,7 @@ func NewPeople(ctx context.Context, cfg PeopleConfig) (*People, error) {
 	if cfg.GroupsClaim == "" {
 		cfg.GroupsClaim = "groups"
 	}
-	return &People{source, cfg.GroupsClaim}, nil
+	return &People{source, cfg.GroupsClaim, cfg.Secret, append([]string{oidc.ScopeOpenID, "profile", "email"}, cfg.Scopes...)}, nil
 }
 
 // Person returns who presents a bearer token.
@@ -53,11 +61,16 @@ func (p *People) Person(ctx context.Context, bearer string) (Person, error) {
 	if err != nil {
 		return Person{}, fmt.Errorf("verify person: %w", err)
 	}
+	return p.personOf(token)
+}
+
+// personOf reads a verified token.
+func (p *People) personOf(token *oidc.IDToken) (person Person, err error) {
 	var claims map[string]any
 	if err := token.Claims(&claims); err != nil {
 		return Person{}, fmt.Errorf("verify person: %w", err)
 	}
-	person := Person{Issuer: token.Issuer, Subject: token.Subject}
+	person = Person{Issuer: token.Issuer, Subject: token.Subject}
 	person.Name, _ = claims["name"].(string)
 	if verified, _ := claims["email_verified"].(bool); verified {
 		person.Email, _ = claims["email"].(string)
