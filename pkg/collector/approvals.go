@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type approvals struct {
 	cluster string
 	roster  *rosterFile
 	send    func(agent, id string, message []byte) error
+	witness func(context.Context, api.Caller, api.Act) error
 	log     *zap.Logger
 }
 
@@ -167,7 +169,8 @@ func (a *approvals) vote(ctx context.Context, by api.Caller, number uint64, sign
 		return view.Approval{}, err
 	}
 	a.tell(decided)
-	return decided, nil
+	// The vote is on the record of the agent, too; what waits does not wait for this.
+	return decided, a.witness(ctx, by, api.Act{Kind: "vote." + string(vote.Decision), Subject: strconv.FormatUint(number, 10)})
 }
 
 // approver returns a caller's name in the roster, "" for none.

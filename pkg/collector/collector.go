@@ -143,7 +143,7 @@ func (c *Collector) openApprovals(context.Context) error {
 	}
 	c.ask = &approvals{
 		store: c.store, agents: c.agents, cluster: c.cfg.Cluster, roster: roster,
-		send: c.bus.SendApproval, log: c.log.Named("approvals"),
+		send: c.bus.SendApproval, witness: c.acted, log: c.log.Named("approvals"),
 	}
 	c.orders = &orders{store: c.store, agents: c.agents, roster: roster, send: c.bus.SendOrder, witness: c.acted, log: c.log.Named("orders")}
 	return nil
@@ -213,15 +213,17 @@ const (
 )
 
 func (c *Collector) serve(ctx context.Context) error {
+	limiter := api.NewLimiter()
+	console, err := c.console(ctx, limiter)
+	if err != nil {
+		return err
+	}
+	both := http.NewServeMux()
+	both.Handle("/", console)
+	both.Handle("/v1/", c.rest(limiter))
 	server := &http.Server{
-		Handler: api.New(api.Config{
-			Store: c.store, Identify: c.callers.identify, Vote: c.ask.vote, Approver: c.ask.approver,
-			Order: c.orders.give, Orders: c.orders.list,
-			Agents: c.chains, Witness: c.acted, Log: c.log.Named("api"),
-			Export: func(ctx context.Context, to io.Writer, sees view.Scope, what api.Selection) error {
-				return export(ctx, c.store, to, sees, what)
-			},
-		}),
+		Handler: both,
+
 		ReadHeaderTimeout: headTime, ReadTimeout: bodyTime, WriteTimeout: answerTime, IdleTimeout: idleTime,
 		MaxHeaderBytes: headerBytes, ErrorLog: zap.NewStdLog(c.log.Named("http")),
 	}
@@ -240,6 +242,20 @@ func (c *Collector) serve(ctx context.Context) error {
 		return fmt.Errorf("serve the API: %w", err)
 	}
 	return <-stopped
+}
+
+// rest returns the API.
+func (c *Collector) rest(limiter *api.Limiter) http.Handler {
+	return api.New(api.Config{
+		Store: c.store, Identify: c.callers.identify, Vote: c.ask.vote, Approver: c.ask.approver,
+		Order: c.orders.give, Orders: c.orders.list,
+		Agents: c.chains, Witness: c.acted, Log: c.log.Named("api"),
+		Export: func(ctx context.Context, to io.Writer, sees view.Scope, what api.Selection) error {
+			return export(ctx, c.store, to, sees, what)
+		},
+		Login:   view.Login{Issuer: c.cfg.People.Issuer, ClientID: c.cfg.People.Audience, Scopes: c.cfg.People.Scopes},
+		Limiter: limiter,
+	})
 }
 
 // acted puts an act of a caller on the record.

@@ -33,6 +33,8 @@ type Config struct {
 	// People says who may use the API. Without an issuer only the bootstrap
 	// token is accepted.
 	People People `yaml:"people"`
+	// Console is what people open in a browser, where the API is served too.
+	Console Console `yaml:"console"`
 	// Approvals says whose votes count. Without a roster no vote is accepted.
 	Approvals Approvals `yaml:"approvals"`
 	// Retention destroys bodies after a time. Empty: they are kept for ever.
@@ -81,8 +83,23 @@ type People struct {
 	CAFile config.Path `yaml:"ca_file"`
 	// GroupsClaim names the claim that lists a person's groups. Default: groups.
 	GroupsClaim string `yaml:"groups_claim"`
+	// ClientSecretFile holds the collector's secret at the issuer, when it is a
+	// confidential client there. Empty: a public one, with PKCE. The client's id
+	// is the audience; its redirect addresses are <console url>/login/callback
+	// and, for sluice login, http://127.0.0.1/callback on any port.
+	ClientSecretFile config.Path `yaml:"client_secret_file"`
+	// Scopes are asked for at login besides openid, profile and email, when the
+	// issuer gives groups only for one: groups.
+	Scopes []string `yaml:"scopes"`
 	// Roles gives roles to groups. A person has the roles of all their groups.
 	Roles []GroupRoles `yaml:"roles"`
+}
+
+// Console is what people open in a browser.
+type Console struct {
+	// URL is its address as browsers know it, https://sluice.example.com. Empty:
+	// that of api.
+	URL string `yaml:"url"`
 }
 
 // GroupRoles gives roles to the members of a group.
@@ -153,6 +170,9 @@ func (c *Config) Validate(report config.Problems) {
 	}
 	c.People.validate(report)
 	c.validateRetention(report)
+	if u, err := url.Parse(c.Console.URL); c.Console.URL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "") {
+		report("console.url", "is not the address of a site: write one like https://sluice.example.com")
+	}
 	if (c.Approvals.RosterFile == "") != (c.Approvals.RootKey == "") {
 		report("approvals", "roster_file and root_key belong together: write both or neither")
 	}

@@ -39,8 +39,11 @@ type site struct {
 	cfg       collector.Config
 	bootstrap string
 	issuer    *issuer.Issuer
+	provider  *issuer.Provider
 	login     *httptest.Server // of the issuer
 	ada       ed25519.PrivateKey
+	root      ed25519.PrivateKey
+	roster    approval.Roster
 
 	collector *collector.Collector
 	stop      func()
@@ -49,11 +52,11 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir()}
-	s.serveIssuer()
 	s.cfg.Defaults()
 	s.cfg.Cluster = "test"
 	s.cfg.DataDir = config.Path(filepath.Join(s.dir, "data"))
 	s.cfg.API.Listen, s.cfg.Bus.Listen = anyPort(t), anyPort(t)
+	s.serveIssuer()
 	s.cfg.Bus.StreamLimit = 64 << 20
 	s.cfg.People.Issuer, s.cfg.People.Audience = s.issuer.URL(), "sluice"
 	s.cfg.People.Roles = []collector.GroupRoles{
@@ -94,7 +97,12 @@ func (s *site) serveIssuer() {
 	var err error
 	s.issuer, err = issuer.New("http://"+s.login.Listener.Addr().String(), s.path("issuer"))
 	check(s.t, err)
-	s.login.Config.Handler = s.issuer.Handler()
+	s.provider, err = issuer.NewProvider(s.issuer, "sluice", []string{s.console() + "/login/callback"}, []issuer.Person{
+		{Name: "ada", Groups: []string{"dba", "responders"}}, {Name: "eve", Groups: []string{"dba"}},
+		{Name: "tom", Groups: []string{"team-a"}}, {Name: "nobody", Groups: []string{"guests"}},
+	})
+	check(s.t, err)
+	s.login.Config.Handler = s.provider
 	s.login.Start()
 	s.t.Cleanup(s.login.Close)
 }
@@ -108,19 +116,40 @@ func (s *site) signRoster() {
 	s.ada = ada
 	adaKey, err := approval.FormatPublicKey(adaPublic)
 	check(s.t, err)
-	signed, err := approval.SignRoster(approval.Roster{
+	s.root = root
+	s.cfg.Approvals.RosterFile = config.Path(s.path("roster"))
+	s.cfg.Approvals.RootKey, err = approval.FormatPublicKey(rootPublic)
+	check(s.t, err)
+	s.roster = approval.Roster{
 		Version: 1, NotAfter: time.Now().Add(time.Hour),
 		Approvers: []approval.Approver{{
 			Name: "ada", Groups: []string{"dba"}, Keys: []string{adaKey},
 			Accounts: []approval.Account{{Issuer: s.issuer.URL(), Subject: "ada"}},
 		}},
-	}, root)
+	}
+	s.publishRoster()
+}
+
+// publishRoster signs the roster as it is now.
+func (s *site) publishRoster() {
+	s.t.Helper()
+	signed, err := approval.SignRoster(s.roster, s.root)
 	check(s.t, err)
 	check(s.t, os.WriteFile(s.path("roster"), signed, 0o600))
-	s.cfg.Approvals.RosterFile = config.Path(s.path("roster"))
-	s.cfg.Approvals.RootKey, err = approval.FormatPublicKey(rootPublic)
-	check(s.t, err)
 }
+
+// withConsole lets the console's key vote.
+func (s *site) withConsole() {
+	s.t.Helper()
+	key, err := os.ReadFile(s.path("data/console.pub"))
+	check(s.t, err)
+	s.roster.Version++
+	s.roster.Console = strings.TrimSpace(string(key))
+	s.publishRoster()
+}
+
+// console is where people open it.
+func (s *site) console() string { return "http://" + s.cfg.API.Listen.String() }
 
 // start runs the collector until stop is called.
 func (s *site) start() {
@@ -249,6 +278,8 @@ func (s *site) agent() *agent {
 	})
 	return a
 }
+
+func (a *agent) public() ed25519.PublicKey { return a.key.Public().(ed25519.PublicKey) }
 
 func check(t testing.TB, err error) {
 	t.Helper()

@@ -46,9 +46,16 @@ func openCallers(ctx context.Context, cfg *Config) (*callers, error) {
 	if cfg.People.Issuer == "" {
 		return c, nil
 	}
+	var secret []byte
+	if cfg.People.ClientSecretFile != "" {
+		if secret, err = os.ReadFile(string(cfg.People.ClientSecretFile)); err != nil {
+			return nil, fmt.Errorf("people: read client secret: %w", err)
+		}
+	}
 	c.people, err = identity.NewPeople(ctx, identity.PeopleConfig{
 		Issuer: cfg.People.Issuer, CAFile: string(cfg.People.CAFile),
 		Audience: cfg.People.Audience, GroupsClaim: cfg.People.GroupsClaim,
+		Secret: strings.TrimSpace(string(secret)), Scopes: cfg.People.Scopes,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("people: %w", err)
@@ -71,6 +78,11 @@ func (c *callers) identify(ctx context.Context, token string) (api.Caller, error
 	if err != nil {
 		return api.Caller{}, fmt.Errorf("%w: %w", api.ErrUnknownCaller, err)
 	}
+	return c.caller(person), nil
+}
+
+// caller gives a person the roles of their groups.
+func (c *callers) caller(person identity.Person) api.Caller {
 	caller := api.Caller{Name: person.Subject, Issuer: person.Issuer, Subject: person.Subject}
 	if person.Email != "" {
 		caller.Name = person.Email
@@ -82,5 +94,5 @@ func (c *callers) identify(ctx context.Context, token string) (api.Caller, error
 			})
 		}
 	}
-	return caller, nil
+	return caller
 }

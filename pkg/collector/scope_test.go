@@ -44,7 +44,6 @@ func TestNoRouteShowsATeamWhatIsAnothers(t *testing.T) {
 	for _, id := range []string{"ours0000", "theirs00", "nobodys0", "other000"} {
 		s.awaitSession(id)
 	}
-	nothing := func(*approval.Request) {}
 	ours, _ := a.ask(t, "shop-db", "acme/shop", nothing)
 	theirs, signed := a.ask(t, "shop-db", "acme/wiki", nothing)
 	elsewhere, _ := a.ask(t, "hr-db", "acme/shop", nothing)

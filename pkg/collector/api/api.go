@@ -1,7 +1,7 @@
 // Package api is the collector's REST interface: JSON under /v1, on one port,
 // the same for the command line and for pages.
 //
-// Every request but /v1/healthz carries a bearer token, and every refusal is
+// Every request but /v1/healthz and /v1/login carries a bearer token, and every refusal is
 // JSON with one field, error. The package reads the store and hands votes on;
 // it cannot make a vote, and it never writes statement text or tokens to the
 // program's log.
@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,7 +114,11 @@ type Config struct {
 	Agents func(ctx context.Context) ([]view.Chain, error)
 	// Export writes a bundle as a tar stream.
 	Export func(ctx context.Context, to io.Writer, sees view.Scope, what Selection) error
-	Log    *zap.Logger
+	// Login is what a program needs to log a person in; the zero value where
+	// nobody can.
+	Login   view.Login
+	Limiter *Limiter
+	Log     *zap.Logger
 }
 
 // server is Config with methods.
@@ -171,11 +176,25 @@ func New(cfg Config) http.Handler {
 		mux.HandleFunc(r.pattern, s.serve(r.roles, r.do))
 	}
 	mux.HandleFunc("GET /v1/healthz", s.health)
+	mux.HandleFunc("GET /v1/login", func(w http.ResponseWriter, _ *http.Request) { s.write(w, http.StatusOK, s.Login) })
 	mux.HandleFunc("GET /v1/export", s.allow(readers(), s.export))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		s.refuse(w, &Refusal{http.StatusNotFound, "no such resource"})
 	})
-	return headers(mux)
+	return headers(s.limit(mux))
+}
+
+// limit keeps addresses that ask or fail too much waiting.
+func (s *server) limit(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		wait := s.Limiter.Allow(r)
+		if wait == 0 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
+		s.refuse(w, &Refusal{http.StatusTooManyRequests, "too many requests or refused tokens: wait"})
+	})
 }
 
 // requestTime bounds the work for one request, exports excepted.
@@ -204,9 +223,13 @@ func (s *server) allow(roles []Role, do func(http.ResponseWriter, *http.Request,
 		}
 		by, err := s.Identify(r.Context(), token)
 		if err != nil {
+			if errors.Is(err, ErrUnknownCaller) {
+				s.Limiter.Failed(r)
+			}
 			s.refuse(w, err)
 			return
 		}
+		s.Limiter.Succeeded(r)
 		by.From, _, _ = net.SplitHostPort(r.RemoteAddr)
 		sees := by.Sees(roles...)
 		if sees.Nothing() {

@@ -44,7 +44,7 @@ func serve(t *testing.T) *served {
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
 	server := httptest.NewServer(api.New(api.Config{
-		Store: db, Log: zap.New(core),
+		Store: db, Log: zap.New(core), Limiter: api.NewLimiter(),
 		Identify: func(_ context.Context, token string) (api.Caller, error) {
 			if !api.Role(token).Valid() {
 				return api.Caller{}, api.ErrUnknownCaller

@@ -215,6 +215,9 @@ func (a *appending) derive(b *Batch, index int64) error {
 			return err
 		}
 	}
+	if err := sums.describe(a.tx, b.Agent, b.Epoch.String()); err != nil {
+		return err
+	}
 	for _, d := range sums.order {
 		if err := a.session(b, d, index); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sluicegate/sluice/pkg/record"
 )
@@ -92,14 +93,15 @@ func (a *appending) chain(b *Batch, link link, index int64) error {
 	}
 	hash := record.NoteHash(b.Note)
 	_, err := a.tx.Exec(`
-		INSERT INTO chains (agent, epoch, prev, reason, next_seq, next_no, last_hash, records, drops, sealed, stored, newest)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		INSERT INTO chains (agent, epoch, prev, reason, next_seq, next_no, last_hash, records, drops, sealed, stored, newest, behind)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (agent, epoch) DO UPDATE SET
 			next_seq = excluded.next_seq, next_no = excluded.next_no, last_hash = excluded.last_hash,
 			records = records + excluded.records, drops = drops + excluded.drops,
-			sealed = excluded.sealed, stored = excluded.stored, newest = excluded.newest`,
+			sealed = excluded.sealed, stored = excluded.stored, newest = excluded.newest, behind = excluded.behind`,
 		b.Agent, b.Epoch.String(), b.PrevEpoch.String(), string(b.Reason), int64(b.Seq)+1, int64(b.First+b.Count),
-		hash[:], int64(b.Count), int64(b.Drops), b.Seal, stamp(a.now), index)
+		hash[:], int64(b.Count), int64(b.Drops), b.Seal, stamp(a.now), index,
+		max(0, int64(a.now.Sub(time.UnixMilli(b.To)))))
 	if err != nil {
 		return fmt.Errorf("write chain: %w", err)
 	}

@@ -19,7 +19,7 @@ const quiet = 60 * time.Second
 // epoch, by name.
 func (s *Store) Chains(ctx context.Context) ([]view.Chain, error) {
 	rows, err := s.read.QueryContext(ctx, `
-		SELECT c.agent, c.epoch, c.reason, c.next_seq, c.sealed, c.stored,
+		SELECT c.agent, c.epoch, c.reason, c.next_seq, c.sealed, c.stored, c.behind, c.version, c.host, c.policy, c.policy_since,
 			(SELECT sum(records) FROM chains WHERE agent = c.agent),
 			(SELECT sum(drops) FROM chains WHERE agent = c.agent),
 			(SELECT count(*) FROM findings WHERE agent = c.agent),
@@ -32,11 +32,15 @@ func (s *Store) Chains(ctx context.Context) ([]view.Chain, error) {
 		return nil, fmt.Errorf("list chains: %w", err)
 	}
 	return collect(rows, func(row scanner) (c view.Chain, err error) {
-		var seen int64
-		err = row.Scan(&c.Agent, &c.Epoch, &c.Reason, &c.NextSeq, &c.Sealed, &seen,
+		var seen, since int64
+		err = row.Scan(&c.Agent, &c.Epoch, &c.Reason, &c.NextSeq, &c.Sealed, &seen, &c.Behind, &c.Version, &c.Host, &c.Policy, &since,
 			&c.Records, &c.Drops, &c.Findings, &c.Parked, &c.Quarantined)
 		at := moment(seen)
 		c.LastSeen = &at
+		if c.Policy != "" {
+			from := moment(since)
+			c.PolicySince = &from
+		}
 		c.TailOpen = !c.Sealed && time.Since(at) > quiet
 		return c, err
 	})

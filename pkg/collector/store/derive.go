@@ -26,6 +26,9 @@ type deltas struct {
 	order     []*delta
 	byID      map[string]*delta
 	approvals []*record.Header // each step of an approval
+	about     *record.Agent    // what the agent says of itself, if it does
+	policy    string           // by which it worked last, empty: not said
+	since     time.Time        // and from when on, in this batch
 }
 
 func (d *deltas) of(h *record.Header) *delta {
@@ -42,6 +45,7 @@ func (d *deltas) of(h *record.Header) *delta {
 }
 
 func (d *deltas) add(h *record.Header) {
+	d.regard(h)
 	if h.Session == "" {
 		return
 	}
@@ -65,6 +69,39 @@ func (d *deltas) add(h *record.Header) {
 			one.held++
 		}
 	}
+}
+
+// regard notes what a record says of the agent and its policy.
+func (d *deltas) regard(h *record.Header) {
+	policy := ""
+	switch {
+	case h.Agent != nil:
+		d.about, policy = h.Agent, h.Agent.Policy
+	case h.Intent != nil:
+		policy = h.Intent.Policy
+	}
+	if policy != "" && policy != d.policy {
+		d.policy, d.since = policy, h.Time
+	}
+}
+
+// describe keeps what a batch says of its agent.
+func (d *deltas) describe(tx *sql.Tx, agent, epoch string) error {
+	if d.about != nil {
+		_, err := tx.Exec("UPDATE chains SET version = ?, host = ? WHERE agent = ? AND epoch = ?", d.about.Version, d.about.Host, agent, epoch)
+		if err != nil {
+			return fmt.Errorf("describe agent: %w", err)
+		}
+	}
+	if d.policy == "" {
+		return nil
+	}
+	_, err := tx.Exec("UPDATE chains SET policy = ?, policy_since = ? WHERE agent = ? AND epoch = ? AND policy <> ?",
+		d.policy, stamp(d.since), agent, epoch, d.policy)
+	if err != nil {
+		return fmt.Errorf("describe agent: %w", err)
+	}
+	return nil
 }
 
 // apply writes a delta and returns the key of its session.

@@ -13,6 +13,11 @@ CREATE TABLE chains (
     sealed    INTEGER NOT NULL,
     stored    INTEGER NOT NULL,
     newest    INTEGER NOT NULL, -- log index of its newest note
+    behind    INTEGER NOT NULL DEFAULT 0, -- ns, from its newest record to when it was stored
+    version   TEXT NOT NULL DEFAULT '',   -- this and the next: what the agent says of itself
+    host      TEXT NOT NULL DEFAULT '',
+    policy    TEXT NOT NULL DEFAULT '',
+    policy_since INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (agent, epoch)
 ) WITHOUT ROWID;
 

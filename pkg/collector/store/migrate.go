@@ -13,11 +13,23 @@ var migrations = [schemaVersion]func(*sql.Tx) error{
 	2: func(tx *sql.Tx) error { _, err := tx.Exec(ordersSchema); return err },
 	3: addPeople,
 	4: func(tx *sql.Tx) error { _, err := tx.Exec(shreddingsSchema); return err },
+	5: addAbout,
 }
 
 // indexByPlace: words had numbers of their own; IndexWords makes them again.
 func indexByPlace(tx *sql.Tx) error {
 	_, err := tx.Exec("DROP TABLE documents; DROP TABLE words; DELETE FROM meta WHERE key = 'indexed';" + wordsSchema)
+	return err
+}
+
+// addAbout: chains tell what agents say of themselves, from then on.
+func addAbout(tx *sql.Tx) error {
+	_, err := tx.Exec(`
+		ALTER TABLE chains ADD COLUMN behind INTEGER NOT NULL DEFAULT 0;
+		ALTER TABLE chains ADD COLUMN version TEXT NOT NULL DEFAULT '';
+		ALTER TABLE chains ADD COLUMN host TEXT NOT NULL DEFAULT '';
+		ALTER TABLE chains ADD COLUMN policy TEXT NOT NULL DEFAULT '';
+		ALTER TABLE chains ADD COLUMN policy_since INTEGER NOT NULL DEFAULT 0`)
 	return err
 }
 

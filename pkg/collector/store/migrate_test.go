@@ -25,6 +25,8 @@ func TestVersionOneIsBroughtUpToDate(t *testing.T) {
 		INSERT INTO words (rowid, text) VALUES (1, 'ada');
 		INSERT INTO documents VALUES (1, 0, 2, 1);
 		INSERT INTO meta VALUES ('indexed', 1) ON CONFLICT DO UPDATE SET value = 1;
+		ALTER TABLE chains DROP COLUMN behind; ALTER TABLE chains DROP COLUMN version; ALTER TABLE chains DROP COLUMN host;
+		ALTER TABLE chains DROP COLUMN policy; ALTER TABLE chains DROP COLUMN policy_since;
 		DROP TABLE logins; DROP TABLE notifiers; DROP TABLE outbox; DROP TABLE runs;
 		DROP TRIGGER approval_added; DROP TRIGGER approval_moved; DROP INDEX approvals_number;
 		DROP INDEX sessions_resource; DROP INDEX sessions_repository; DROP INDEX sessions_run;

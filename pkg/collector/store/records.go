@@ -53,6 +53,36 @@ func (s *Store) Records(ctx context.Context, sees view.Scope, session, after str
 	return page, nil
 }
 
+// recentBatches is how many batches of a session Recent looks at.
+const recentBatches = 8
+
+// Recent returns a session's newest records, in their order. Next is not empty
+// when there are older ones.
+func (s *Store) Recent(ctx context.Context, sees view.Scope, session string) (view.Records, error) {
+	v, err := s.Session(ctx, sees, session)
+	if err != nil {
+		return view.Records{}, err
+	}
+	page := view.Records{Records: []view.Record{}}
+	batches := 0
+	for b, err := range s.each(ctx, `SELECT log_index FROM (SELECT log_index FROM pieces
+		WHERE session = (SELECT key FROM sessions WHERE id = ?1 AND agent = ?2) ORDER BY log_index DESC LIMIT ?3) ORDER BY log_index`,
+		session, v.ReportedBy, recentBatches+1) {
+		if err != nil {
+			return view.Records{}, err
+		}
+		if batches++; batches > recentBatches {
+			page.Next = "older"
+		}
+		for i := range b.entries {
+			if r, ok := recordOf(b, &b.entries[i], session); ok {
+				page.Records = append(page.Records, r)
+			}
+		}
+	}
+	return page, nil
+}
+
 // recordOf returns the view of an entry if it is one of the session's.
 func recordOf(b *stored, e *record.Entry, session string) (view.Record, bool) {
 	header, _, err := decode(e)

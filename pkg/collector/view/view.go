@@ -93,19 +93,25 @@ type Found struct {
 
 // Chain is what the collector knows of one node agent.
 type Chain struct {
-	Agent       string     `json:"agent"`
-	Key         string     `json:"key"` // the note verifier key; empty when it is no longer enrolled
-	Epoch       string     `json:"epoch,omitempty"`
-	Reason      string     `json:"reason,omitempty"` // why the epoch began
-	NextSeq     uint64     `json:"next_seq"`
-	Records     uint64     `json:"records"`
-	Drops       uint64     `json:"drops"`
-	LastSeen    *time.Time `json:"last_seen"` // when the collector stored its last batch
-	Sealed      bool       `json:"sealed"`    // it stopped in good order
-	TailOpen    bool       `json:"tail_open"` // silent for more than two heartbeats without a seal
-	Findings    uint64     `json:"findings"`
-	Parked      uint64     `json:"parked"`      // batches that wait for one before them
-	Quarantined uint64     `json:"quarantined"` // messages in its name that were not believed
+	Agent    string     `json:"agent"`
+	Key      string     `json:"key"` // the note verifier key; empty when it is no longer enrolled
+	Epoch    string     `json:"epoch,omitempty"`
+	Reason   string     `json:"reason,omitempty"` // why the epoch began
+	NextSeq  uint64     `json:"next_seq"`
+	Records  uint64     `json:"records"`
+	Drops    uint64     `json:"drops"`
+	LastSeen *time.Time `json:"last_seen"` // when the collector stored its last batch
+	Sealed   bool       `json:"sealed"`    // it stopped in good order
+	TailOpen bool       `json:"tail_open"` // silent for more than two heartbeats without a seal
+	// What the agent says of itself, and since when it works by that policy.
+	Version     string        `json:"version,omitempty"`
+	Host        string        `json:"host,omitempty"`
+	Policy      string        `json:"policy,omitempty"` // hex SHA-256
+	PolicySince *time.Time    `json:"policy_since,omitempty"`
+	Behind      time.Duration `json:"behind_ns"` // from the newest batch's last record to its place in the log
+	Findings    uint64        `json:"findings"`
+	Parked      uint64        `json:"parked"`      // batches that wait for one before them
+	Quarantined uint64        `json:"quarantined"` // messages in its name that were not believed
 }
 
 // Finding is something about the evidence that a person must look at.
@@ -159,6 +165,13 @@ type Order struct {
 	Reason    string    `json:"reason,omitempty"`
 	At        time.Time `json:"at"`
 	Expires   time.Time `json:"expires"`
+}
+
+// Login says where and as what a program logs a person in.
+type Login struct {
+	Issuer   string   `json:"issuer"`
+	ClientID string   `json:"client_id"`
+	Scopes   []string `json:"scopes"`
 }
 
 // Problem is the body of every refusal.
