@@ -39,6 +39,8 @@ type Config struct {
 	Approvals Approvals `yaml:"approvals"`
 	// Retention destroys bodies after a time. Empty: they are kept for ever.
 	Retention []Retention `yaml:"retention"`
+	// Notify says who is told about approvals, outside of the console.
+	Notify Notify `yaml:"notify"`
 	// LogLevel is debug, info, warn or error. Default: info.
 	LogLevel string `yaml:"log_level"`
 }
@@ -170,6 +172,7 @@ func (c *Config) Validate(report config.Problems) {
 	}
 	c.People.validate(report)
 	c.validateRetention(report)
+	c.Notify.validate(report)
 	if u, err := url.Parse(c.Console.URL); c.Console.URL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "") {
 		report("console.url", "is not the address of a site: write one like https://sluice.example.com")
 	}
