@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -30,6 +31,22 @@ type client struct {
 const maxAnswer = 64 << 20
 
 func (e *env) client() (*client, error) {
+	path, err := e.tokenFile()
+	if err != nil {
+		return nil, err
+	}
+	token, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no token in %s: run sluice login", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read token: %w", err)
+	}
+	return e.connect(strings.TrimSpace(string(token)))
+}
+
+// connect makes a client that carries a token; none for what needs none.
+func (e *env) connect(token string) (*client, error) {
 	s := e.settings
 	base, err := url.Parse(strings.TrimRight(s.Collector, "/"))
 	if err != nil {
@@ -37,13 +54,6 @@ func (e *env) client() (*client, error) {
 	}
 	if base.Scheme != "https" && !s.PlainText && !isLoopback(base.Hostname()) {
 		return nil, fmt.Errorf("%s would carry your token readable: use https, or write plain_text: true in the configuration", s.Collector)
-	}
-	if s.TokenFile == "" {
-		return nil, errors.New("no token: write token_file in the configuration, or give --token-file")
-	}
-	token, err := os.ReadFile(string(s.TokenFile))
-	if err != nil {
-		return nil, fmt.Errorf("read token: %w", err)
 	}
 	transport := &http.Transport{ResponseHeaderTimeout: time.Minute}
 	if s.CAFile != "" {
@@ -57,7 +67,7 @@ func (e *env) client() (*client, error) {
 		}
 		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots}
 	}
-	return &client{base: base, token: strings.TrimSpace(string(token)), http: &http.Client{Transport: transport}}, nil
+	return &client{base: base, token: token, http: &http.Client{Transport: transport}}, nil
 }
 
 func isLoopback(host string) bool {
@@ -96,7 +106,9 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("Authorization", "Bearer "+c.token)
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	answer, err := c.http.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("ask the collector: %w", err)

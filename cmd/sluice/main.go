@@ -90,7 +90,7 @@ func newRoot(e *env) *cobra.Command {
 	set.StringVar(&e.flags.trust, "trust", "", "trust file: the pinned keys of the log and the agents")
 	set.BoolVar(&e.flags.json, "json", false, "print JSON")
 	root.AddCommand(
-		newSessions(e), newShow(e), newReplay(e), newSearch(e), newAgents(e), newFindings(e),
+		newLogin(e), newSessions(e), newShow(e), newReplay(e), newSearch(e), newAgents(e), newFindings(e),
 		newApprovals(e), newKill(e), newQuarantine(e), newBreakGlass(e), newExport(e), newVerify(e), newShred(e), newPolicy(e), newRoster(e), newDoctor(e),
 	)
 	return root

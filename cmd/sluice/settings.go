@@ -18,7 +18,8 @@ type settings struct {
 	// PlainText allows http to an address other than loopback, where the
 	// network itself is trusted: statements and your token travel readable.
 	PlainText bool `yaml:"plain_text"`
-	// TokenFile holds your token. Only you may read it.
+	// TokenFile holds your token, where sluice login keeps it. Only you may read
+	// it. Default: token, beside the usual configuration file.
 	TokenFile config.Path `yaml:"token_file"`
 	// CAFile holds the certificates that the collector's is checked against.
 	// Empty: the system's.
