@@ -27,7 +27,7 @@ func TestEveryPathOfTheDocumentIsServed(t *testing.T) {
 			t.Errorf("%s %s: %d %s", match[2], path, status, answer)
 		}
 	}
-	if served != 17 {
-		t.Errorf("the document has %d operations, the API 17", served)
+	if served != 18 {
+		t.Errorf("the document has %d operations, the API 18", served)
 	}
 }
