@@ -43,7 +43,7 @@ func check(cfg config.Agent) error {
 
 // checkPolicy tries whether this agent can serve the policy's resources.
 func checkPolicy(in inputs) error {
-	speaks, err := protocols()
+	speaks, err := protocols("")
 	if err != nil {
 		return err
 	}

@@ -9,13 +9,13 @@ import (
 )
 
 // protocols returns the wire protocols that this agent speaks, by the name
-// that policies use.
-func protocols() (map[string]protocol.Protocol, error) {
+// that policies use. Packs of git pushes wait in the given directory.
+func protocols(packs string) (map[string]protocol.Protocol, error) {
 	pg, err := postgres.New(postgres.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
-	hosts, err := ssh.New(ssh.Options{})
+	hosts, err := ssh.New(ssh.Options{PackDir: packs})
 	if err != nil {
 		return nil, fmt.Errorf("ssh: %w", err)
 	}

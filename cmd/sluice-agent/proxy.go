@@ -73,7 +73,7 @@ func spoolDir(cfg config.Agent) string { return filepath.Join(string(cfg.StateDi
 // serve guards until ctx ends. The order is that of trust: nothing is served
 // before the trail is open, and the trail is sealed after the last session.
 func serve(ctx context.Context, cfg config.Agent, in inputs, privileged *broker.Client, identities *identity.Workloads, log *zap.Logger) (err error) {
-	speaks, err := protocols() // takes a while: before anybody waits for the trail
+	speaks, err := protocols(".") // takes a while: before anybody waits for the trail
 	if err != nil {
 		return err
 	}

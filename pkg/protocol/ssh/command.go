@@ -277,7 +277,7 @@ func (r *reading) quoted(text []byte, part *syntax.DblQuoted) []byte {
 // nothing of what is run.
 func harmlessVariable(name string) bool {
 	switch name {
-	case "LANG", "LANGUAGE", "TZ", "TERM", "COLORTERM", "NO_COLOR", "COLUMNS", "LINES", "CI", "DEBIAN_FRONTEND":
+	case "LANG", "LANGUAGE", "TZ", "TERM", "COLORTERM", "NO_COLOR", "COLUMNS", "LINES", "CI", "DEBIAN_FRONTEND", "GIT_PROTOCOL":
 		return true
 	}
 	return strings.HasPrefix(name, "LC_")

@@ -8,6 +8,9 @@ type Options struct {
 	// WorkloadChannels how many all sessions of one workload may. Each can hold
 	// 2 MiB in either direction of what its peer has not taken yet.
 	MaxChannels, WorkloadChannels int
+	// PackDir is where packs of git pushes wait for their decision, in files
+	// without a name; "" for the system's directory for such files.
+	PackDir string
 }
 
 func (o Options) withDefaults() (Options, error) {

@@ -19,7 +19,7 @@ func (c *hostChannel) relay(a *asked) {
 			return
 		}
 	}
-	if c.relayFiles(a) {
+	if c.relayFiles(a) || c.relayGit(a) {
 		return
 	}
 	c.session.wait.Go(func() {

@@ -141,7 +141,7 @@ func allow(context.Context, *operation.Operation, func(protocol.Waiting)) protoc
 }
 
 // newWorld starts a server and a plug-in. decide is nil to allow everything.
-func newWorld(t *testing.T, decide func(context.Context, *operation.Operation, func(protocol.Waiting)) protocol.Decision) *world {
+func newWorld(t *testing.T, decide func(context.Context, *operation.Operation, func(protocol.Waiting)) protocol.Decision, config ...string) *world {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("REQUIRE_ROOT") != "" {
@@ -153,7 +153,7 @@ func newWorld(t *testing.T, decide func(context.Context, *operation.Operation, f
 		decide = allow
 	}
 	w := &world{dir: t.TempDir(), guard: &rulebook{decide: decide}, ended: make(chan error, 1024)}
-	w.startServer(t)
+	w.startServer(t, config)
 	w.startFront(t)
 	t.Cleanup(func() {
 		if open := w.guard.open(); len(open) > 0 {
@@ -191,7 +191,7 @@ func (w *world) write(t *testing.T, name string, text []byte) string {
 
 // startServer runs sshd on a port of its own, which lets in who shows a
 // certificate of the agent's user authority, or its key.
-func (w *world) startServer(t *testing.T) {
+func (w *world) startServer(t *testing.T, more []string) {
 	t.Helper()
 	host, hostSigner := newKey(t)
 	authority, authoritySigner := newKey(t)
@@ -217,6 +217,11 @@ AcceptEnv LANG LC_* SLUICE_TEST
 Subsystem sftp internal-sftp
 `, w.server, w.write(t, "host", host), w.write(t, "authority.pub", xssh.MarshalAuthorizedKey(authoritySigner.PublicKey())),
 		w.write(t, "authorized", xssh.MarshalAuthorizedKey(signer.PublicKey())))
+	for _, line := range more {
+		if name, _, _ := strings.Cut(line, " "); name == "AcceptEnv" {
+			config += line + "\n"
+		}
+	}
 	must(t, os.MkdirAll("/run/sshd", 0o755))
 	server := exec.Command("/usr/sbin/sshd", "-D", "-E", w.path("sshd.log"), "-f", w.write(t, "sshd_config", []byte(config)))
 	must(t, server.Start())

@@ -20,16 +20,19 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sluicegate/sluice/pkg/gitwire"
 	"github.com/sluicegate/sluice/pkg/protocol"
 )
 
 // Name is the protocol's name in policies.
 const Name = "ssh"
 
-// SSH is the plug-in. All sessions of one share the quota of channels.
+// SSH is the plug-in. All sessions of one share the quota of channels, and the
+// room for packs.
 type SSH struct {
 	options  Options
 	channels *quota
+	packs    *gitwire.Room
 }
 
 // New returns the plug-in.
@@ -38,7 +41,7 @@ func New(options Options) (protocol.Protocol, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &SSH{options: options, channels: newQuota(options.WorkloadChannels)}, nil
+	return &SSH{options: options, channels: newQuota(options.WorkloadChannels), packs: gitwire.NewRoom(workloadPacks, allPacks)}, nil
 }
 
 // Info says that both peers greet at once, and what the agent can log in with.

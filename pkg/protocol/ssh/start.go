@@ -133,6 +133,7 @@ func (c *hostChannel) classify(request *ssh.Request) (operation.Operation, bool)
 	op.Kind = operation.Exec
 	asked.Commands, op.Parsed = parseCommand(line.Text)
 	hidden := len(asked.Commands) > 1 && slices.ContainsFunc(asked.Commands, func(command operation.SSHCommand) bool { return isFileServer(command.Program) })
+	hidden = hidden || c.before.hidesGit(line.Text, asked.Commands)
 	op.Parsed = op.Parsed && !c.before.unsafe && !hidden
 	return op, true
 }
