@@ -112,12 +112,13 @@ func (s *Session) intent(op *operation.Operation, in *record.Intent) (spool.Posi
 	return position, err
 }
 
-// Chunk records a piece of a stream, as it will be forwarded. Up to the
-// response limit of an operation, requests and responses together, it is kept
-// whole; beyond it, and for responses while the spool is crowded, a digest and
-// the size are kept, one record for each MiB and one at the outcome. Such a
-// record may come after its bytes were forwarded, so that a kill loses the
-// digest of less than a MiB.
+// Chunk records a piece of a stream, as it will be forwarded. A request is kept
+// whole, however large it is; the workload's share of the spool bounds how far
+// it can run ahead of the collector. A response is kept up to the response limit
+// of its operation; beyond it, and while the spool is crowded, a digest and the
+// size are kept, one record for each MiB and one at the outcome. Such a record
+// may come after its bytes were forwarded, so that a kill loses the digest of
+// less than a MiB.
 func (s *Session) Chunk(op uint64, stream string, at time.Duration, chunk []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,11 +135,14 @@ func (s *Session) chunk(op uint64, stream string, at time.Duration, chunk []byte
 	if stream == "response" {
 		st.response += int64(len(chunk))
 	}
-	whole := min(int64(len(chunk)), max(0, s.log.cfg.ResponseLimit-st.kept))
-	if (stream == "response" || stream == "stderr") && s.crowded() {
-		whole = 0
+	whole := int64(len(chunk))
+	if stream != "request" {
+		whole = min(whole, max(0, s.log.cfg.ResponseLimit-st.kept))
+		if s.crowded() {
+			whole = 0
+		}
+		st.kept += whole
 	}
-	st.kept += whole
 	for kept := chunk[:whole]; len(kept) > 0; {
 		piece := kept[:min(len(kept), pieceBytes)]
 		kept = kept[len(piece):]

@@ -141,3 +141,34 @@ func TestRemoteWaitsForTheReceipt(t *testing.T) {
 		t.Errorf("with the collector away: %v", err)
 	}
 }
+
+func TestLoadIsRecordedWholeOrRefused(t *testing.T) {
+	c := newCollector(t, newKeys(t))
+	r := startSized(t, t.TempDir(), c, 512<<10, 16<<20)
+	s := sessionOf(t, r.Log, "s", 1)
+	must(t, s.Intent(&operation.Operation{ID: 1, Text: operation.Text("COPY t FROM STDIN")}, record.Intent{Effect: "allow"}, true))
+	const load = 1 << 20
+	for range load / (64 << 10) {
+		must(t, s.Chunk(1, "request", 0, []byte(strings.Repeat("1\tx\n", 64<<10/4))))
+	}
+	must(t, s.Outcome(1, record.Outcome{Status: "ok"}))
+	eventually(t, "receipts", func() bool { return r.Pending() == 0 })
+	var kept int64
+	for _, h := range c.headers(t) {
+		if h.Chunk != nil && h.Chunk.Digest == "" {
+			kept += h.Chunk.Size
+		}
+	}
+	if kept != load {
+		t.Errorf("%d of %d bytes are kept", kept, load)
+	}
+	c.set(func() { c.away = true })
+	var err error
+	written := 0
+	for ; err == nil && written < 1000; written++ {
+		err = s.Chunk(2, "request", 0, make([]byte, 64<<10))
+	}
+	if !errors.Is(err, audit.ErrShare) {
+		t.Errorf("after %d pieces: %v", written, err)
+	}
+}
