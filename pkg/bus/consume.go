@@ -27,15 +27,22 @@ const (
 // handled must be put aside by handle and answered with nil.
 func (c *Collector) Batches(ctx context.Context, handle func(context.Context, []BatchMessage) error) error {
 	return c.consume(ctx, batchStream, func(ctx context.Context, msgs []jetstream.Msg) error {
-		group := make([]BatchMessage, len(msgs))
-		for i, msg := range msgs {
-			group[i] = BatchMessage{Agent: tokenOf(msg.Subject(), batchAgent), Raw: msg.Data()}
+		group := make([]BatchMessage, 0, len(msgs))
+		for _, msg := range msgs {
+			one := BatchMessage{Agent: tokenOf(msg.Subject(), batchAgent), Raw: msg.Data()}
+			if one.Agent == canary {
+				continue
+			}
 			if meta, err := msg.Metadata(); err == nil {
-				group[i].Sequence = meta.Sequence.Stream
+				one.Sequence = meta.Sequence.Stream
 			}
 			if note, payload, err := cutBatch(msg.Data()); err == nil {
-				group[i].Note, group[i].Payload = note, payload
+				one.Note, one.Payload = note, payload
 			}
+			group = append(group, one)
+		}
+		if len(group) == 0 {
+			return nil
 		}
 		return handle(ctx, group)
 	})

@@ -180,6 +180,7 @@ func (c *Collector) Run(ctx context.Context) error {
 		c.store.IndexWords,
 		c.witness.Run,
 		c.keepNewest,
+		c.watchBus,
 		c.retain,
 		func(ctx context.Context) error { return c.bus.Batches(ctx, c.ingest.Handle) },
 		func(ctx context.Context) error { return c.bus.ApprovalRequests(ctx, c.ask.request) },

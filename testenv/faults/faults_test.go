@@ -63,6 +63,18 @@ func collectorDisk(t *testing.T, dir string) {
 	fill(t, "collector/data/"+dir)
 	time.Sleep(10 * time.Second) // the fault itself
 	free(t, "collector/data/"+dir)
+	supervised(t, "collector", 40*time.Second)
+}
+
+// supervised starts a program again when it ends, as its service manager does,
+// for a while.
+func supervised(t *testing.T, name string, while time.Duration) {
+	t.Helper()
+	for end := time.Now().Add(while); time.Now().Before(end); time.Sleep(time.Second) {
+		if r := run("start", name); r.err == nil {
+			t.Logf("the %s had ended and was started again", name)
+		}
+	}
 }
 
 // small puts a program's directory on a file system of its own, of so many MiB.

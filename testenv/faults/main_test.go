@@ -85,7 +85,7 @@ type result struct {
 
 // labCommand is a call of scripts/lab that is not started yet.
 func labCommand(args ...string) *exec.Cmd {
-	cmd := exec.Command("timeout", append([]string{"180", filepath.Join(lab.root, "scripts/lab")}, args...)...)
+	cmd := exec.Command("timeout", append([]string{"600", filepath.Join(lab.root, "scripts/lab")}, args...)...)
 	cmd.Env = append(os.Environ(), "SLUICE_LAB_DIR="+lab.dir, "SLUICE_FAULT_DIR="+lab.faults, "GOFLAGS=-tags=faults")
 	cmd.Dir = lab.root
 	return cmd
