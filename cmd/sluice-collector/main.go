@@ -39,7 +39,7 @@ func newRoot(out io.Writer) *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&file, "config", "/etc/sluice/collector.yaml", "configuration file")
-	root.AddCommand(newRun(load), newInit(load, out), newEnrol(load, out), newReindex(load))
+	root.AddCommand(newRun(load), newInit(load, out), newEnrol(load, out), newRotate(load, out), newRevoke(load, out), newReindex(load))
 	return root
 }
 

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -65,7 +66,7 @@ func (r *registry) reload() (changed bool, err error) {
 		}
 		now[e.Name] = e
 	}
-	same := maps.EqualFunc(before, now, func(a, b enrolled) bool { return a.enrolment == b.enrolment })
+	same := maps.EqualFunc(before, now, func(a, b enrolled) bool { return reflect.DeepEqual(a.enrolment, b.enrolment) })
 	if same {
 		return false, nil
 	}
@@ -85,7 +86,7 @@ func readEnrolment(file string) (enrolled, error) {
 	if e.Name+".json" != filepath.Base(file) || !strings.HasPrefix(e.User, "U") {
 		return e, errors.New("it does not describe the agent that it is named for")
 	}
-	if e.verifier, err = translog.NewVerifier(e.Key); err != nil {
+	if e.verifier, err = translog.NewVerifier(e.Key, e.Former...); err != nil {
 		return e, err
 	}
 	e.public, err = translog.PublicKey(e.Key)

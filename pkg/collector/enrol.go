@@ -73,6 +73,9 @@ type enrolment struct {
 	Name string `json:"name"`
 	User string `json:"user"` // nkey public key on the bus
 	Key  string `json:"key"`  // verifier key of its batch notes and approval requests
+	// Former are verifier keys that it had before and that are not revoked yet,
+	// because batches under them may still be on their way.
+	Former []string `json:"former,omitempty"`
 }
 
 // The files that Enrol makes for an agent.
@@ -128,7 +131,7 @@ func register(d dir, e enrolment) error {
 	if err != nil {
 		return err
 	}
-	err = writeNew(filepath.Join(d.agents(), e.Name+".json"), append(encoded, '\n'), 0o600)
+	err = writeNew(d.agent(e.Name), append(encoded, '\n'), 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s is enrolled already", e.Name)
 	}

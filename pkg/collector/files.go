@@ -14,18 +14,19 @@ import (
 // dir is the collector's data directory.
 type dir string
 
-func (d dir) logKey() string     { return filepath.Join(string(d), "log.key") }        // private; never leaves
-func (d dir) logPublic() string  { return filepath.Join(string(d), "log.pub") }        // verifier key
-func (d dir) ownKey() string     { return filepath.Join(string(d), "collector.key") }  // private; signs what people do here
-func (d dir) ownPublic() string  { return filepath.Join(string(d), "collector.pub") }  // verifier key
-func (d dir) voteKey() string    { return filepath.Join(string(d), "console.key") }    // private; signs votes in the console
-func (d dir) votePublic() string { return filepath.Join(string(d), "console.pub") }    // for the roster
-func (d dir) bootstrap() string  { return filepath.Join(string(d), "bootstrap.hash") } // hex SHA-256 of the token
-func (d dir) trust() string      { return filepath.Join(string(d), "trust.json") }     // to be pinned by verifiers
-func (d dir) newest() string     { return filepath.Join(string(d), "newest-checkpoint") }
-func (d dir) agents() string     { return filepath.Join(string(d), "agents") }
-func (d dir) database() string   { return filepath.Join(string(d), "db") }
-func (d dir) bus() string        { return filepath.Join(string(d), "bus") }
+func (d dir) logKey() string           { return filepath.Join(string(d), "log.key") }        // private; never leaves
+func (d dir) logPublic() string        { return filepath.Join(string(d), "log.pub") }        // verifier key
+func (d dir) ownKey() string           { return filepath.Join(string(d), "collector.key") }  // private; signs what people do here
+func (d dir) ownPublic() string        { return filepath.Join(string(d), "collector.pub") }  // verifier key
+func (d dir) voteKey() string          { return filepath.Join(string(d), "console.key") }    // private; signs votes in the console
+func (d dir) votePublic() string       { return filepath.Join(string(d), "console.pub") }    // for the roster
+func (d dir) bootstrap() string        { return filepath.Join(string(d), "bootstrap.hash") } // hex SHA-256 of the token
+func (d dir) trust() string            { return filepath.Join(string(d), "trust.json") }     // to be pinned by verifiers
+func (d dir) newest() string           { return filepath.Join(string(d), "newest-checkpoint") }
+func (d dir) agents() string           { return filepath.Join(string(d), "agents") }
+func (d dir) agent(name string) string { return filepath.Join(d.agents(), name+".json") }
+func (d dir) database() string         { return filepath.Join(string(d), "db") }
+func (d dir) bus() string              { return filepath.Join(string(d), "bus") }
 
 // ErrNotInitialised reports a data directory in which Init has not run.
 var ErrNotInitialised = errors.New("the data directory has no log key: run sluice-collector init")

@@ -67,22 +67,32 @@ func (s *Signer) sign(text []byte) ([]byte, error) {
 	return signed, nil
 }
 
-// Verifier verifies what one key signed.
+// Verifier verifies what one key signed, or one of several keys of one name.
 type Verifier struct {
-	verifier note.Verifier
+	name string
+	list note.Verifiers
 }
 
-// NewVerifier reads a verifier key as GenerateKey writes it.
-func NewVerifier(vkey string) (*Verifier, error) {
-	v, err := note.NewVerifier(strings.TrimSpace(vkey))
-	if err != nil {
-		return nil, fmt.Errorf("read verifier key: %w", err)
+// NewVerifier reads a verifier key as GenerateKey writes it, and more keys of
+// the same name whose signatures are as good, such as those of an agent that
+// changes its key.
+func NewVerifier(vkey string, more ...string) (*Verifier, error) {
+	var all []note.Verifier
+	for _, text := range append([]string{vkey}, more...) {
+		v, err := note.NewVerifier(strings.TrimSpace(text))
+		if err != nil {
+			return nil, fmt.Errorf("read verifier key: %w", err)
+		}
+		if len(all) > 0 && v.Name() != all[0].Name() {
+			return nil, errors.New("read verifier key: keys of two names")
+		}
+		all = append(all, v)
 	}
-	return &Verifier{verifier: v}, nil
+	return &Verifier{name: all[0].Name(), list: note.VerifierList(all...)}, nil
 }
 
 // Name returns the name of the key.
-func (v *Verifier) Name() string { return v.verifier.Name() }
+func (v *Verifier) Name() string { return v.name }
 
 // ErrSignature reports a note without a valid signature of the expected key,
 // or with anything beside it.
@@ -96,7 +106,7 @@ var errForeignKey = fmt.Errorf("%w: another key signed it", ErrSignature)
 // loosely; here the signed bytes are hashed, so whoever could add a line or a
 // bit could make a second note out of one.
 func (v *Verifier) open(signed []byte) ([]byte, error) {
-	n, err := note.Open(signed, note.VerifierList(v.verifier))
+	n, err := note.Open(signed, v.list)
 	var unverified *note.UnverifiedNoteError
 	if errors.As(err, &unverified) && len(unverified.Note.UnverifiedSigs) == 1 && len(unverified.Note.Sigs) == 0 {
 		return nil, errForeignKey
