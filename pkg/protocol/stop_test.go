@@ -10,7 +10,9 @@ import (
 
 func TestClientOfAStoppedSessionIsTold(t *testing.T) {
 	for _, waits := range []bool{false, true} {
+		asked := make(chan struct{}) // what is not read yet would reset the client's connection
 		b := &book{decide: func(ctx context.Context, _ func(protocol.Waiting)) (protocol.Decision, error) {
+			close(asked)
 			if waits {
 				<-ctx.Done()
 			}
@@ -18,6 +20,7 @@ func TestClientOfAStoppedSessionIsTold(t *testing.T) {
 		}}
 		s := sit(t, b)
 		s.say(t, "a line\n")
+		<-asked
 		if !waits {
 			if got := make([]byte, len("a line\n")); readFull(s.server, got) != nil {
 				t.Fatal("the line did not reach the server")
