@@ -103,6 +103,15 @@ func TestSizesDurationsAndAddresses(t *testing.T) {
 			t.Errorf("size %q: accepted as %d", text, s)
 		}
 	}
+	for text, want := range map[string]string{"1h": "1h", "60m": "1h", "90s": "1m30s", "10m": "10m", "20s": "20s", "0": "0s", "1h0m1s": "1h0m1s"} {
+		var d config.Duration
+		if err := d.UnmarshalText([]byte(text)); err != nil {
+			t.Error(err)
+		}
+		if got, err := d.MarshalText(); err != nil || string(got) != want {
+			t.Errorf("%s is written as %s, %v", text, got, err)
+		}
+	}
 	var d config.Duration
 	if err := d.UnmarshalText([]byte("90s")); err != nil || time.Duration(d) != 90*time.Second {
 		t.Errorf("duration: got %v, %v", d, err)
