@@ -73,7 +73,10 @@ func twin(keys, dir string) error {
 		return err
 	}
 	defer agent.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	if err := agent.OnReceipt(trail.Deliver); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	s, err := trail.Session(&session.Session{ID: session.NewID(), Resource: "shop-db", Protocol: "postgres", Started: time.Now()})
 	if err != nil {
