@@ -2,10 +2,11 @@ package main
 
 import (
 	"crypto/tls"
-	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/approval"
@@ -13,23 +14,28 @@ import (
 )
 
 const (
-	issuerAddress = "127.0.0.1:8443" // inside the node's netns
-	issuerURL     = "https://" + issuerAddress
-	audience      = "sluice"
-	approverName  = "approver"
+	issuerPort   = 8443
+	audience     = "sluice"
+	approverName = "approver"
 )
 
-func (l *lab) issuer() (*issuer.Issuer, error) { return issuer.New(issuerURL, l.path("issuer")) }
+// issuerAddress is where the issuer listens: a browser on this machine reaches
+// it, as it does the console.
+func (l *lab) issuerAddress() string { return fmt.Sprintf("%s:%d", l.nodeAddress(), issuerPort) }
 
-// makePeople starts the issuer of tokens and makes the one person of the lab:
-// an approver with a key of their own, in a roster that an offline root signed.
+func (l *lab) issuerURL() string { return "https://" + l.issuerAddress() }
+
+func (l *lab) issuer() (*issuer.Issuer, error) { return issuer.New(l.issuerURL(), l.path("issuer")) }
+
+// makePeople starts the issuer of tokens, where people log in too, and makes
+// the one person of the lab: an approver with a key of their own.
 func (l *lab) makePeople() error {
 	for _, dir := range []string{l.path("issuer"), l.path("ctl"), l.path("tokens")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	if err := l.authority.issue(l.path("issuer", "tls.key"), l.path("issuer", "tls.crt"), "issuer.lab", "127.0.0.1"); err != nil {
+	if err := l.authority.issue(l.path("issuer", "tls.key"), l.path("issuer", "tls.crt"), "issuer.lab", l.nodeAddress()); err != nil {
 		return err
 	}
 	if _, err := l.issuer(); err != nil { // makes the keys, before two processes do
@@ -47,10 +53,11 @@ func (l *lab) makePeople() error {
 			return err
 		}
 	}
-	return errors.Join(l.signRoster(), l.mintPerson())
+	return l.mintPerson()
 }
 
-// serveIssuer serves the issuer's keys until it is ended.
+// serveIssuer serves the issuer's keys and its logins until it is ended. It
+// believes everybody who says that they are the approver or a viewer.
 func (l *lab) serveIssuer() error {
 	i, err := l.issuer()
 	if err != nil {
@@ -60,11 +67,16 @@ func (l *lab) serveIssuer() error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", issuerAddress)
+	provider, err := issuer.NewProvider(i, audience, []string{l.consoleURL() + "/login/callback", "http://127.0.0.1/callback"},
+		[]issuer.Person{{Name: approverName, Groups: []string{"dba"}}, {Name: "viewer", Groups: []string{"viewers"}}})
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: i.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	listener, err := net.Listen("tcp", l.issuerAddress())
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: provider, ReadHeaderTimeout: 5 * time.Second}
 	return server.Serve(tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}))
 }
 
@@ -74,7 +86,13 @@ func (l *lab) publicKey(name string) (string, error) {
 	return string(text), err
 }
 
+// signRoster signs, as the offline root would, who may approve, and that the
+// console may vote for who has just logged in there.
 func (l *lab) signRoster() error {
+	console, err := os.ReadFile(l.path("collector", "data", "console.pub"))
+	if err != nil {
+		return err
+	}
 	rootFile, err := os.ReadFile(l.path("ctl", "root"))
 	if err != nil {
 		return err
@@ -89,10 +107,11 @@ func (l *lab) signRoster() error {
 	}
 	signed, err := approval.SignRoster(approval.Roster{
 		Version:  1,
+		Console:  strings.TrimSpace(string(console)),
 		NotAfter: time.Now().AddDate(0, 1, 0),
 		Approvers: []approval.Approver{{
 			Name:     approverName,
-			Accounts: []approval.Account{{Issuer: issuerURL, Subject: approverName}},
+			Accounts: []approval.Account{{Issuer: l.issuerURL(), Subject: approverName}},
 			Groups:   []string{"dba"},
 			Keys:     []string{key},
 		}},

@@ -47,10 +47,11 @@ people:
   ca_file: %s
   roles:
     - {group: dba, roles: [viewer, responder, approver, admin]}
+    - {group: viewers, roles: [viewer]}
 approvals:
   roster_file: %s
   root_key: %q
-`, l.nodeAddress(), apiPort, issuerURL, audience, l.caFile(), l.path("roster.json"), strings.TrimSpace(root))
+`, l.nodeAddress(), apiPort, l.issuerURL(), audience, l.caFile(), l.path("roster.json"), strings.TrimSpace(root))
 	if err := l.write(config, "collector", "collector.yaml"); err != nil {
 		return err
 	}
@@ -59,6 +60,9 @@ approvals:
 		return err
 	}
 	if _, err := command(l.program("sluice-collector"), "enrol", "--config", file, "--name", agentName, "--out", l.path("agent", "keys")); err != nil {
+		return err
+	}
+	if err := l.signRoster(); err != nil {
 		return err
 	}
 	settings := fmt.Sprintf("collector: %s\nplain_text: true\ntoken_file: token\ntrust: %s\nkey: %s\napprover: %s\n",
@@ -104,6 +108,7 @@ func (l *lab) startAgent() error {
 policy: policy.yaml
 state_dir: state
 signing_key_file: keys/signing.key
+console_url: %s
 spool: {limit: 256MiB}
 metrics: {listen: "%s:9402"}
 bus: {url: "nats://127.0.0.1:4222", nkey_seed_file: keys/nkey.seed}
@@ -122,8 +127,8 @@ trust: {ca_file: trust/ca.pem, key_file: trust/ca.key, ssh_key_file: trust/ssh.k
 approvals:
   roster_file: %s
   root_key: %q
-`, agentName, l.nodeAddress(), strings.TrimSpace(string(logKey)), l.pins(), l.Port, proxyUser, l.dockerSocket(),
-		issuerURL, l.caFile(), audience, l.path("tokens", "{container_id}", "token"),
+`, agentName, l.consoleURL(), l.nodeAddress(), strings.TrimSpace(string(logKey)), l.pins(), l.Port, proxyUser, l.dockerSocket(),
+		l.issuerURL(), l.caFile(), audience, l.path("tokens", "{container_id}", "token"),
 		l.path("roster.json"), strings.TrimSpace(root))
 	if err := l.write(config, "agent", "agent.yaml"); err != nil {
 		return err
