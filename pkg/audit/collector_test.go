@@ -140,9 +140,7 @@ func (c *collector) ingest(note, payload []byte) ([]byte, error) {
 			return nil, err
 		}
 		s := translog.StoredBatch{Index: c.size, Note: slices.Clone(note)}
-		for _, e := range entries {
-			s.Entries = append(s.Entries, e)
-		}
+		s.Entries = append(s.Entries, entries...)
 		if c.size, err = translog.Append(c.size, [][]byte{note}, c); err != nil {
 			return nil, err
 		}

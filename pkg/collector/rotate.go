@@ -65,7 +65,7 @@ func Revoke(cfg Config, name, vkey string) (from int64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("revoke: %w", err)
 	}
-	time.Sleep(revokeWait)
+	<-time.After(revokeWait) // no condition tells: another process may be at it, or none
 	if from, err = newestSize(d); err != nil {
 		return 0, fmt.Errorf("revoke: %w", err)
 	}
