@@ -85,7 +85,7 @@ func TestHeldPushSaysSoAndGoesOn(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, text := range []string{
-		`remote: sluice: waiting for approval #7 (rule "no-force"): History stays. https://sluice.example, until 2026-01-02T03:04:05Z`,
+		`remote: sluice: waiting for approval #7 (rule "no-force", until 2026-01-02T03:04:05Z): History stays. https://sluice.example`,
 		"remote: sluice: approved, approval #7, decided by grace: agreed",
 		"(forced update)",
 	} {

@@ -48,14 +48,14 @@ func waitingText(w protocol.Waiting) string {
 	if w.Approval != 0 {
 		text = fmt.Sprintf("sluice: waiting for approval #%d", w.Approval)
 	}
-	text += fmt.Sprintf(" (rule %q)", w.Rule)
+	text += fmt.Sprintf(" (rule %q, until %s)", w.Rule, w.Deadline.UTC().Format(time.RFC3339))
 	if w.Reason != "" {
 		text += ": " + w.Reason
 	}
 	if w.Link != "" {
 		text += " " + w.Link
 	}
-	return printable(text + ", until " + w.Deadline.UTC().Format(time.RFC3339))
+	return printable(text)
 }
 
 // maxSaid bounds a text for the client: it has to fit a pkt-line beside the
