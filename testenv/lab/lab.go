@@ -97,6 +97,7 @@ func (l *lab) up(args []string) error {
 		{"network", l.makeNetwork},
 		{"postgres", l.startPostgres},
 		{"sshd", l.startSSH},
+		{"git", l.startGit},
 		{"docker", l.startDocker},
 		{"issuer and approver", l.makePeople},
 		{"collector", l.startCollector},
@@ -147,7 +148,8 @@ func (l *lab) teardown() error {
 	errs = append(errs, l.stopDocker())
 	errs = append(errs, l.Processes["collector"].end(syscall.SIGTERM, 15*time.Second))
 	errs = append(errs, l.Processes["issuer"].end(syscall.SIGTERM, 5*time.Second))
-	errs = append(errs, l.Processes["sshd"].end(syscall.SIGTERM, 10*time.Second))
+	errs = append(errs, l.Processes["git"].end(syscall.SIGTERM, 10*time.Second))
+	errs = append(errs, l.Processes["ssh"].end(syscall.SIGTERM, 10*time.Second))
 	errs = append(errs, l.Processes["postgres"].end(syscall.SIGINT, 30*time.Second))
 	errs = append(errs, l.removeNetwork())
 	if err := errors.Join(errs...); err != nil {
@@ -170,6 +172,7 @@ func (l *lab) status(args []string) error {
 	if l.isUp() {
 		out["console"] = l.consoleURL()
 		out["servers"] = l.servers()
+		out["git"] = map[string]string{"ssh": gitURL}
 		out["policy"] = l.path("agent", "policy.yaml")
 	}
 	if len(args) == 1 && args[0] == "--json" {
@@ -179,7 +182,7 @@ func (l *lab) status(args []string) error {
 		fmt.Println("the lab is down")
 		return nil
 	}
-	for _, name := range []string{"postgres", "sshd", "docker", "issuer", "collector", "agent"} {
+	for _, name := range []string{"postgres", "ssh", "git", "docker", "issuer", "collector", "agent"} {
 		word := "stopped"
 		if running[name] {
 			word = fmt.Sprintf("running, pid %d", l.Processes[name].PID)

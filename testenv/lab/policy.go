@@ -19,7 +19,8 @@ func (l *lab) resources() []any {
 			"credentials": []any{map[string]any{"user": "app", "password_file": l.path("secrets", "shop-db")}},
 			"server_tls":  map[string]any{"mode": "verify-full", "ca_file": l.caFile()},
 		},
-		l.hostResource(),
+		l.hostResource("build-host", l.buildHost()),
+		l.hostResource("git-ssh", l.gitHost()),
 	}
 }
 

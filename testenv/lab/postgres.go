@@ -2,6 +2,7 @@ package main
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -104,11 +105,17 @@ func (l *lab) admin(args []string) error {
 	if err != nil {
 		return err
 	}
-	if len(before) != 1 || before[0] != "pg" && before[0] != "ssh" {
-		return fmt.Errorf("admin takes a server: pg or ssh")
+	if len(before) != 1 {
+		return errors.New("admin takes a server: pg, ssh or git")
 	}
-	if before[0] == "ssh" {
-		return attached(nil, l.asHost(cmd...)...)
+	switch before[0] {
+	case "ssh":
+		return attached(nil, l.asHost(l.buildHost(), cmd...)...)
+	case "git":
+		return attached(nil, l.asGit(cmd...)...)
+	case "pg":
+	default:
+		return fmt.Errorf("admin takes a server: pg, ssh or git, not %q", before[0])
 	}
 	env := []string{"PGHOST=" + l.path("pg", "socket"), "PGUSER=postgres", "PGDATABASE=shop"}
 	return attached(env, l.inNetns(l.netnsOf("pg"), cmd...)...)

@@ -14,16 +14,36 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-const (
-	hostUser = "deploy" // whom the agent logs in as on the lab's SSH host
-	hostUID  = 64540    // nobody else's on this machine
-)
+// sshHost is an OpenSSH server of the lab, in a network namespace of the same
+// name, with one user beside root.
+type sshHost struct {
+	name    string // of its directory, network namespace and process
+	server  string // as jobs know it
+	secret  string // file of the key that signs the agent's certificates
+	address byte
+	user    string // whom the agent logs in as
+	uid     int    // nobody else's on this machine
+	shell   string
+	accepts string // environment variables
+	srv     string // a directory whose copy becomes the user's /srv; empty: there is none
+}
+
+// buildHost is where jobs run commands.
+func (l *lab) buildHost() sshHost {
+	return sshHost{
+		name: "ssh", server: "ssh.lab", secret: "build-host", address: 4,
+		user: "deploy", uid: 64540, shell: "/bin/bash", accepts: "LANG LC_*",
+	}
+}
 
 // beHost makes a mount namespace look like a host of its own: with one user
 // beside root, and homes that are empty and gone with the server.
-const beHost = `mount -t tmpfs -o mode=0755 tmpfs /home &&
-install -d -o "$0" -g "$0" /home/deploy &&
-mount --bind "$1" /etc/passwd && shift && exec "$@"`
+const beHost = `uid=$0 user=$1 passwd=$2 srv=$3 && shift 3 && mount -t tmpfs -o mode=0755 tmpfs /home &&
+install -d -o "$uid" -g "$uid" "/home/$user" && mount --bind "$passwd" /etc/passwd || exit 1
+if [ -n "$srv" ]; then
+	mount -t tmpfs -o mode=0755 tmpfs /srv && cp -r "$srv/." /srv && chown -R "$uid:$uid" /srv || exit 1
+fi
+exec "$@"`
 
 // newSSHKey makes an Ed25519 key in OpenSSH's format, and its public line.
 func newSSHKey() (key, public []byte, err error) {
@@ -42,9 +62,12 @@ func newSSHKey() (key, public []byte, err error) {
 	return pem.EncodeToMemory(block), ssh.MarshalAuthorizedKey(signer.PublicKey()), nil
 }
 
-// startSSH starts an OpenSSH server that admits whom the agent's user
+// startSSH starts the host where jobs run commands.
+func (l *lab) startSSH() error { return l.startHost(l.buildHost()) }
+
+// startHost starts an OpenSSH server that admits whom the agent's user
 // authority certifies, and nobody else. Who it is then is recorded in its log.
-func (l *lab) startSSH() error {
+func (l *lab) startHost(h sshHost) error {
 	host, hostPublic, err := newSSHKey()
 	if err != nil {
 		return err
@@ -53,7 +76,7 @@ func (l *lab) startSSH() error {
 	if err != nil {
 		return err
 	}
-	known := fmt.Sprintf("ssh.lab,%s %s", l.address(4), hostPublic)
+	known := fmt.Sprintf("%s,%s %s", h.server, l.address(h.address), hostPublic)
 	config := fmt.Sprintf(`ListenAddress 0.0.0.0
 HostKey %s
 TrustedUserCAKeys %s
@@ -67,29 +90,29 @@ UsePAM no
 StrictModes no
 MaxStartups 100
 MaxSessions 64
-AcceptEnv LANG LC_*
+AcceptEnv %s
 Subsystem sftp /usr/lib/openssh/sftp-server -l INFO
-`, l.path("sshd", "host"), l.path("sshd", "users.pub"))
+`, l.path(h.name, "host"), l.path(h.name, "users.pub"), h.accepts)
 	err = errors.Join(
-		l.write(string(host), "sshd", "host"),
-		l.write(string(usersPublic), "sshd", "users.pub"),
-		l.write(config, "sshd", "sshd_config"),
-		l.write(known, "sshd", "known_hosts"),
-		l.write(fmt.Sprintf("root:*:0:0:root:/home:/bin/bash\nsshd:*:65534:65534::/run/sshd:/usr/sbin/nologin\n%s:*:%d:%d::/home/deploy:/bin/bash\n", hostUser, hostUID, hostUID), "sshd", "passwd"),
-		os.Chmod(l.path("sshd", "passwd"), 0o644), //nolint:gosec // it becomes /etc/passwd
-		l.write(string(users), "secrets", "build-host"),
+		l.write(string(host), h.name, "host"),
+		l.write(string(usersPublic), h.name, "users.pub"),
+		l.write(config, h.name, "sshd_config"),
+		l.write(known, h.name, "known_hosts"),
+		l.write(fmt.Sprintf("root:*:0:0:root:/home:/bin/bash\nsshd:*:65534:65534::/run/sshd:/usr/sbin/nologin\n%s:*:%d:%d::/home/%s:%s\n", h.user, h.uid, h.uid, h.user, h.shell), h.name, "passwd"),
+		os.Chmod(l.path(h.name, "passwd"), 0o644), //nolint:gosec // it becomes /etc/passwd
+		l.write(string(users), "secrets", h.secret),
 		os.MkdirAll("/run/sshd", 0o755),
 	)
 	if err != nil {
 		return err
 	}
-	logFile := l.path("sshd.log")
-	p, err := spawn(logFile, nil, l.inNetns(l.netnsOf("ssh"), "unshare", "--mount", "--propagation", "private", "sh", "-c", beHost,
-		fmt.Sprint(hostUID), l.path("sshd", "passwd"), "/usr/sbin/sshd", "-D", "-e", "-f", l.path("sshd", "sshd_config"))...)
+	logFile := l.path(h.name + ".log")
+	p, err := spawn(logFile, nil, l.inNetns(l.netnsOf(h.name), "unshare", "--mount", "--propagation", "private", "sh", "-c", beHost,
+		fmt.Sprint(h.uid), h.user, l.path(h.name, "passwd"), h.srv, "/usr/sbin/sshd", "-D", "-e", "-f", l.path(h.name, "sshd_config"))...)
 	if err != nil {
 		return err
 	}
-	if err := l.started("sshd", p); err != nil {
+	if err := l.started(h.name, p); err != nil {
 		return err
 	}
 	ready := func() bool { return strings.Contains(tail(logFile), "Server listening") }
@@ -99,20 +122,20 @@ Subsystem sftp /usr/lib/openssh/sftp-server -l INFO
 	return nil
 }
 
-// asHost is argv run on the SSH host, as its root.
-func (l *lab) asHost(argv ...string) []string {
+// asHost is argv run on an SSH host, as its root.
+func (l *lab) asHost(h sshHost, argv ...string) []string {
 	return append([]string{
-		"nsenter", "--target", fmt.Sprint(l.Processes["sshd"].PID), "--mount", "--net", "--",
-		"sh", "-c", `cd "$0" && exec "$@"`, "/home/" + hostUser,
+		"nsenter", "--target", fmt.Sprint(l.Processes[h.name].PID), "--mount", "--net", "--",
+		"sh", "-c", `cd "$0" && exec "$@"`, "/home/" + h.user,
 	}, argv...)
 }
 
-// hostResource is the lab's SSH host as the agent protects it.
-func (l *lab) hostResource() map[string]any {
+// hostResource is an SSH host as the agent protects it.
+func (l *lab) hostResource(resource string, h sshHost) map[string]any {
 	return map[string]any{
-		"name": "build-host", "protocol": "ssh", "hosts": []string{"ssh.lab"}, "port": 22,
-		"credentials": []any{map[string]any{"user": hostUser, "ca_key_file": l.path("secrets", "build-host")}},
-		"server_ssh":  map[string]any{"known_hosts_file": l.path("sshd", "known_hosts")},
+		"name": resource, "protocol": "ssh", "hosts": []string{h.server}, "port": 22,
+		"credentials": []any{map[string]any{"user": h.user, "ca_key_file": l.path("secrets", h.secret)}},
+		"server_ssh":  map[string]any{"known_hosts_file": l.path(h.name, "known_hosts")},
 	}
 }
 
