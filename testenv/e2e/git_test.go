@@ -1,0 +1,71 @@
+package e2e
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const repository = "/srv/git/shop.git"
+
+// gitAdmin asks the repository itself, around the agent.
+func gitAdmin(t *testing.T, args ...string) string {
+	t.Helper()
+	r := run(append([]string{"admin", "git", "--", "git", "-C", repository}, args...)...)
+	if r.code != 0 {
+		t.Fatalf("git %v: %s", args, r.all())
+	}
+	return strings.TrimSpace(r.out)
+}
+
+// pushing is a job that clones, changes the last commit and pushes.
+func pushing(args string) []string {
+	return []string{"job", "--", "sh", "-c", `cd "$(mktemp -d)" && git clone -q ssh://git.lab` + repository + ` . &&
+		git -c user.name=Job -c user.email=job@example.com commit -q --amend -m 'other words' && git push ` + args}
+}
+
+var gitApproval = regexp.MustCompile(`remote: sluice: waiting for approval #(\d+)`)
+
+// An unmodified git in a job: its force-push to main waits for a person, who
+// sees what would be lost, and is released.
+func TestForcePushWaitsForAPerson(t *testing.T) {
+	before := gitAdmin(t, "rev-parse", "main")
+	said := &transcript{}
+	job := labCommand(pushing("--force origin HEAD:main")...)
+	job.Stdout, job.Stderr = said, said
+	if err := job.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var number string
+	eventually(t, "the waiting text", func() bool {
+		found := gitApproval.FindStringSubmatch(said.String())
+		if found != nil {
+			number = found[1]
+		}
+		return found != nil
+	})
+	if at := gitAdmin(t, "rev-parse", "main"); at != before {
+		t.Fatalf("main is at %s before anybody said yes", at)
+	}
+	contains(t, ctl(t, "approvals", "show", number), "refs/heads/main", "FORCED", "loses "+before[:10]+" add the checkout", "other words")
+	ctl(t, "approvals", "approve", number)
+	if err := job.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	contains(t, said.String(), "sluice: approved, approval #"+number, "(forced update)")
+	if subject := gitAdmin(t, "log", "-1", "--format=%s", "main"); subject != "other words" {
+		t.Errorf("main's last commit is %q", subject)
+	}
+}
+
+func TestDeletionOfMainIsDenied(t *testing.T) {
+	before := gitAdmin(t, "rev-parse", "main")
+	r := run(pushing("origin :main")...)
+	if r.code != 1 {
+		t.Errorf("git ended with %d", r.code)
+	}
+	contains(t, r.all(), "! [remote rejected] main (sluice: refused by rule \"main-stays\"")
+	if at := gitAdmin(t, "rev-parse", "main"); at != before {
+		t.Errorf("main is at %q", at)
+	}
+}
