@@ -98,7 +98,8 @@ func (s *site) serveIssuer() {
 	s.issuer, err = issuer.New("http://"+s.login.Listener.Addr().String(), s.path("issuer"))
 	check(s.t, err)
 	s.provider, err = issuer.NewProvider(s.issuer, "sluice", []string{s.console() + "/login/callback"}, []issuer.Person{
-		{Name: "ada", Groups: []string{"dba", "responders"}}, {Name: "eve", Groups: []string{"dba"}},
+		{Name: "ada", Groups: []string{"dba", "responders"}},
+		{Name: "eve", Groups: []string{"dba"}},
 		{Name: "tom", Groups: []string{"team-a"}}, {Name: "nobody", Groups: []string{"guests"}},
 	})
 	check(s.t, err)

@@ -16,8 +16,7 @@ import (
 
 func TestNotifierThatIsAwayBlocksNoDecisionAndIsToldLater(t *testing.T) {
 	got := make(chan string, 16)
-	var open chan struct{} // a request hangs until it is closed
-	open = make(chan struct{})
+	open := make(chan struct{}) // a request hangs until it is closed
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-open:

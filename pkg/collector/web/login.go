@@ -45,9 +45,9 @@ func (c *console) cookieName() string {
 	return "sluice"
 }
 
-func (c *console) setCookie(w http.ResponseWriter, name, value string, maxAge time.Duration, sameSite http.SameSite) {
+func (c *console) setCookie(w http.ResponseWriter, name, value string, maxAge time.Duration) {
 	http.SetCookie(w, &http.Cookie{
-		Name: name, Value: value, Path: "/", MaxAge: int(maxAge / time.Second), HttpOnly: true, Secure: c.secure, SameSite: sameSite,
+		Name: name, Value: value, Path: "/", MaxAge: int(maxAge / time.Second), HttpOnly: true, Secure: c.secure, SameSite: http.SameSiteLaxMode,
 	})
 }
 
@@ -97,7 +97,7 @@ func (c *console) beginLogin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// The issuer's answer comes from another site: Lax lets it bring the cookie.
-	c.setCookie(w, c.cookieName()+"_login", base64.RawURLEncoding.EncodeToString(kept), loginTime, http.SameSiteLaxMode)
+	c.setCookie(w, c.cookieName()+"_login", base64.RawURLEncoding.EncodeToString(kept), loginTime)
 	http.Redirect(w, r, address, http.StatusSeeOther)
 }
 
@@ -121,7 +121,7 @@ func (c *console) finishLogin(w http.ResponseWriter, r *http.Request) {
 			_ = json.Unmarshal(raw, &kept) // what cannot be read is a login that did not begin here
 		}
 	}
-	c.setCookie(w, c.cookieName()+"_login", "", -time.Second, http.SameSiteLaxMode)
+	c.setCookie(w, c.cookieName()+"_login", "", -time.Second)
 	proof, err := c.People.FinishLogin(r.Context(), c.URL+"/login/callback", kept.Pending, r.URL.Query())
 	if err != nil {
 		if errors.Is(err, identity.ErrLogin) {
@@ -163,7 +163,7 @@ func (c *console) enter(w http.ResponseWriter, r *http.Request, proof identity.P
 	if err != nil {
 		return err
 	}
-	c.setCookie(w, c.cookieName(), cookie, life, http.SameSiteLaxMode)
+	c.setCookie(w, c.cookieName(), cookie, life)
 	return nil
 }
 
@@ -174,7 +174,7 @@ func (c *console) logout(v *visit) error {
 	if err := c.Store.EndLogin(v.ctx(), hashOf(v.cookie)); err != nil {
 		return err
 	}
-	c.setCookie(v.w, c.cookieName(), "", -time.Second, http.SameSiteLaxMode)
+	c.setCookie(v.w, c.cookieName(), "", -time.Second)
 	v.w.Header().Set("Clear-Site-Data", `"cache", "cookies", "storage"`)
 	http.Redirect(v.w, v.r, "/", http.StatusSeeOther)
 	return nil

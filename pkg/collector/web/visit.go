@@ -10,6 +10,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -45,6 +46,11 @@ func (v *visit) token() string {
 // visited serves a page to people who are logged in and have one of its roles.
 func (c *console) visited(p page) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(p.pattern, "/live") {
+			ctx, cancel := context.WithTimeout(r.Context(), pageTime)
+			defer cancel()
+			r = r.WithContext(ctx)
+		}
 		v, err := c.who(w, r)
 		if errors.Is(err, store.ErrNotFound) {
 			c.welcome(w, r)
