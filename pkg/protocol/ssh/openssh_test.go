@@ -284,7 +284,9 @@ func TestForwards(t *testing.T) {
 		}
 		return protocol.Decision{Effect: protocol.Allow}
 	})
-	w.conn.Protected = func(host string, port uint16) bool { return host == "127.0.0.1" && port == 5432 }
+	w.change(func(conn *protocol.Conn) {
+		conn.Protected = func(host string, port uint16) bool { return host == "127.0.0.1" && port == 5432 }
+	})
 	greeting, errs, _ := w.ssh(t, "", "-W", w.server.String())
 	if !strings.HasPrefix(greeting, "SSH-2.0-OpenSSH") {
 		t.Errorf("through the host came %q, %q", greeting, errs)

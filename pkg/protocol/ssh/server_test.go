@@ -34,7 +34,8 @@ type world struct {
 	server  netip.AddrPort // of sshd
 	front   netip.AddrPort // of the plug-in
 	guard   *rulebook
-	conn    protocol.Conn // what sessions get, but for their own legs
+	connMu  sync.Mutex
+	conn    protocol.Conn // what sessions get, but for their own legs; guarded by connMu
 	plugin  protocol.Protocol
 	client  string // ssh_config(5) of a job
 	ended   chan error
@@ -153,13 +154,13 @@ func newWorld(t *testing.T, decide func(context.Context, *operation.Operation, f
 		decide = allow
 	}
 	w := &world{dir: t.TempDir(), guard: &rulebook{decide: decide}, ended: make(chan error, 1024)}
-	w.startServer(t, config)
-	w.startFront(t)
-	t.Cleanup(func() {
+	t.Cleanup(func() { // after all sessions have ended
 		if open := w.guard.open(); len(open) > 0 {
 			t.Errorf("never ended: %v", open)
 		}
 	})
+	w.startServer(t, config)
+	w.startFront(t)
 	return w
 }
 
@@ -291,8 +292,17 @@ func (w *world) startFront(t *testing.T) {
 	})
 }
 
+// change changes what sessions get from now on.
+func (w *world) change(how func(conn *protocol.Conn)) {
+	w.connMu.Lock()
+	defer w.connMu.Unlock()
+	how(&w.conn)
+}
+
 func (w *world) serve(ctx context.Context, client net.Conn, hosts *trust.HostAuthority) error {
+	w.connMu.Lock()
 	conn := w.conn
+	w.connMu.Unlock()
 	conn.Session = &session.Session{ID: session.NewID(), Destination: w.server}
 	conn.Client, conn.Guard = client, w.guard
 	conn.HostKeys = func() ([]trust.HostKey, error) { return hosts.HostKeys(conn.Names, w.front.Addr()) }

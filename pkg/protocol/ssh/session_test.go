@@ -1,0 +1,234 @@
+package ssh_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	xssh "golang.org/x/crypto/ssh"
+
+	"github.com/sluicegate/sluice/pkg/mask"
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// dial connects a client of golang.org/x/crypto/ssh.
+func (w *world) dial(t *testing.T, method xssh.AuthMethod) *xssh.Client {
+	t.Helper()
+	client, err := xssh.Dial("tcp", w.front.String(), &xssh.ClientConfig{
+		User: "job", Auth: []xssh.AuthMethod{method}, HostKeyCallback: xssh.InsecureIgnoreHostKey(), //nolint:gosec // OpenSSH's tests check it
+	})
+	must(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func TestAnyLoginIsAcceptedAndGoesNowhere(t *testing.T) {
+	w := newWorld(t, nil)
+	_, signer := newKey(t)
+	for name, method := range map[string]xssh.AuthMethod{
+		"password": xssh.Password("the job's own secret"), "key": xssh.PublicKeys(signer),
+	} {
+		session, err := w.dial(t, method).NewSession()
+		must(t, err)
+		out, err := session.Output("id -un")
+		if err != nil || string(out) != "root\n" {
+			t.Errorf("%s: got %q, %v", name, out, err)
+		}
+	}
+	text, err := os.ReadFile(w.path("sshd.log"))
+	must(t, err)
+	if !strings.Contains(string(text), `ID "sluice/`) {
+		t.Error("the server's log does not name the session")
+	}
+	for _, e := range w.guard.asked(operation.Connect) {
+		if strings.Contains(e.text, "secret") || strings.Contains(string(e.op.Bytes), "secret") {
+			t.Errorf("the password is in %q", e.text)
+		}
+	}
+}
+
+func TestServerThatIsNotKnownIsNotSpokenTo(t *testing.T) {
+	w := newWorld(t, nil)
+	_, other := newKey(t)
+	w.change(func(conn *protocol.Conn) {
+		conn.KnownHosts = fmt.Appendf(nil, "[127.0.0.1]:%d %s", w.server.Port(), xssh.MarshalAuthorizedKey(other.PublicKey()))
+	})
+	_, errs, code := w.ssh(t, "", "touch "+w.path("marker"))
+	if code != 255 || !strings.Contains(errs, "host key is not among the known hosts") {
+		t.Errorf("got %q, %d", errs, code)
+	}
+	text, err := os.ReadFile(w.path("sshd.log"))
+	must(t, err)
+	if strings.Contains(string(text), "Accepted") {
+		t.Error("somebody was logged in")
+	}
+	if err := <-w.ended; err == nil || !strings.Contains(err.Error(), "known hosts") {
+		t.Errorf("the session ended as %v", err)
+	}
+}
+
+func TestSecretsInStreamsAreHidden(t *testing.T) {
+	w := newWorld(t, nil)
+	w.change(func(conn *protocol.Conn) {
+		conn.Masks = &mask.Set{Detect: []mask.Detection{{Detector: mask.GitHubToken, Mask: "tokens", Method: mask.Redact}}}
+	})
+	const token = "ghp_0123456789abcdefghijABCDEFGHIJ012345"
+	script := "printf 'a ghp_0123456789abcdef'; sleep 0.05; printf 'ghijABCDEFGHIJ012345 b\\n'; printf '" + token + "\\n' >&2"
+	out, errs, code := w.ssh(t, "", script)
+	if out != "a [redacted] b\n" || errs != "[redacted]\n" || code != 0 {
+		t.Errorf("got %q, %q, %d", out, errs, code)
+	}
+	e := w.guard.asked(operation.Exec)[0]
+	if string(e.streams[protocol.Response]) != out || string(e.streams[protocol.Errors]) != errs || e.outcome.Masked != 2 {
+		t.Errorf("recorded %q, %d masked", e.streams, e.outcome.Masked)
+	}
+	w.write(t, "file", []byte(token))
+	if _, errs, code := w.run(t, "", "scp", "-qF", "@config", "ssh.lab:"+w.path("file"), w.path("stolen")); code == 0 || !strings.Contains(errs, `mask "tokens"`) {
+		t.Errorf("a file was read: %q, %d", errs, code)
+	}
+	out, _, _ = w.ssh(t, "", "printf prompt; sleep 1; echo")
+	if out != "prompt\n" {
+		t.Errorf("got %q", out)
+	}
+}
+
+// One gibibyte in each direction, and the agent's memory stays where it is.
+func TestBulkTakesNoMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it moves two gibibytes")
+	}
+	w := newWorld(t, nil)
+	var most uint64
+	done := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		ticks := time.NewTicker(50 * time.Millisecond)
+		defer ticks.Stop()
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapInuse)
+			select {
+			case <-done:
+				return
+			case <-ticks.C:
+			}
+		}
+	})
+	const size = 1 << 30
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "sh", "-c", fmt.Sprintf(
+		"head -c %d /dev/zero | ssh -F %s ssh.lab wc -c; ssh -F %s ssh.lab 'head -c %d /dev/zero' | wc -c", size, w.client, w.client, size)).CombinedOutput() //nolint:gosec // of this test
+	close(done)
+	watching.Wait()
+	if want := fmt.Sprintf("%d\n%d\n", size, size); err != nil || string(out) != want {
+		t.Errorf("got %q, %v", out, err)
+	}
+	if most > 96<<20 {
+		t.Errorf("the heap grew to %d MiB", most>>20)
+	}
+	t.Logf("the heap grew to %d MiB", most>>20)
+}
+
+func TestManyChannelsAtOnceEachGetTheirOwn(t *testing.T) {
+	w := newWorld(t, nil)
+	client := w.dial(t, xssh.Password("x"))
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			session, err := client.NewSession()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			session.Stdin = strings.NewReader(strings.Repeat(fmt.Sprintln(i), 20000))
+			out, err := session.Output("cat")
+			if err != nil || string(out) != strings.Repeat(fmt.Sprintln(i), 20000) {
+				t.Errorf("channel %d got %d bytes, %v", i, len(out), err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestFloodsAreBounded(t *testing.T) {
+	w := newWorld(t, nil)
+	client := w.dial(t, xssh.Password("x"))
+	opened, refused := 0, 0
+	for range 100 {
+		if _, _, err := client.OpenChannel("session", nil); err != nil {
+			refused++
+			continue
+		}
+		opened++
+	}
+	if opened > 64 || refused < 36 {
+		t.Errorf("%d channels opened", opened)
+	}
+	if _, _, err := client.OpenChannel("x11", nil); err == nil {
+		t.Error("a channel of an unknown type was opened")
+	}
+	for range 1000 {
+		if ok, _, err := client.SendRequest("unknown@example.com", false, nil); ok || err != nil {
+			t.Fatalf("%v, %v", ok, err)
+		}
+	}
+	if ok, _, err := client.SendRequest("streamlocal-forward@openssh.com", true, xssh.Marshal(struct{ Path string }{"/x"})); ok || err != nil {
+		t.Errorf("%v, %v", ok, err)
+	}
+	must(t, client.Close())
+	for range 50 { // connections that say nothing, or nonsense
+		conn, err := net.Dial("tcp", w.front.String())
+		must(t, err)
+		_, _ = io.WriteString(conn, "SSH-2.0-x\r\n\xff\xff\xff\xff nonsense")
+		_ = conn.Close()
+	}
+	if out, errs, code := w.ssh(t, "", "echo still here"); out != "still here\n" {
+		t.Errorf("got %q, %q, %d", out, errs, code)
+	}
+}
+
+// Clients of other libraries that have what Debian packages.
+func TestOtherClients(t *testing.T) {
+	w := newWorld(t, nil)
+	paramiko := fmt.Sprintf(`
+import paramiko, socket
+client = paramiko.SSHClient()
+client.load_host_keys(%q)
+sock = socket.create_connection(("127.0.0.1", %d))
+client.connect("ssh.lab", username="job", password="x", sock=sock, allow_agent=False, look_for_keys=False)
+stdin, stdout, stderr = client.exec_command("echo out; echo err >&2; exit 3")
+assert stdout.read() == b"out\n" and stderr.read() == b"err\n" and stdout.channel.recv_exit_status() == 3
+sftp = client.open_sftp()
+with sftp.open(%q, "w") as f: f.write("text")
+assert sftp.open(%q).read() == b"text"
+assert "made" in sftp.listdir(%q)
+`, w.path("bare"), w.front.Port(), w.path("made"), w.path("made"), w.dir)
+	known, err := os.ReadFile(w.path("known_hosts"))
+	must(t, err)
+	var bare []byte
+	for line := range strings.SplitAfterSeq(string(known), "\n") {
+		if !strings.HasPrefix(line, "@") {
+			bare = append(bare, line...)
+		}
+	}
+	w.write(t, "bare", bare)
+	if out, errs, code := w.run(t, "", "/usr/bin/python3", "-c", paramiko); code != 0 {
+		t.Errorf("paramiko: %q, %q, %d", out, errs, code)
+	}
+	inventory := w.write(t, "inventory", []byte("ssh.lab ansible_python_interpreter=/usr/bin/python3\n"))
+	out, errs, code := w.run(t, "", "ansible", "-i", inventory, "--ssh-common-args", "-F @config", "all", "-m", "raw", "-a", "echo pong")
+	if code != 0 || !strings.Contains(out, "pong") {
+		t.Errorf("ansible: %q, %q, %d", out, errs, code)
+	}
+}
