@@ -108,6 +108,7 @@ func TestEveryAlertAndFindingIsExplained(t *testing.T) {
 		words(t, "", "../pkg/broker/broker.go", `AlertKind = "([^"]+)"`),
 		words(t, "", "../pkg/agent/serve.go", `a\.alert\(log, "([^"]+)"`),
 		words(t, "", "../pkg/audit/receive.go", `Kind(?:: | = )"([^"]+)"`),
+		words(t, "", "../pkg/audit/shares.go", `Kind: "([^"]+)"`),
 		words(t, "spool-", "../pkg/spool/spool.go", `DamageKind = "([^"]+)"`),
 	)
 	findings := words(t, "", "../pkg/collector/store/findings.go", `(?m)^\t[A-Z]\w+\s+= "([^"]+)"`)
@@ -133,16 +134,31 @@ func fenced(text, language string) []string {
 	return all
 }
 
+// TestConfigurationsInTheGuideAreAccepted reads each whole file of the guide,
+// and each piece of the collector's together with it. The command line's own
+// file is read by cmd/sluice.
 func TestConfigurationsInTheGuideAreAccepted(t *testing.T) {
-	files := fenced(read(t, "../docs/operations.md"), "yaml")
-	if len(files) != 3 { // the third is the command line's
-		t.Fatalf("%d files", len(files))
+	var collectors, agents, pieces []string
+	for _, file := range fenced(read(t, "../docs/operations.md"), "yaml") {
+		switch {
+		case strings.HasPrefix(file, "# /etc/sluice/collector.yaml"):
+			collectors = append(collectors, file)
+		case strings.HasPrefix(file, "# /etc/sluice/agent.yaml"):
+			agents = append(agents, file)
+		case !strings.HasPrefix(file, "# collector, your token"):
+			pieces = append(pieces, file)
+		}
 	}
-	if _, err := config.Parse[collector.Config]("/etc/sluice/collector.yaml", []byte(files[0])); err != nil {
+	if len(collectors) != 1 || len(agents) != 1 || len(pieces) != 2 {
+		t.Fatalf("%d files of the collector, %d of the agent, %d pieces", len(collectors), len(agents), len(pieces))
+	}
+	if _, err := config.Parse[config.Agent]("/etc/sluice/agent.yaml", []byte(agents[0])); err != nil {
 		t.Error(err)
 	}
-	if _, err := config.Parse[config.Agent]("/etc/sluice/agent.yaml", []byte(files[1])); err != nil {
-		t.Error(err)
+	for _, piece := range append(pieces, "") {
+		if _, err := config.Parse[collector.Config]("/etc/sluice/collector.yaml", []byte(collectors[0]+piece)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
