@@ -212,6 +212,7 @@ type Stream string
 const (
 	Request  Stream = "request"  // from the client, after the operation itself
 	Response Stream = "response" // to the client
+	Input    Stream = "stdin"    // from the client to a program or a file: of no known size, so kept as Response is
 	Errors   Stream = "stderr"   // to the client, beside Response
 	Size     Stream = "size"     // of the client's terminal, as "80x24", whenever it is another one
 )

@@ -104,7 +104,7 @@ func (s *session) join(a *asked, client, server joint) {
 	gone.Go(func() { discard(client.requests); _ = server.channel.Close() })
 	gone.Go(func() { discard(server.requests); _ = client.channel.Close() })
 	var streams sync.WaitGroup
-	streams.Go(func() { s.pour(a, protocol.Request, server.channel, client.channel) })
+	streams.Go(func() { s.pour(a, protocol.Input, server.channel, client.channel) })
 	streams.Go(func() { s.pour(a, protocol.Response, client.channel, server.channel) })
 	streams.Wait()
 	s.settle(a, protocol.OK)

@@ -30,7 +30,7 @@ func TestOpenSSHRunsACommand(t *testing.T) {
 	if e.text != "cat; echo problem >&2; exit 7" || e.op.Context.Role != "root" || !e.op.Parsed {
 		t.Errorf("asked %q as %q, parsed %v", e.text, e.op.Context.Role, e.op.Parsed)
 	}
-	if string(e.streams[protocol.Request]) != "input\n" || string(e.streams[protocol.Response]) != "input\n" || string(e.streams[protocol.Errors]) != "problem\n" {
+	if string(e.streams[protocol.Input]) != "input\n" || string(e.streams[protocol.Response]) != "input\n" || string(e.streams[protocol.Errors]) != "problem\n" {
 		t.Errorf("recorded %q", e.streams)
 	}
 	if e.outcome.Status != protocol.Failed || e.outcome.Code != "exit 7" {

@@ -23,7 +23,7 @@ func (c *hostChannel) relay(a *asked) {
 		return
 	}
 	c.session.wait.Go(func() {
-		c.copy(a, protocol.Request, c.server, c.client, nil)
+		c.copy(a, protocol.Input, c.server, c.client, nil)
 		_ = c.server.CloseWrite()
 	})
 	var out sync.WaitGroup
