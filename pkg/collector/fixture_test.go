@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -80,15 +81,22 @@ func newSite(t *testing.T) *site {
 func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
 
 // anyPort finds a free port, so that agents find the bus again after a
-// restart.
+// restart. It is below those that the kernel gives to connections
+// (ip_local_port_range), which would take it in between.
 func anyPort(t *testing.T) config.Address {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	var address config.Address
-	check(t, address.UnmarshalText([]byte(l.Addr().String())))
-	check(t, l.Close())
-	return address
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
+		if err != nil {
+			continue
+		}
+		var address config.Address
+		check(t, address.UnmarshalText([]byte(l.Addr().String())))
+		check(t, l.Close())
+		return address
+	}
+	t.Fatal("no port is free")
+	return config.Address{}
 }
 
 func (s *site) serveIssuer() {
