@@ -108,7 +108,8 @@ func (s *site) serveIssuer() {
 	s.provider, err = issuer.NewProvider(s.issuer, "sluice", []string{s.console() + "/login/callback"}, []issuer.Person{
 		{Name: "ada", Groups: []string{"dba", "responders"}},
 		{Name: "eve", Groups: []string{"dba"}},
-		{Name: "tom", Groups: []string{"team-a"}}, {Name: "nobody", Groups: []string{"guests"}},
+		{Name: "tom", Groups: []string{"team-a"}},
+		{Name: "nobody", Groups: []string{"guests"}},
 	})
 	check(s.t, err)
 	s.login.Config.Handler = s.provider
