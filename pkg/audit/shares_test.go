@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,8 +99,10 @@ func TestWhereFullMeansForwardTheLossIsStated(t *testing.T) {
 	must(t, s.Close(record.Closed{}))
 	must(t, r.stop())
 	report := c.verify(t, translog.Scope{Kind: translog.WholeLog})
-	if got := codes(report); got != string(translog.RecordsDropped) {
-		t.Errorf("findings: %q", got)
+	found := strings.Fields(codes(report)) // one for each batch that states a loss
+	other := func(code string) bool { return code != string(translog.RecordsDropped) }
+	if len(found) == 0 || slices.ContainsFunc(found, other) {
+		t.Errorf("findings: %q", found)
 	}
 	var dropped, intents uint64
 	for _, b := range c.stored {
