@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,31 +148,45 @@ const jobKnownHosts = "/etc/ssh/ssh_known_hosts"
 func (l *lab) knownHostsFile() string { return l.path("agent", "trust", "ssh.key.known_hosts") }
 
 // sshMount is Docker's volume option for it. A file cannot be mounted over
-// where none is, in a directory that the job shares with this machine, so the
-// job gets a copy of the directory.
+// where none is, in a directory that the job shares with this machine, so jobs
+// get a copy of the directory, which the first of them makes.
 func (l *lab) sshMount() (string, error) {
 	dir := l.path("jobssh")
-	if err := os.RemoveAll(dir); err != nil {
+	mount := dir + ":" + filepath.Dir(jobKnownHosts) + ":ro"
+	if _, err := os.Stat(dir); err == nil {
+		return mount, nil
+	}
+	ours, err := os.MkdirTemp(l.dir, "jobssh-")
+	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	defer func() { _ = os.RemoveAll(ours) }() // it has another name now, or another job was first
+	if err := l.fillSSH(ours); err != nil {
 		return "", err
+	}
+	if err := os.Rename(ours, dir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return mount, nil
+}
+
+// fillSSH copies this machine's client configuration into a directory, and adds
+// what jobs believe.
+func (l *lab) fillSSH(dir string) error {
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // every user of the job reads it
+		return err
 	}
 	for _, name := range []string{"ssh_config", "ssh_config.d"} {
 		if _, err := os.Stat("/etc/ssh/" + name); err != nil {
 			continue
 		}
 		if _, err := command("cp", "-r", "/etc/ssh/"+name, dir); err != nil {
-			return "", err
+			return err
 		}
 	}
 	known, err := os.ReadFile(l.knownHostsFile())
 	if err != nil {
-		return "", err
+		return err
 	}
-	file := filepath.Join(dir, filepath.Base(jobKnownHosts))
-	if err := os.WriteFile(file, known, 0o644); err != nil { //nolint:gosec // every user of the job reads it
-		return "", err
-	}
-	return dir + ":" + filepath.Dir(jobKnownHosts) + ":ro", nil
+	return os.WriteFile(filepath.Join(dir, filepath.Base(jobKnownHosts)), known, 0o644) //nolint:gosec // likewise
 }
