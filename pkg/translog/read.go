@@ -1,0 +1,83 @@
+package translog
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"iter"
+	"slices"
+	"strconv"
+
+	"github.com/sluicegate/sluice/pkg/record"
+)
+
+// ReadBundle gives the batches of a bundle by ascending index, without records
+// that it hides and without shreddings. It verifies nothing: Verify does. An
+// error ends it.
+func ReadBundle(bundle fs.FS) iter.Seq2[StoredBatch, error] {
+	return func(yield func(StoredBatch, error) bool) {
+		v := &verification{bundle: bundle, lines: newLineReader()}
+		if err := v.readManifest(); err != nil {
+			yield(StoredBatch{}, fmt.Errorf("read bundle: %w", err))
+			return
+		}
+		indexes, err := noteIndexes(bundle)
+		if err != nil {
+			yield(StoredBatch{}, fmt.Errorf("read bundle: %w", err))
+			return
+		}
+		for _, index := range indexes {
+			b, err := v.readBatch(index)
+			if err != nil {
+				yield(StoredBatch{}, fmt.Errorf("read bundle: leaf %d: %w", index, err))
+				return
+			}
+			if !IsShredding(b.Note) && !yield(b, nil) {
+				return
+			}
+		}
+	}
+}
+
+func noteIndexes(bundle fs.FS) ([]int64, error) {
+	files, err := fs.ReadDir(bundle, "notes")
+	if err != nil {
+		return nil, err
+	}
+	indexes := make([]int64, len(files))
+	for i, file := range files {
+		if indexes[i], err = strconv.ParseInt(file.Name(), 10, 64); err != nil {
+			return nil, fmt.Errorf("notes/%q is not a leaf", file.Name())
+		}
+	}
+	slices.Sort(indexes)
+	return indexes, nil
+}
+
+func (v *verification) readBatch(index int64) (StoredBatch, error) {
+	b := StoredBatch{Index: index}
+	var err error
+	if b.Note, err = v.read(v.fileOf("notes", index)); err != nil || IsShredding(b.Note) {
+		return b, err
+	}
+	data, err := v.read(v.fileOf("records", index))
+	if err != nil {
+		return b, err
+	}
+	for text := range bytes.Lines(data) {
+		l, ok := v.lines.read(text)
+		if !ok {
+			return b, fmt.Errorf("line %d is not one of an export", len(b.Entries))
+		}
+		switch l.has {
+		case hiddenLine:
+		case wholeLine:
+			b.Entries = append(b.Entries, record.Entry{No: l.no, Header: l.header, Body: l.body, SaltHeader: l.saltHeader, SaltBody: l.saltBody})
+		case shreddedLine:
+			b.Entries = append(b.Entries, record.Entry{No: l.no, Header: l.header, SaltHeader: l.saltHeader, BodyHash: &l.bodyHash})
+		default:
+			return b, fmt.Errorf("line %d is not one of an export", len(b.Entries))
+		}
+	}
+	return b, nil
+}
