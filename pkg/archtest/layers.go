@@ -14,7 +14,7 @@ var layers = [][]string{
 	},
 	{ // parts, each ignorant of the others
 		"redirect", "attribution", "identity", "trust", "credential", "bus", "spool", "policy", "mask",
-		"sqltext", "approval", "translog", "config", "telemetry", "confine",
+		"sqltext", "approval", "translog", "config", "telemetry", "confine", "siem",
 	},
 	{ // the plug-ins' contract, what runs around an operation, and what joins the agent's halves
 		"broker", "destination", "protocol", "protocol/protocoltest", "httpproxy", "gitwire", "audit", "guard",
