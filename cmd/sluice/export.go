@@ -16,35 +16,70 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// exportFlags are those of export.
+type exportFlags struct {
+	session, since, bundle string // what is exported
+	format, to             string
+	recording              string // a session, for its terminal
+}
+
 func newExport(e *env) *cobra.Command {
-	var session, since, to, recording string
+	var what exportFlags
 	cmd := &cobra.Command{
-		Use:   "export (--session ID | --since TIME | --asciicast ID) -o PATH",
-		Short: "Write evidence and its proofs to a directory that sluice verify checks offline, or a session's terminal to a file",
-		Args:  cobra.NoArgs,
+		Use: "export (--session ID | --since TIME | --bundle DIR | --asciicast ID) [--format FORMAT] -o PATH",
+		Short: "Write evidence and its proofs to a directory that sluice verify checks offline, " +
+			"or its records as events for other systems, or a session's terminal to a file",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if to != "" && recording != "" && session+since == "" {
-				return e.cast(cmd, recording, to)
+			if err := what.check(); err != nil {
+				return err
 			}
-			if to == "" || recording != "" || (session == "") == (since == "") {
-				return errors.New("give -o, and one of --session, --since and --asciicast")
+			switch {
+			case what.recording != "":
+				return e.cast(cmd, what.recording, what.to)
+			case what.format != bundleFormat:
+				return e.convert(cmd.Context(), what)
 			}
-			files, err := e.export(cmd.Context(), selection(session, since), to)
+			files, err := e.export(cmd.Context(), selection(what.session, what.since), what.to)
 			if err != nil {
 				return err
 			}
 			if e.flags.json {
-				return e.printJSON(map[string]any{"path": to, "files": files})
+				return e.printJSON(map[string]any{"path": what.to, "files": files})
 			}
-			e.printf("%s of evidence in %s; check it with: sluice verify %s\n", plural(uint64(files), "file"), to, to)
+			e.printf("%s of evidence in %s; check it with: sluice verify %s\n", plural(uint64(files), "file"), what.to, what.to)
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&session, "session", "", "one session: its batches, other sessions' records hidden")
-	cmd.Flags().StringVar(&since, "since", "", "everything stored since a time (RFC 3339) or duration ago (1h)")
-	cmd.Flags().StringVar(&recording, "asciicast", "", "one session's terminal, as asciinema plays it (asciicast v3); no evidence")
-	cmd.Flags().StringVarP(&to, "output", "o", "", "directory or file to make")
+	cmd.Flags().StringVar(&what.session, "session", "", "one session: its batches, other sessions' records hidden")
+	cmd.Flags().StringVar(&what.since, "since", "", "everything stored since a time (RFC 3339) or duration ago (1h)")
+	cmd.Flags().StringVar(&what.bundle, "bundle", "", "a bundle that was exported before, for another format; it is not verified")
+	cmd.Flags().StringVar(&what.format, "format", bundleFormat, "bundle; or jsonl, ocsf or cef: an event a line, no evidence")
+	cmd.Flags().StringVar(&what.recording, "asciicast", "", "one session's terminal, as asciinema plays it (asciicast v3); no evidence")
+	cmd.Flags().StringVarP(&what.to, "output", "o", "", "directory or file to make; - prints events")
 	return cmd
+}
+
+// bundleFormat is the format that is evidence.
+const bundleFormat = "bundle"
+
+func (x *exportFlags) check() error {
+	sources := 0
+	for _, source := range []string{x.session, x.since, x.bundle, x.recording} {
+		if source != "" {
+			sources++
+		}
+	}
+	if x.to == "" || sources != 1 {
+		return errors.New("give -o, and one of --session, --since, --bundle and --asciicast")
+	}
+	if x.recording != "" && x.format != bundleFormat {
+		return errors.New("a recording has no other format: leave --format out")
+	}
+	if x.bundle != "" && x.format == bundleFormat {
+		return errors.New("that is a bundle already: give --format")
+	}
+	return nil
 }
 
 func selection(session, since string) url.Values {
