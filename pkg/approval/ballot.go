@@ -146,7 +146,7 @@ func openVote(signed []byte, roster *Roster) (Vote, Approver, signer, error) {
 	var vote Vote
 	approver, by, err := openSigned(signed, voteType, &vote, func() string { return vote.Approver }, roster, roster.Console)
 	if err == nil {
-		err = errors.Join(vote.validate(), vote.checkLogin(approver, by))
+		err = errors.Join(vote.validate(), checkLogin(vote.Login, vote.At, approver, by))
 	}
 	if err != nil {
 		return Vote{}, Approver{}, signer{}, fmt.Errorf("open vote: %w", err)
@@ -181,19 +181,19 @@ func openSigned(signed []byte, payloadType string, value any, name func() string
 	return Approver{}, signer{}, ErrSignature
 }
 
-// checkLogin wants of a vote by the console's key that its approver logged in
-// shortly before it, and of any other that it speaks of no login.
-func (v Vote) checkLogin(approver Approver, by signer) error {
+// checkLogin wants of what the console's key signed at a time that the person
+// logged in shortly before, and of all else that it speaks of no login.
+func checkLogin(login *Login, at time.Time, person Approver, by signer) error {
 	if !by.console {
-		if v.Login != nil {
+		if login != nil {
 			return ErrLogin
 		}
 		return nil
 	}
-	if v.Login == nil || !slices.Contains(approver.Accounts, v.Login.Account) {
+	if login == nil || !slices.Contains(person.Accounts, login.Account) {
 		return ErrLogin
 	}
-	if age := v.At.Sub(v.Login.At); age > MaxLoginAge || age < -clockSkew {
+	if age := at.Sub(login.At); age > MaxLoginAge || age < -clockSkew {
 		return ErrLogin
 	}
 	return nil

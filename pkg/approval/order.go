@@ -28,8 +28,10 @@ const MaxOrder = 30 * 24 * time.Hour
 const containerDigits = 12
 
 // Order tells agents to stop somebody, or to let them go on. Anybody of the
-// roster can give one: to stop a job is the safe side. Exactly one of Session,
-// Container, Run and Lifts is set.
+// roster can give one: to stop a job is the safe side. The console's key signs
+// for them only where the roster says so, and never to lift: whoever had that
+// key could let go on what a person stopped. Exactly one of Session, Container,
+// Run and Lifts is set.
 type Order struct {
 	ID        string    `json:"id"` // from NewID
 	Kind      OrderKind `json:"kind"`
@@ -41,12 +43,15 @@ type Order struct {
 	Reason    string    `json:"reason"`
 	At        time.Time `json:"at"`
 	Expires   time.Time `json:"expires"`
+	Login     *Login    `json:"login,omitempty"` // set exactly when the console's key signs
 }
 
-// SignOrder signs an order with the key of the person who gives it.
+// SignOrder signs an order with the key of the person who gives it, or with the
+// console's.
 func SignOrder(o Order, key crypto.Signer) ([]byte, error) {
 	o.At, o.Expires = o.At.Round(0).UTC(), o.Expires.Round(0).UTC()
 	o.Reason = Printable(o.Reason, maxNote)
+	o.Login = o.Login.rounded()
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("sign order: %w", err)
 	}
@@ -66,10 +71,17 @@ func OpenOrder(signed []byte, roster *Roster, now time.Time) (Order, error) {
 	if !now.Before(roster.NotAfter) {
 		return Order{}, ErrRosterExpired
 	}
+	console := ""
+	if roster.ConsoleOrders {
+		console = roster.Console
+	}
 	var o Order
-	_, _, err := openSigned(signed, orderType, &o, func() string { return o.By }, roster, "")
+	person, by, err := openSigned(signed, orderType, &o, func() string { return o.By }, roster, console)
 	if err == nil {
-		err = o.validate()
+		err = errors.Join(o.validate(), checkLogin(o.Login, o.At, person, by))
+	}
+	if err == nil && by.console && o.Kind == Release {
+		err = ErrLift
 	}
 	if err == nil && (!now.Before(o.Expires) || o.At.After(now.Add(clockSkew))) {
 		err = ErrVoteTime
@@ -79,6 +91,9 @@ func OpenOrder(signed []byte, roster *Roster, now time.Time) (Order, error) {
 	}
 	return o, nil
 }
+
+// ErrLift reports a quarantine that the console's key would lift.
+var ErrLift = errors.New("a quarantine is lifted with a person's own key: use sluice quarantine --lift")
 
 // Stops reports whether the order is against a session of a workload.
 func (o *Order) Stops(session string, w *workload.Workload) bool {
@@ -110,6 +125,8 @@ func (o *Order) validate() error {
 		return errors.New("it must name one session to kill, one container (12 digits or more) or run for a quarantine, or one quarantine to lift")
 	case o.By == "":
 		return errors.New("who gives it is not named")
+	case o.Login != nil && !o.Login.Account.complete():
+		return errors.New("the login names no account")
 	case !o.Expires.After(o.At) || o.Expires.Sub(o.At) > MaxOrder:
 		return fmt.Errorf("it must last between a moment and %v", MaxOrder)
 	}

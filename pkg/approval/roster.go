@@ -20,6 +20,9 @@ type Roster struct {
 	// can vote in everybody's name, so a rule can refuse it, and an empty one
 	// does for all.
 	Console string `json:"console,omitempty"`
+	// ConsoleOrders lets that key also kill sessions and quarantine workloads
+	// and runs in the name of whoever has just logged in. It never lifts.
+	ConsoleOrders bool `json:"console_orders,omitempty"`
 }
 
 // Approver is one person.
@@ -127,6 +130,9 @@ func (r *Roster) validate() error {
 		problems = append(problems, fmt.Errorf("console: %w", err))
 	} else if r.Console != "" {
 		problems = append(problems, claim(fmt.Sprintf("the key %x", key), "the console"))
+	}
+	if r.ConsoleOrders && r.Console == "" {
+		problems = append(problems, errors.New("console_orders: there is no console's key"))
 	}
 	for i, approver := range r.Approvers {
 		if approver.Name == "" || len(approver.Accounts) == 0 || len(approver.Keys) == 0 && r.Console == "" || len(approver.Groups) == 0 {

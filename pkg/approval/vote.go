@@ -50,8 +50,16 @@ type Login struct {
 	At      time.Time `json:"at"`      // when they proved it to the issuer: OpenID Connect's auth_time
 }
 
-// MaxLoginAge is how long after a login the console may sign votes by it, so
-// that somebody who finds or steals an open session cannot vote.
+// rounded returns a copy as it is signed.
+func (l *Login) rounded() *Login {
+	if l == nil {
+		return nil
+	}
+	return &Login{l.Account, l.At.Round(0).UTC()}
+}
+
+// MaxLoginAge is how long after a login the console may sign by it, so that
+// somebody who finds or steals an open session can neither vote nor order.
 const MaxLoginAge = 5 * time.Minute
 
 // SignVote signs a vote with an Ed25519 key: the approver's own, of LoadKey or
@@ -59,9 +67,7 @@ const MaxLoginAge = 5 * time.Minute
 func SignVote(v Vote, key crypto.Signer) ([]byte, error) {
 	v.At, v.Expires = v.At.Round(0).UTC(), v.Expires.Round(0).UTC()
 	v.Reason = Printable(v.Reason, maxNote)
-	if v.Login != nil {
-		v.Login = &Login{v.Login.Account, v.Login.At.Round(0).UTC()}
-	}
+	v.Login = v.Login.rounded()
 	if err := v.validate(); err != nil {
 		return nil, fmt.Errorf("sign vote: %w", err)
 	}
