@@ -31,6 +31,10 @@ func (c *Collector) console(ctx context.Context, limiter *api.Limiter) (http.Han
 		Vote: func(ctx context.Context, by api.Caller, choice web.Choice) error {
 			return c.ask.inConsole(ctx, by, choice, key)
 		},
+		Order: func(ctx context.Context, by api.Caller, sees view.Scope, choice web.StopChoice) error {
+			return c.orders.inConsole(ctx, by, sees, choice, key)
+		},
+		MayOrder: c.orders.consoleMay, Orders: c.orders.list,
 		Open: c.ask.verified, Approver: c.ask.approver, Agents: c.chains, Verify: c.proveSession, Witness: c.acted,
 		Limiter: limiter, Stopping: ctx.Done(), Log: c.log.Named("console"),
 	}), nil
@@ -59,11 +63,15 @@ func (a *approvals) inConsole(ctx context.Context, by api.Caller, choice web.Cho
 	if err != nil {
 		return err
 	}
-	signed, err := approval.SignVote(approval.Vote{
-		RequestHash: approval.RequestHash(asked.Request), Decision: choice.Decision, Scope: approval.Once,
+	vote := approval.Vote{
+		RequestHash: approval.RequestHash(asked.Request), Decision: choice.Decision, Scope: choice.Scope,
 		Approver: name, Reason: choice.Reason, At: time.Now(), Expires: asked.NotAfter,
 		Login: &approval.Login{Account: approval.Account{Issuer: by.Issuer, Subject: by.Subject}, At: choice.Proven},
-	}, key)
+	}
+	if choice.Scope != approval.Once {
+		vote.Expires = vote.At.Add(choice.Lasts)
+	}
+	signed, err := approval.SignVote(vote, key)
 	if err != nil {
 		return refuseVote(err)
 	}

@@ -323,3 +323,43 @@ func TestStaleRosterVotesForNobody(t *testing.T) {
 		t.Errorf("by a roster that was rolled back: %d, %s", status, s.state(number))
 	}
 }
+
+func TestConsoleVoteReachesAsFarAsTheRuleOffersAndNoFurther(t *testing.T) {
+	s := newSite(t)
+	s.withConsole()
+	a := s.agent()
+	ada, number := s.held(a, "ada", func(r *approval.Request) { r.Scope = approval.SessionScope })
+	path := fmt.Sprintf("/approvals/%d", number)
+	if _, page, _ := ada.get(path); !strings.Contains(page, `<option value="session">`) {
+		t.Errorf("the page does not offer the scope: %.900s", page)
+	}
+	form := func(scope, lasts string) url.Values {
+		return url.Values{"token": {ada.formToken("/approvals")}, "decision": {"approve"}, "scope": {scope}, "lasts": {lasts}}
+	}
+	for name, test := range map[string]struct {
+		scope, lasts string
+		status       int
+	}{
+		"wider than offered": {"shape", "1h", http.StatusUnprocessableEntity},
+		"no scope":           {"everything", "1h", http.StatusUnprocessableEntity},
+		"too long":           {"session", "13h", http.StatusBadRequest},
+		"no time":            {"session", "", http.StatusBadRequest},
+		"before now":         {"session", "-1h", http.StatusUnprocessableEntity},
+	} {
+		if status, page, _ := ada.post(path+"/vote", form(test.scope, test.lasts)); status != test.status {
+			t.Errorf("%s: %d %.300s", name, status, page)
+		}
+	}
+	if status, page, _ := ada.post(path+"/vote", form("session", "15m")); status != http.StatusOK {
+		t.Fatalf("%d %.300s", status, page)
+	}
+	asked := get[view.Approval](s, "/v1"+path)
+	vote, err := approval.Check(asked.Request, a.nextVote().Vote, a.public(), &s.roster, time.Now())
+	if err != nil || vote.Scope != approval.SessionScope || vote.Expires.Sub(vote.At) != 15*time.Minute {
+		t.Errorf("the agent gets %+v, %v", vote, err)
+	}
+	plain, once := s.held(a, "ada", nothing)
+	if _, page, _ := plain.get(fmt.Sprintf("/approvals/%d", once)); strings.Contains(page, `name="scope"`) {
+		t.Error("a rule that offers no scope has one on its page")
+	}
+}

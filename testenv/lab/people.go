@@ -106,9 +106,11 @@ func (l *lab) signRoster() error {
 		return err
 	}
 	signed, err := approval.SignRoster(approval.Roster{
-		Version:  1,
-		Console:  strings.TrimSpace(string(console)),
-		NotAfter: time.Now().AddDate(0, 1, 0),
+		Version: 1,
+		Console: strings.TrimSpace(string(console)),
+
+		ConsoleOrders: true,
+		NotAfter:      time.Now().AddDate(0, 1, 0),
 		Approvers: []approval.Approver{{
 			Name:     approverName,
 			Accounts: []approval.Account{{Issuer: l.issuerURL(), Subject: approverName}},

@@ -165,6 +165,12 @@ func (c *console) recent(v *visit, s *view.Session, before uint64) (ops []*view.
 	return ops[max(0, len(ops)-maxBefore):], more, nil
 }
 
+// reach is how long a yes beyond once can last; agents end it then in any case.
+const reach = 12 * time.Hour
+
+// Lasts lists how long a yes beyond once can last, for the template.
+func (decision) Lasts() []string { return []string{"15m", "1h", "4h", "12h"} }
+
 func (c *console) vote(v *visit) error {
 	number, err := strconv.ParseUint(v.r.PathValue("number"), 10, 63)
 	if err != nil {
@@ -174,8 +180,16 @@ func (c *console) vote(v *visit) error {
 		return err
 	}
 	choice := Choice{
-		Number: number, Decision: approval.Decision(v.r.PostFormValue("decision")),
+		Number: number, Decision: approval.Decision(v.r.PostFormValue("decision")), Scope: approval.Once,
 		Reason: v.r.PostFormValue("reason"), Proven: v.login.Proven,
+	}
+	if scope := approval.Scope(v.r.PostFormValue("scope")); scope != "" && choice.Decision == approval.Approve {
+		choice.Scope = scope
+	}
+	if choice.Scope != approval.Once {
+		if choice.Lasts, err = time.ParseDuration(v.r.PostFormValue("lasts")); err != nil || choice.Lasts > reach {
+			return &api.Refusal{Status: http.StatusBadRequest, Reason: "Say how long it reaches, at most 12h."}
+		}
 	}
 	back := "/approvals/" + v.r.PathValue("number")
 	if !v.fresh() {

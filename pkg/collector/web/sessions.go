@@ -101,6 +101,7 @@ func (c *console) runs(v *visit) error {
 type oneRun struct {
 	view.Run
 	list[view.Session]
+	Stops bool // the visitor may ask for it to be stopped
 }
 
 func (c *console) run(v *visit) error {
@@ -118,7 +119,7 @@ func (c *console) run(v *visit) error {
 		sessions.Next = next("/run", query, sessions.Entries[pageSize-1].ID)
 	}
 	sessions.Live = ""
-	return c.show(v, "run", "Run", oneRun{run, sessions})
+	return c.show(v, "run", "Run", oneRun{run, sessions, !v.by.Sees(reader...).Nothing()})
 }
 
 // story is one session with a page of what it did.
@@ -128,6 +129,7 @@ type story struct {
 	Reads      bool // the visitor may read what was asked and answered
 	Operations []*view.Operation
 	Approvals  []view.Approval
+	Orders     []view.Order // in force against it
 	After      string
 	Unreadable bool
 }
@@ -155,6 +157,9 @@ func (c *console) session(v *visit) error {
 	}
 	page.Approvals, err = c.Store.Approvals(v.ctx(), store.ApprovalFilter{Sees: v.by.Sees(decider...), Session: id, Limit: pageSize})
 	if err != nil {
+		return err
+	}
+	if page.Orders, err = c.standing(v, &page); err != nil {
 		return err
 	}
 	return c.show(v, "session", "Session "+id, page)

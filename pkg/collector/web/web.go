@@ -9,8 +9,9 @@
 //
 // People log in by OpenID Connect; what they see is what their roles cover,
 // asked anew for each page and each live update. Reading what a job asked or
-// got is put on the record first. The package makes no vote: it hands on what
-// a person chose, with the time of their last login, and the collector signs.
+// got is put on the record first. The package makes no vote and no order: it
+// hands on what a person chose, with the time of their last login, and the
+// collector signs.
 package web
 
 import (
@@ -33,6 +34,8 @@ import (
 type Choice struct {
 	Number   uint64
 	Decision approval.Decision
+	Scope    approval.Scope
+	Lasts    time.Duration // of a scope beyond once
 	Reason   string
 	Proven   time.Time // when the person last proved who they are
 }
@@ -48,6 +51,14 @@ type Config struct {
 	Vote func(ctx context.Context, by api.Caller, choice Choice) error
 	// Open verifies what an agent asks.
 	Open func(a view.Approval) (approval.Request, error)
+	// Order signs and gives an order to stop somebody who is seen. One that
+	// agents would not obey is an *api.Refusal.
+	Order func(ctx context.Context, by api.Caller, sees view.Scope, choice StopChoice) error
+	// MayOrder reports whether the roster lets the console order in a caller's
+	// name.
+	MayOrder func(by api.Caller) bool
+	// Orders lists the orders in force.
+	Orders func(ctx context.Context) ([]view.Order, error)
 	// Approver returns a caller's name in the roster of approvers, "" for none.
 	Approver func(by api.Caller) string
 	Agents   func(ctx context.Context) ([]view.Chain, error)
@@ -97,6 +108,8 @@ func (c *console) pages() []page {
 		{"GET /sessions/{id}/records", reader, c.records},
 		{"GET /sessions/{id}/proof", seer, c.proof},
 		{"GET /sessions/{id}/cast/{operation}", reader, c.cast},
+		{"GET /stop", reader, c.confirmStop},
+		{"POST /stop", reader, c.stop},
 		{"GET /search", reader, c.search},
 		{"GET /agents", seer, c.agents},
 		{"GET /policy", seer, c.policy},
