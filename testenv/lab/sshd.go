@@ -63,11 +63,29 @@ func newSSHKey() (key, public []byte, err error) {
 	return pem.EncodeToMemory(block), ssh.MarshalAuthorizedKey(signer.PublicKey()), nil
 }
 
+// certifyHost signs a host's public key for its names, and returns the line of
+// the certificate.
+func certifyHost(authority, host []byte, names ...string) ([]byte, error) {
+	signer, err := ssh.ParsePrivateKey(authority)
+	if err != nil {
+		return nil, err
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey(host)
+	if err != nil {
+		return nil, err
+	}
+	certificate := &ssh.Certificate{Key: key, CertType: ssh.HostCert, KeyId: names[0], ValidPrincipals: names, ValidBefore: ssh.CertTimeInfinity}
+	if err := certificate.SignCert(rand.Reader, signer); err != nil {
+		return nil, err
+	}
+	return ssh.MarshalAuthorizedKey(certificate), nil
+}
+
 // startSSH starts the host where jobs run commands.
 func (l *lab) startSSH() error { return l.startHost(l.buildHost()) }
 
-// startHost starts an OpenSSH server that admits whom the agent's user
-// authority certifies, and nobody else. Who it is then is recorded in its log.
+// startHost starts an OpenSSH server with a host certificate. It admits whom
+// the agent's user authority certifies, and nobody else. Who it is then is recorded in its log.
 func (l *lab) startHost(h sshHost) error {
 	host, hostPublic, err := newSSHKey()
 	if err != nil {
@@ -77,10 +95,19 @@ func (l *lab) startHost(h sshHost) error {
 	if err != nil {
 		return err
 	}
-	known := fmt.Sprintf("%s,%s %s", h.server, l.address(h.address), hostPublic)
+	hosts, hostsPublic, err := newSSHKey()
+	if err != nil {
+		return err
+	}
+	certificate, err := certifyHost(hosts, hostPublic, h.server, l.address(h.address))
+	if err != nil {
+		return err
+	}
+	known := fmt.Sprintf("@cert-authority %s,%s %s", h.server, l.address(h.address), hostsPublic)
 	config := fmt.Sprintf(`ListenAddress 0.0.0.0
-HostKey %s
-TrustedUserCAKeys %s
+HostKey %[1]s
+HostCertificate %[1]s-cert.pub
+TrustedUserCAKeys %[2]s
 AuthorizedKeysFile none
 PidFile none
 LogLevel VERBOSE
@@ -91,11 +118,12 @@ UsePAM no
 StrictModes no
 MaxStartups 100
 MaxSessions 64
-AcceptEnv %s
+AcceptEnv %[3]s
 Subsystem sftp /usr/lib/openssh/sftp-server -l INFO
 `, l.path(h.name, "host"), l.path(h.name, "users.pub"), h.accepts)
 	err = errors.Join(
 		l.write(string(host), h.name, "host"),
+		l.write(string(certificate), h.name, "host-cert.pub"),
 		l.write(string(usersPublic), h.name, "users.pub"),
 		l.write(config, h.name, "sshd_config"),
 		l.write(known, h.name, "known_hosts"),
