@@ -250,6 +250,7 @@ func (h *host) at(ref string) string {
 type guard struct {
 	decide func(op *operation.Operation) protocol.Decision // nil: allow
 	wait   *protocol.Waiting                               // said before the answer
+	full   bool                                            // packs cannot be recorded
 
 	mu       sync.Mutex
 	asked    []asked // guarded by mu
@@ -262,6 +263,7 @@ type asked struct {
 
 	text     string
 	request  []byte
+	pack     []byte
 	response []byte
 	outcome  protocol.Outcome
 }
@@ -270,6 +272,8 @@ type asked struct {
 func (g *guard) Begin(_ context.Context, op *operation.Operation) (protocol.Exchange, error) {
 	return &exchange{guard: g, asked: asked{Operation: *op, text: string(op.Text.Reveal())}}, nil
 }
+
+var errFull = errors.New("there is no room for records")
 
 type exchange struct {
 	guard   *guard
@@ -300,12 +304,18 @@ func (*exchange) DecideNow() (decision protocol.Decision, now bool, err error) {
 
 // Record implements protocol.Exchange.
 func (x *exchange) Record(stream protocol.Stream, _ time.Duration, chunk []byte) error {
-	if x.ended || !x.decided || stream == protocol.Request && !x.allowed {
+	if x.ended || !x.decided || stream != protocol.Response && !x.allowed {
 		x.guard.breach("a chunk was recorded out of turn")
 	}
-	if stream == protocol.Request {
+	switch stream {
+	case protocol.Request:
 		x.asked.request = append(x.asked.request, chunk...)
-	} else {
+	case protocol.Input:
+		if x.guard.full {
+			return errFull
+		}
+		x.asked.pack = append(x.asked.pack, chunk...)
+	default:
 		x.asked.response = append(x.asked.response, chunk...)
 	}
 	return nil

@@ -130,7 +130,13 @@ func (s *service) misread(ctx context.Context, asked request, f format, cause er
 func (s *service) forward(exchange protocol.Exchange, asked *request, sent *pack) error {
 	log := &recorder{exchange: exchange, began: s.began}
 	delivered := make(chan error, 1)
-	go func() { delivered <- s.deliver(log, asked, sent) }()
+	go func() {
+		err := s.deliver(log, asked, sent)
+		if err != nil {
+			_ = s.Server.Close() // it would wait for the rest
+		}
+		delivered <- err
+	}()
 	report := newReport(asked)
 	err := s.relay(log, report.watch)
 	_ = s.Server.Close() // nothing more is read: what is still being written has no reader
@@ -144,7 +150,8 @@ func (s *service) forward(exchange protocol.Exchange, asked *request, sent *pack
 	return errors.Join(err, exchange.Done(outcome))
 }
 
-// deliver writes the push as it came, each chunk recorded first.
+// deliver writes the push as it came, each chunk recorded first: the commands
+// whole, the pack as a program's input.
 func (s *service) deliver(log *recorder, asked *request, sent *pack) error {
 	if err := log.request(asked.raw); err != nil {
 		return err
@@ -165,7 +172,7 @@ func (s *service) deliverPack(log *recorder, from io.Reader) error {
 	for {
 		n, err := io.ReadFull(from, buf)
 		if n > 0 {
-			if err := log.request(buf[:n]); err != nil {
+			if err := log.bulk(buf[:n]); err != nil {
 				return err
 			}
 			if _, err := s.Server.Write(buf[:n]); err != nil {

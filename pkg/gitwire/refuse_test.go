@@ -182,6 +182,22 @@ func TestLargePackWaitsInAFileWithoutAName(t *testing.T) {
 	w.git(w.remote, "fsck", "--strict")
 }
 
+func TestPushEndsWhenItsPackCannotBeRecorded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "sha1", "")
+	w.guard.full = true
+	w.commit(w.work, "four")
+	if out, err := w.run(w.work, "push", "-q", "origin", "HEAD:main"); err == nil {
+		t.Errorf("the push succeeded\n%s", out)
+	}
+	if got := w.guard.last(t); got.outcome.Status != protocol.Abandoned || len(got.request) == 0 || len(got.pack) != 0 {
+		t.Errorf("outcome %+v, %d bytes of commands and %d of the pack recorded", got.outcome, len(got.request), len(got.pack))
+	}
+	if at := w.at("main"); at != w.c3 {
+		t.Errorf("main is at %s", at)
+	}
+}
+
 // A workload's packs share its room, and give it back.
 func TestPacksThatWaitShareARoom(t *testing.T) {
 	t.Parallel()
