@@ -3,7 +3,7 @@
 // ratio above 1 means that we are faster. scripts/bench calls it with a lab
 // that is up.
 //
-// Every column has exactly one TLS leg, to the server, with SCRAM: the direct
+// With PostgreSQL every column has exactly one TLS leg, to the server, with SCRAM: the direct
 // client's own (directly and through HAProxy), PgBouncer's and the agent's. Rounds are interleaved and the
 // median ratio is printed, because the machine's speed drifts.
 package main
@@ -23,7 +23,7 @@ func main() {
 	}
 }
 
-const usage = "usage: bench points ROUNDS SECONDS | bulk ROUNDS | connects ROUNDS COUNT | connect ADDRESS COUNT"
+const usage = "usage: bench points ROUNDS SECONDS | bulk ROUNDS | connects ROUNDS COUNT | hosts ROUNDS [NAME...] | connect ADDRESS COUNT"
 
 func run(args []string) error {
 	if len(args) == 3 && args[0] == "connect" {
@@ -32,6 +32,13 @@ func run(args []string) error {
 			return err
 		}
 		return connect(args[1], count)
+	}
+	if len(args) > 1 && args[0] == "hosts" {
+		rounds, err := atoi(args[:2])
+		if err != nil {
+			return err
+		}
+		return hosts(rounds[0], args[2:])
 	}
 	numbers, err := atoi(args)
 	if err != nil {

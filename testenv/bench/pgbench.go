@@ -45,6 +45,16 @@ func inJob(env []string, argv ...string) (string, error) {
 	return string(out), nil
 }
 
+// timed is inJob that returns how long the command took, without the container.
+func timed(env []string, argv ...string) (time.Duration, error) {
+	script := `s=$(date +%s%N); "$@" >&2 || exit; e=$(date +%s%N); echo $((e - s))`
+	out, err := inJob(env, append([]string{"sh", "-c", script, "sh"}, argv...)...)
+	if err != nil {
+		return 0, err
+	}
+	return time.ParseDuration(strings.TrimSpace(out) + "ns")
+}
+
 var tps = regexp.MustCompile(`tps = ([0-9.]+) \(without initial connection time\)`)
 
 // points runs pgbench's select-only script in each protocol mode.
@@ -117,12 +127,7 @@ func reads(c column, query string) (float64, error) {
 	for range times {
 		argv = append(argv, "--command="+query)
 	}
-	script := `s=$(date +%s%N); "$@" || exit; e=$(date +%s%N); echo $((e - s))`
-	out, err := inJob(c.env, append([]string{"sh", "-c", script, "sh"}, argv...)...)
-	if err != nil {
-		return 0, err
-	}
-	took, err := time.ParseDuration(strings.TrimSpace(out) + "ns")
+	took, err := timed(c.env, argv...)
 	if err != nil {
 		return 0, err
 	}

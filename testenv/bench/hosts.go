@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+)
+
+// Both ways lead to the same SSH servers with the same algorithms, host and
+// user certificates at the server. scripts/bench put them into a client
+// configuration as ssh.WAY and git.WAY.
+var ways = []string{"direct", "agent"}
+
+// transfer is something that a job does on a host. Its script knows $dir, the
+// directory with the configuration and what is transferred, $way, $round, and
+// $options for the programs of OpenSSH.
+type transfer struct{ name, script string }
+
+var transfers = []transfer{
+	{"ssh.exec", `for i in 1 2 3 4 5 6 7 8 9 10; do ssh $options ssh.$way true; done`},
+	{"ssh.scp.put", `scp -q $options "$dir/payload" ssh.$way:payload`},
+	{"ssh.scp.get", `scp -q $options ssh.$way:payload "$dir/payload.$way"`},
+	{"ssh.sftp.put", `echo "put -r $dir/files files.$way.$round" | sftp -q -b - $options ssh.$way`},
+	{"ssh.sftp.get", `echo "get -r files.$way.$round $dir/files.$way.$round" | sftp -q -b - $options ssh.$way`},
+	{"git.push", `git -C "$dir/repository" push --quiet ssh://git.$way/srv/git/push.$way.$round.git main`},
+	{"git.clone", `git clone --quiet --bare ssh://git.$way/srv/git/push.$way.$round.git "$dir/clone.$way.$round"`},
+}
+
+// hosts measures commands, files and repositories over SSH, or what of it is
+// named, and fails when the agent's memory grows with what passes through it.
+func hosts(rounds int, names []string) error {
+	for round := range rounds {
+		for _, way := range ways {
+			if err := lab("admin", "git", "--", "git", "init", "--quiet", "--bare", "--initial-branch=main",
+				fmt.Sprintf("/srv/git/push.%s.%d.git", way, round)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, t := range transfers {
+		if len(names) > 0 && !slices.Contains(names, t.name) {
+			continue
+		}
+		rates := map[string][]float64{}
+		for round := range rounds {
+			for _, way := range ways {
+				rate, err := t.rate(way, round)
+				if err != nil {
+					return err
+				}
+				rates[way] = append(rates[way], rate)
+			}
+		}
+		report(t.name, "direct", rates["agent"], rates["direct"])
+	}
+	return nil
+}
+
+// rate is how often a second a job could do it.
+func (t transfer) rate(way string, round int) (float64, error) {
+	dir := os.Getenv("BENCH_HOSTS")
+	config := filepath.Join(dir, "config")
+	env := []string{
+		"dir=" + dir, "options=-F " + config, "way=" + way, "round=" + strconv.Itoa(round),
+		"GIT_SSH_COMMAND=ssh -F " + config,
+	}
+	var took float64
+	err := flat(t.name, func() error {
+		out, err := timed(env, "sh", "-e", "-c", t.script)
+		took = out.Seconds()
+		return err
+	})
+	fmt.Fprintf(os.Stderr, "%s %-6s %6.2f s\n", t.name, way, took)
+	return 1 / took, err
+}
