@@ -4,16 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluicegate/sluice/pkg/collector/simulate"
 	"github.com/sluicegate/sluice/pkg/collector/view"
 	"github.com/sluicegate/sluice/pkg/policy"
-	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
 func newSimulate(e *env) *cobra.Command {
@@ -29,7 +27,7 @@ func newSimulate(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return e.tallied(cmd.Context(), since, "now", func(p past) (change, bool) { return simulated(parsed, p) })
+			return e.tallied(cmd.Context(), since, "now", func(p simulate.Past) (simulate.Change, bool) { return simulate.By(parsed, p) })
 		},
 	}
 	cmd.Flags().StringVar(&since, "since", "24h", "sessions that started since a time (RFC 3339) or duration ago (1h30m)")
@@ -50,85 +48,38 @@ func newObserveReport(e *env) *cobra.Command {
 	return cmd
 }
 
-// change is one way in which operations are decided otherwise.
-type change struct {
-	Resource string `json:"resource"`
-	Was      string `json:"was"`
-	Effect   string `json:"effect"`
-	Rule     string `json:"rule,omitempty"`
-	Parsed   bool   `json:"parsed"`
-	Job      string `json:"job"`
-}
-
-// simulated says what a policy decides otherwise than was decided. A hold that
-// was approved was a hold.
-func simulated(p *policy.Policy, was past) (change, bool) {
-	effect := was.intent.Effect
-	if was.intent.Approval > 0 {
-		effect = policy.Hold.String()
-	}
-	ruling := p.Evaluate(was.session, was.op)
-	return change{
-		was.session.Resource, effect, ruling.Effect.String(), ruling.Rule, was.op.Parsed, job(was),
-	}, ruling.Effect.String() != effect
-}
-
 // observedOnly says what would not have been allowed, or was not understood,
 // where nothing was enforced.
-func observedOnly(was past) (change, bool) {
-	in := was.intent
-	return change{
-		was.session.Resource, "allow", in.Effect, in.Rule, in.Parsed, job(was),
+func observedOnly(was simulate.Past) (simulate.Change, bool) {
+	in := was.Intent
+	return simulate.Change{
+		Resource: was.Session.Resource, Was: "allow", Effect: in.Effect, Rule: in.Rule, Parsed: in.Parsed, Job: simulate.Job(was),
 	}, in.Observed && (in.Effect != policy.Allow.String() || !in.Parsed)
 }
 
-// job names who asked: the run, else the container.
-func job(was past) string {
-	w := &was.session.Workload
-	return cmp.Or(w.Run().ID, w.Orch.Name, w.Kernel.Container, "unknown")
-}
-
-// counted is a change and how often it came, with one example.
-type counted struct {
-	change
-	Count     int    `json:"count"`
-	Session   string `json:"session"` // the newest
-	Operation uint64 `json:"operation"`
-}
-
 // tallied prints the changes that pick finds in the history.
-func (e *env) tallied(ctx context.Context, since, verb string, pick func(past) (change, bool)) error {
+func (e *env) tallied(ctx context.Context, since, verb string, pick func(simulate.Past) (simulate.Change, bool)) error {
 	c, err := e.client()
 	if err != nil {
 		return err
 	}
-	tally := map[change]*counted{}
-	asked := 0
-	h := history{c, sqltext.New()}
-	err = h.since(ctx, since, func(p past) {
-		asked++
+	var tally simulate.Tally
+	h := newHistory(c)
+	err = h.since(ctx, since, func(p simulate.Past) {
 		found, counts := pick(p)
-		if !counts {
-			return
-		}
-		if tally[found] == nil {
-			tally[found] = &counted{change: found, Session: p.session.ID, Operation: p.op.ID}
-		}
-		tally[found].Count++
+		tally.Add(p, found, counts)
 	})
 	if err != nil {
 		return err
 	}
-	rows := slices.SortedFunc(maps.Values(tally), func(a, b *counted) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Job, b.Job), cmp.Compare(a.Rule, b.Rule))
-	})
+	rows := tally.Rows()
 	if e.flags.json {
-		return e.printJSON(map[string]any{"operations": asked, "changes": rows})
+		return e.printJSON(map[string]any{"operations": tally.Operations, "changes": rows})
 	}
-	return e.printTally(rows, asked, verb)
+	return e.printTally(rows, tally.Operations, verb)
 }
 
-func (e *env) printTally(rows []*counted, asked int, verb string) error {
+func (e *env) printTally(rows []*simulate.Counted, asked int, verb string) error {
 	lines := make([][]string, len(rows))
 	for i, r := range rows {
 		effect := verb + " " + r.Effect
@@ -175,13 +126,13 @@ func (e *env) explain(ctx context.Context, parsed *policy.Policy, id string, onl
 		return err
 	}
 	all := []explained{}
-	h := history{c, sqltext.New()}
-	err = h.session(ctx, id, func(p past) {
-		if len(only) > 0 && only[0] != strconv.FormatUint(p.op.ID, 10) {
+	h := newHistory(c)
+	err = h.session(ctx, id, func(p simulate.Past) {
+		if len(only) > 0 && only[0] != strconv.FormatUint(p.Operation.ID, 10) {
 			return
 		}
-		ruling, asked := parsed.Explain(p.session, p.op)
-		all = append(all, explained{p.op.ID, string(p.op.Text.Reveal()), ruling.Effect.String(), ruling.Rule, ruling.Reason, asked})
+		ruling, asked := parsed.Explain(p.Session, p.Operation)
+		all = append(all, explained{p.Operation.ID, string(p.Operation.Text.Reveal()), ruling.Effect.String(), ruling.Rule, ruling.Reason, asked})
 	})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/collector/collectortest"
+	"github.com/sluicegate/sluice/pkg/collector/simulate"
 	"github.com/sluicegate/sluice/pkg/record"
 )
 
@@ -39,8 +40,8 @@ func TestSimulateSaysWhatANewPolicyWouldDecideOtherwise(t *testing.T) {
 	d.write("stricter.yaml", stricter)
 
 	var found struct {
-		Operations int       `json:"operations"`
-		Changes    []counted `json:"changes"`
+		Operations int                `json:"operations"`
+		Changes    []simulate.Counted `json:"changes"`
 	}
 	check(t, json.Unmarshal([]byte(d.sluice(0, "policy", "simulate", d.path("stricter.yaml"), "--json")), &found))
 	if found.Operations != 3 || len(found.Changes) != 2 {

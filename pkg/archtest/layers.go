@@ -24,7 +24,7 @@ var layers = [][]string{
 	},
 	{ // the two programs
 		"agent", "collector", "collector/ingest", "collector/store", "collector/api", "collector/web",
-		"collector/view", "collector/witness", "collector/notify", "collector/collectortest",
+		"collector/view", "collector/witness", "collector/notify", "collector/simulate", "collector/collectortest",
 	},
 	{ // nobody imports it
 		"archtest",
@@ -43,12 +43,13 @@ var sameLayer = map[string][]string{
 	"gitwire":               {"protocol"},
 	"protocol/protocoltest": {"protocol"},
 	"collector": {
-		"collector/ingest", "collector/store", "collector/api", "collector/web", "collector/view", "collector/witness", "collector/notify",
+		"collector/ingest", "collector/store", "collector/api", "collector/web", "collector/view", "collector/witness", "collector/notify", "collector/simulate",
 	},
 	"collector/ingest":        {"collector/store", "collector/view"},
 	"collector/store":         {"collector/view"},
 	"collector/api":           {"collector/store", "collector/view"},
-	"collector/web":           {"collector/api", "collector/store", "collector/view"},
+	"collector/web":           {"collector/api", "collector/store", "collector/view", "collector/simulate"},
+	"collector/simulate":      {"collector/view"},
 	"collector/witness":       {"collector/store"},
 	"collector/notify":        {"collector/store", "collector/view"},
 	"collector/collectortest": {"collector/store", "collector/view"},
@@ -63,7 +64,7 @@ var narrower = map[string][]string{
 		"protocol", "mask",
 	},
 	"collector": {
-		"bus", "translog", "approval", "identity", "config", "telemetry",
+		"bus", "translog", "approval", "identity", "config", "telemetry", "policy",
 	},
 	"agent": {
 		"redirect", "attribution", "identity", "trust", "credential", "bus", "spool", "policy", "mask", "approval",

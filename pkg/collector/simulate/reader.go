@@ -1,0 +1,52 @@
+package simulate
+
+import (
+	"regexp"
+
+	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/record"
+)
+
+// Reader makes operations again from their records. SQL is read anew, because
+// a record keeps the text and not all that is known of it.
+type Reader struct {
+	// Read reads SQL as the agent does; parsed is false for what it cannot
+	// read. nil: what the record says of each statement, which is less, and
+	// counts as opaque.
+	Read func(text []byte) (statements []operation.SQLStatement, parsed bool)
+}
+
+func (r Reader) operation(header *record.Header, folded *view.Operation) *operation.Operation {
+	in := header.Intent
+	op := &operation.Operation{
+		ID: header.Operation, Parent: header.Parent, Kind: operation.Kind(in.Kind), Text: operation.Text(folded.Text),
+		Parsed: in.Parsed, ReadOnly: in.ReadOnly, Context: operation.Context{Database: in.Database, Role: in.Role},
+		SSH: in.SSH.Operation(operation.Text(folded.Text)), Git: in.Git.Operation(),
+	}
+	if in.Parsed && op.Kind == operation.Statement {
+		op.SQL = r.sql(in, folded.Text)
+	}
+	return op
+}
+
+// sealedValue is what stands in a text in place of a value that was not kept.
+var sealedValue = regexp.MustCompile(`\[sealed hmac-sha256:[0-9a-f]{16} [0-9]+ bytes\]`)
+
+// sql reads a recorded text, or, where it says something else than the record,
+// takes what the record says.
+func (r Reader) sql(in *record.Intent, text string) *operation.SQL {
+	if r.Read != nil {
+		found, parsed := r.Read(sealedValue.ReplaceAll([]byte(text), []byte("'sealed'")))
+		if parsed && (len(in.Statements) == 0 || len(found) == len(in.Statements)) {
+			return &operation.SQL{Statements: found}
+		}
+	}
+	sql := &operation.SQL{}
+	for _, s := range in.Statements {
+		sql.Statements = append(sql.Statements, operation.SQLStatement{
+			Kind: s.Kind, Class: operation.Class(s.Class), Relations: s.Relations, Opaque: true,
+		})
+	}
+	return sql
+}

@@ -1,0 +1,121 @@
+// Package simulate asks a policy about operations that were recorded: what it
+// would decide otherwise than was decided, by rule and job.
+//
+// An operation is made again from its record. What masks would hide is not
+// simulated, and a host's command is known by its programs, without their
+// arguments. The package reads no store and no network: its callers hand in the
+// records of one session after the other.
+package simulate
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/policy"
+	"github.com/sluicegate/sluice/pkg/record"
+	"github.com/sluicegate/sluice/pkg/session"
+)
+
+// Past is one recorded operation, as a policy can be asked about it again.
+type Past struct {
+	Session   *session.Session
+	Operation *operation.Operation
+	Intent    *record.Intent
+}
+
+// Each calls visit for each operation of one session, whose records are all
+// here.
+func (r Reader) Each(records []view.Record, visit func(Past)) error {
+	folded, err := view.Fold(records)
+	if err != nil {
+		return err
+	}
+	texts := map[uint64]*view.Operation{}
+	for _, op := range folded {
+		texts[op.ID] = op
+	}
+	var s *session.Session
+	for i := range records {
+		header, _, err := view.Decode(&records[i])
+		switch {
+		case err != nil:
+			return err
+		case header.Opened != nil:
+			s = header.Opened
+		case header.Intent != nil && s == nil:
+			return errors.New("the session has no opening")
+		case header.Intent != nil:
+			visit(Past{s, r.operation(&header, texts[header.Operation]), header.Intent})
+		}
+	}
+	return nil
+}
+
+// Change is one way in which operations are decided otherwise.
+type Change struct {
+	Resource string `json:"resource"`
+	Was      string `json:"was"`
+	Effect   string `json:"effect"`
+	Rule     string `json:"rule,omitempty"`
+	Parsed   bool   `json:"parsed"`
+	Job      string `json:"job"`
+}
+
+// By says what a policy decides otherwise than was decided, and whether it is
+// otherwise. A hold that was approved was a hold.
+func By(p *policy.Policy, was Past) (Change, bool) {
+	effect := was.Intent.Effect
+	if was.Intent.Approval > 0 {
+		effect = policy.Hold.String()
+	}
+	ruling := p.Evaluate(was.Session, was.Operation)
+	return Change{
+		was.Session.Resource, effect, ruling.Effect.String(), ruling.Rule, was.Operation.Parsed, Job(was),
+	}, ruling.Effect.String() != effect
+}
+
+// Job names who asked: the run, else the container.
+func Job(was Past) string {
+	w := &was.Session.Workload
+	return cmp.Or(w.Run().ID, w.Orch.Name, w.Kernel.Container, "unknown")
+}
+
+// Counted is a change and how often it came, with one example.
+type Counted struct {
+	Change
+	Count     int    `json:"count"`
+	Session   string `json:"session"` // the newest
+	Operation uint64 `json:"operation"`
+}
+
+// Tally counts changes. The zero value is empty.
+type Tally struct {
+	Operations int // asked about
+	changes    map[Change]*Counted
+}
+
+// Add counts one operation, and its change where it is one.
+func (t *Tally) Add(was Past, found Change, counts bool) {
+	t.Operations++
+	if !counts {
+		return
+	}
+	if t.changes == nil {
+		t.changes = map[Change]*Counted{}
+	}
+	if t.changes[found] == nil {
+		t.changes[found] = &Counted{Change: found, Session: was.Session.ID, Operation: was.Operation.ID}
+	}
+	t.changes[found].Count++
+}
+
+// Rows returns the changes, the most frequent first.
+func (t *Tally) Rows() []*Counted {
+	return slices.SortedFunc(maps.Values(t.changes), func(a, b *Counted) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Job, b.Job), cmp.Compare(a.Rule, b.Rule))
+	})
+}
