@@ -16,6 +16,7 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/collector"
 	"github.com/sluicegate/sluice/pkg/config"
+	"github.com/sluicegate/sluice/pkg/sqltext"
 	"github.com/sluicegate/sluice/pkg/telemetry"
 )
 
@@ -71,6 +72,7 @@ func run(ctx context.Context, cfg collector.Config, log *zap.Logger) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
+	c.ReadSQL = sqltext.New().Again
 	return c.Run(ctx)
 }
 

@@ -31,6 +31,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/collector/store"
 	"github.com/sluicegate/sluice/pkg/collector/view"
 	"github.com/sluicegate/sluice/pkg/collector/witness"
+	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/record"
 )
 
@@ -40,6 +41,11 @@ const patience = 5 * time.Minute
 // Collector is a running collector's parts. Open makes it, Run works until it
 // is told to stop, Close releases everything.
 type Collector struct {
+	// ReadSQL reads a recorded statement again when the console simulates a
+	// policy; it is set before Run. nil: what records say of statements, which
+	// is less. This package does not link the parser.
+	ReadSQL func(text []byte) (statements []operation.SQLStatement, parsed bool)
+
 	cfg     Config
 	log     *zap.Logger
 	store   *store.Store

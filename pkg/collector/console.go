@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/approval"
 	"github.com/sluicegate/sluice/pkg/collector/api"
+	"github.com/sluicegate/sluice/pkg/collector/simulate"
 	"github.com/sluicegate/sluice/pkg/collector/store"
 	"github.com/sluicegate/sluice/pkg/collector/view"
 	"github.com/sluicegate/sluice/pkg/collector/web"
@@ -35,7 +36,8 @@ func (c *Collector) console(ctx context.Context, limiter *api.Limiter) (http.Han
 			return c.orders.inConsole(ctx, by, sees, choice, key)
 		},
 		MayOrder: c.orders.consoleMay, Orders: c.orders.list,
-		Open: c.ask.verified, Approver: c.ask.approver, Agents: c.chains, Verify: c.proveSession, Witness: c.acted,
+		Reader: simulate.Reader{Read: c.ReadSQL},
+		Open:   c.ask.verified, Approver: c.ask.approver, Agents: c.chains, Verify: c.proveSession, Witness: c.acted,
 		Limiter: limiter, Stopping: ctx.Done(), Log: c.log.Named("console"),
 	}), nil
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/collector/api"
 	"github.com/sluicegate/sluice/pkg/collector/store"
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/record"
 )
 
 // The streams of a terminal, as pkg/protocol names them.
@@ -76,26 +78,34 @@ func (c *console) cast(v *visit) error {
 
 // operation reads one operation of a session, page by page.
 func (c *console) operation(v *visit, id string, number uint64) (*view.Operation, error) {
-	var records []view.Record
-	for after := ""; ; {
-		page, err := c.Store.Records(v.ctx(), v.sees, id, after)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range page.Records {
-			if header, _, err := view.Decode(&r); err == nil && header.Operation == number {
-				records = append(records, r)
-			}
-		}
-		if after = page.Next; after == "" {
-			break
-		}
+	records, err := c.recordsOf(v.ctx(), v, id, func(h *record.Header) bool { return h.Operation == number })
+	if err != nil {
+		return nil, err
 	}
 	ops, err := view.Fold(records)
 	if err != nil || len(ops) != 1 {
 		return nil, &api.Refusal{Status: http.StatusNotFound, Reason: "There is no such operation, or its records cannot be read."}
 	}
 	return ops[0], nil
+}
+
+// recordsOf reads the records of a session that keep wants, page by page. What
+// cannot be decoded is left out.
+func (c *console) recordsOf(ctx context.Context, v *visit, id string, keep func(*record.Header) bool) (all []view.Record, err error) {
+	for after := ""; ; {
+		page, err := c.Store.Records(ctx, v.sees, id, after)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range page.Records {
+			if header, _, err := view.Decode(&r); err == nil && keep(&header) {
+				all = append(all, r)
+			}
+		}
+		if after = page.Next; after == "" {
+			return all, nil
+		}
+	}
 }
 
 func firstSize(op *view.Operation) (width, height int) {

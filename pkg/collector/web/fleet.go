@@ -36,7 +36,6 @@ func (c *console) fleet(v *visit) (fleet, error) {
 }
 
 func (c *console) agents(v *visit) error       { return c.showFleet(v, "agents", "Agents") }
-func (c *console) policy(v *visit) error       { return c.showFleet(v, "policy", "Policy") }
 func (c *console) verification(v *visit) error { return c.showFleet(v, "verification", "Verification") }
 
 func (c *console) showFleet(v *visit, name, title string) error {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/approval"
 	"github.com/sluicegate/sluice/pkg/collector/api"
+	"github.com/sluicegate/sluice/pkg/collector/simulate"
 	"github.com/sluicegate/sluice/pkg/collector/store"
 	"github.com/sluicegate/sluice/pkg/collector/view"
 	"github.com/sluicegate/sluice/pkg/identity"
@@ -62,6 +63,8 @@ type Config struct {
 	// Approver returns a caller's name in the roster of approvers, "" for none.
 	Approver func(by api.Caller) string
 	Agents   func(ctx context.Context) ([]view.Chain, error)
+	// Reader makes operations again when a policy is simulated.
+	Reader simulate.Reader
 	// Verify proves one session with the keys that the collector keeps.
 	Verify  func(ctx context.Context, sees view.Scope, session string) (translog.Report, error)
 	Witness func(ctx context.Context, by api.Caller, act api.Act) error
@@ -74,7 +77,8 @@ type Config struct {
 // console is Config with methods.
 type console struct {
 	Config
-	secure bool // the console is reached by TLS
+	secure     bool          // the console is reached by TLS
+	simulating chan struct{} // holds one while a policy is simulated
 }
 
 // seer are the roles that see sessions, runs and the fleet; reader those that
@@ -113,6 +117,7 @@ func (c *console) pages() []page {
 		{"GET /search", reader, c.search},
 		{"GET /agents", seer, c.agents},
 		{"GET /policy", seer, c.policy},
+		{"POST /policy", reader, c.simulate},
 		{"GET /verification", seer, c.verification},
 		{"POST /logout", seer, c.logout},
 	}
@@ -120,7 +125,7 @@ func (c *console) pages() []page {
 
 // New returns the console.
 func New(cfg Config) http.Handler {
-	c := &console{cfg, strings.HasPrefix(cfg.URL, "https://")}
+	c := &console{cfg, strings.HasPrefix(cfg.URL, "https://"), make(chan struct{}, 1)}
 	mux := http.NewServeMux()
 	for _, p := range c.pages() {
 		mux.Handle(p.pattern, c.visited(p))
@@ -162,6 +167,10 @@ func (c *console) guard(next http.Handler) http.Handler {
 			c.fail(w, &api.Refusal{Status: http.StatusTooManyRequests, Reason: "There were too many requests or refused logins from your address. Wait a little."})
 			return
 		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		next.ServeHTTP(w, r)
 	})
 }
+
+// maxForm bounds what a browser may send, in bytes.
+const maxForm = 1 << 20
