@@ -24,7 +24,7 @@ var layers = [][]string{
 	},
 	{ // the two programs
 		"agent", "collector", "collector/ingest", "collector/store", "collector/api", "collector/web",
-		"collector/view", "collector/witness", "collector/notify", "collector/simulate", "collector/collectortest",
+		"collector/view", "collector/witness", "collector/notify", "collector/forward", "collector/simulate", "collector/collectortest",
 	},
 	{ // nobody imports it
 		"archtest",
@@ -43,7 +43,7 @@ var sameLayer = map[string][]string{
 	"gitwire":               {"protocol"},
 	"protocol/protocoltest": {"protocol"},
 	"collector": {
-		"collector/ingest", "collector/store", "collector/api", "collector/web", "collector/view", "collector/witness", "collector/notify", "collector/simulate",
+		"collector/ingest", "collector/store", "collector/api", "collector/web", "collector/view", "collector/witness", "collector/notify", "collector/forward", "collector/simulate",
 	},
 	"collector/ingest":        {"collector/store", "collector/view"},
 	"collector/store":         {"collector/view"},
@@ -51,6 +51,7 @@ var sameLayer = map[string][]string{
 	"collector/web":           {"collector/api", "collector/store", "collector/view", "collector/simulate"},
 	"collector/simulate":      {"collector/view"},
 	"collector/witness":       {"collector/store"},
+	"collector/forward":       {"collector/store"},
 	"collector/notify":        {"collector/store", "collector/view"},
 	"collector/collectortest": {"collector/store", "collector/view"},
 }
@@ -64,7 +65,7 @@ var narrower = map[string][]string{
 		"protocol", "mask",
 	},
 	"collector": {
-		"bus", "translog", "approval", "identity", "config", "telemetry", "policy",
+		"bus", "translog", "approval", "identity", "config", "telemetry", "policy", "siem",
 	},
 	"agent": {
 		"redirect", "attribution", "identity", "trust", "credential", "bus", "spool", "policy", "mask", "approval",
@@ -94,6 +95,7 @@ var owners = map[string][]string{
 	"github.com/nats-io/nats.go":        {"bus"},
 	"github.com/nats-io/nkeys":          {"bus", "collector"},
 	"github.com/nats-io/nats-server":    {"collector"},
+	"go.opentelemetry.io/proto":         {"collector/forward"},
 	"cel.dev/cel-go":                    {"policy"},
 	"github.com/wasilibs/go-pgquery":    {"sqltext"},
 	"github.com/pganalyze/pg_query_go":  {"sqltext"},

@@ -26,6 +26,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/approval"
 	"github.com/sluicegate/sluice/pkg/bus"
 	"github.com/sluicegate/sluice/pkg/collector/api"
+	"github.com/sluicegate/sluice/pkg/collector/forward"
 	"github.com/sluicegate/sluice/pkg/collector/ingest"
 	"github.com/sluicegate/sluice/pkg/collector/notify"
 	"github.com/sluicegate/sluice/pkg/collector/store"
@@ -60,13 +61,15 @@ type Collector struct {
 	ownKey  string // verifier key of the collector's own chain
 	api     net.Listener
 	senders []*notify.Sender
+
+	forwarders []*forward.Sender
 }
 
 // Open starts what must stand before the first message: database, bus,
 // listener. Nothing is consumed yet. ctx must last as long as the collector.
 func Open(ctx context.Context, cfg Config, log *zap.Logger) (*Collector, error) {
 	c := &Collector{cfg: cfg, log: log}
-	for _, part := range []func(context.Context) error{c.openStore, c.openBus, c.openIngest, c.openWitness, c.openApprovals, c.openAPI, c.openSenders} {
+	for _, part := range []func(context.Context) error{c.openStore, c.openBus, c.openIngest, c.openWitness, c.openApprovals, c.openAPI, c.openSenders, c.openForwarders} {
 		if err := part(ctx); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
@@ -181,6 +184,9 @@ func (c *Collector) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, s := range c.senders {
 		group.Go(func() error { return s.Run(ctx) })
+	}
+	for _, f := range c.forwarders {
+		group.Go(func() error { return f.Run(ctx) })
 	}
 	for _, part := range []func(context.Context) error{
 		c.store.IndexWords,

@@ -41,6 +41,8 @@ type Config struct {
 	Retention []Retention `yaml:"retention"`
 	// Notify says who is told about approvals, outside of the console.
 	Notify Notify `yaml:"notify"`
+	// Forward says which other systems get the records.
+	Forward Forward `yaml:"forward"`
 	// LogLevel is debug, info, warn or error. Default: info.
 	LogLevel string `yaml:"log_level"`
 }
@@ -173,6 +175,7 @@ func (c *Config) Validate(report config.Problems) {
 	c.People.validate(report)
 	c.validateRetention(report)
 	c.Notify.validate(report)
+	c.Forward.validate(report)
 	if u, err := url.Parse(c.Console.URL); c.Console.URL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "") {
 		report("console.url", "is not the address of a site: write one like https://sluice.example.com")
 	}
