@@ -33,11 +33,17 @@ func (s *site) digging() (a *agent, id, container string) {
 	a = s.agent()
 	a.runSession(s.t, "first000", "SELECT 1")
 	s.awaitSession("first000") // the agent is connected
+	s.awaitStored(open.ID)
+	return a, open.ID, container
+}
+
+// awaitStored waits for a session, whether it has ended or not.
+func (s *site) awaitStored(id string) {
+	s.t.Helper()
 	await(s.t, "the session is stored", func() bool {
-		status, _ := s.call(s.bootstrap, http.MethodGet, "/v1/sessions/"+open.ID, "")
+		status, _ := s.call(s.bootstrap, http.MethodGet, "/v1/sessions/"+id, "")
 		return status == http.StatusOK
 	})
-	return a, open.ID, container
 }
 
 // nextOrder waits for an order and believes it as an agent does.
