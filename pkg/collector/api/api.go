@@ -141,10 +141,10 @@ type route struct {
 	do      endpoint
 }
 
-// routes lists the API, but for healthz and export, which do not answer in
-// JSON or need no token. docs/openapi.yaml describes them all.
+// routes lists the API, but for what does not answer in JSON or needs no token:
+// healthz, login, export and the log's tiles. docs/openapi.yaml describes them all.
 func (s *server) routes() []route {
-	seen := []Role{Viewer, Responder, Approver, Admin}
+	seen := everybody()
 	held := []Role{Approver, Responder, Admin}
 	return []route{
 		{"GET /v1/sessions", seen, s.sessions},
@@ -165,6 +165,9 @@ func (s *server) routes() []route {
 	}
 }
 
+// everybody has a role.
+func everybody() []Role { return []Role{Viewer, Responder, Approver, Admin} }
+
 // readers may read what was asked and answered.
 func readers() []Role { return []Role{Responder, Admin} }
 
@@ -178,6 +181,8 @@ func New(cfg Config) http.Handler {
 	mux.HandleFunc("GET /v1/healthz", s.health)
 	mux.HandleFunc("GET /v1/login", func(w http.ResponseWriter, _ *http.Request) { s.write(w, http.StatusOK, s.Login) })
 	mux.HandleFunc("GET /v1/export", s.allow(readers(), s.export))
+	mux.HandleFunc("GET /v1/log/checkpoint", s.allow(everybody(), s.logCheckpoint))
+	mux.HandleFunc("GET /v1/log/tile/{path...}", s.allow(everybody(), s.tile))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		s.refuse(w, &Refusal{http.StatusNotFound, "no such resource"})
 	})

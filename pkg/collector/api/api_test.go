@@ -27,6 +27,8 @@ import (
 type served struct {
 	*httptest.Server
 	logs *observer.ObservedLogs
+	db   *store.Store
+	vkey string // of the log
 }
 
 func serve(t *testing.T) *served {
@@ -75,7 +77,7 @@ func serve(t *testing.T) *served {
 		},
 	}))
 	t.Cleanup(server.Close)
-	return &served{server, logs}
+	return &served{server, logs, db, vkey}
 }
 
 func check(t *testing.T, err error) {
@@ -113,6 +115,9 @@ func TestRolesOpenWhatTheyAreFor(t *testing.T) {
 		"GET /v1/agents":              "viewer responder approver admin",
 		"GET /v1/findings":            "viewer responder approver admin",
 		"GET /v1/checkpoint":          "viewer responder approver admin",
+		"GET /v1/log/checkpoint":      "viewer responder approver admin",
+		"GET /v1/log/tile/0/000.p/1":  "viewer responder approver admin",
+		"GET /v1/log/tile/entries/x":  "viewer responder approver admin",
 		"GET /v1/whoami":              "viewer responder approver admin",
 		"GET /v1/approvals":           "approver responder admin",
 		"GET /v1/approvals/1":         "approver responder admin",
