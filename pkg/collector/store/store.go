@@ -24,7 +24,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 
 	"github.com/sluicegate/sluice/pkg/failpoint"
 	"github.com/sluicegate/sluice/pkg/record"
@@ -94,10 +93,7 @@ func Open(ctx context.Context, dir, logKey string, signer *translog.Signer) (*St
 }
 
 func (s *Store) connect(ctx context.Context, path, logKey string) error {
-	var err error
-	if s.write, err = sql.Open("sqlite", dsn(path, "_txlock=immediate")); err != nil {
-		return err
-	}
+	s.write = sql.OpenDB(connector(dsn(path, "_txlock=immediate")))
 	s.write.SetMaxOpenConns(1)
 	if err := s.migrate(ctx, logKey); err != nil {
 		return err
@@ -105,8 +101,8 @@ func (s *Store) connect(ctx context.Context, path, logKey string) error {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return err
 	}
-	s.read, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(1)"))
-	return err
+	s.read = sql.OpenDB(connector(dsn(path, "_pragma=query_only(1)")))
+	return nil
 }
 
 func dsn(path, more string) string {
