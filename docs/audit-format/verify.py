@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 MAX_NOTE, MAX_FILE = 2048, 16 << 20
-MAX_HEADER, MAX_BODY, MAX_PAYLOAD, OVERHEAD = 96 << 10, 240 << 10, 448 << 10, 80
+MAX_HEADER, MAX_BODY, MAX_PAYLOAD, MAX_RECORDS = 96 << 10, 240 << 10, 448 << 10, 8192
 SILENCE, ZERO = 90_000, bytes(32)  # ms; no hash
 PARTS = {"agent": ["agent.started"], "alert": ["agent.alert"], "order": ["agent.order"], "person": ["person.acted"],
          "opened": ["session.opened"], "closed": ["session.closed"], "intent": ["operation.intent"], "chunk": ["operation.chunk"],
@@ -162,7 +162,7 @@ class Batch:
         self.prev, self.root, self.seen = unhash(prev), unhash(root), (origin, number(size, 2**63), unhash(seen))
         self.to, self.synced, self.seal, self.entries, self.whole, self.twin = int(end), clock == "synced", flags == "seal", [], False, False
         unhash(payload)
-        if "0" * 32 in (self.epoch, self.before) or self.count > MAX_PAYLOAD // OVERHEAD or self.first + self.count >= 2**64 or \
+        if "0" * 32 in (self.epoch, self.before) or self.count > MAX_RECORDS or self.first + self.count >= 2**64 or \
                 number(length) > MAX_PAYLOAD or "-0" in (start, end) or max(abs(int(start)), abs(int(end))) >= 2**63:
             raise Bad("out of range")
 

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,9 +16,10 @@ import (
 )
 
 const (
-	// batchBytes ends a batch early, and is the most that one holds, unless a
-	// single record is larger.
-	batchBytes = 256 << 10
+	// batchBytes ends a batch early, and is the most that one holds. What a
+	// batch costs on its way does not grow with it, so that few large ones are
+	// cheaper.
+	batchBytes = 1 << 20
 	// batchRecords keeps the tree and the note's count within bounds.
 	batchRecords = 4096
 	// batchEvery is the longest that a record waits to be signed.
@@ -32,9 +34,14 @@ type batcher struct {
 	salter  *record.Salter
 	epoch   record.Epoch // that salter is of
 	entries []record.Entry
+	places  []place // of entries, in the spool
 	leaves  []record.Hash
-	from    int64 // ms; of the first and the last entry
-	to      int64
+}
+
+// place is where a record stands in the spool, and when it was made.
+type place struct {
+	next spool.Position // behind it
+	ms   int64
 }
 
 // batchAll signs everything that waits, and returns how many batches it made.
@@ -70,8 +77,12 @@ func (l *Log) batchOnce(always bool) (bool, error) {
 		l.chain.Batched = upTo
 		return false, nil
 	}
+	whole := len(l.batcher.entries)
 	if err := l.sign(lost, false); err != nil {
 		return false, fmt.Errorf("batch records: %w", err)
+	}
+	if n := len(l.batcher.entries); n < whole {
+		upTo = l.batcher.places[n-1].next
 	}
 	l.chain.Batched = upTo
 	return true, nil
@@ -81,7 +92,7 @@ func (l *Log) batchOnce(always bool) (bool, error) {
 // gaps; what the disk lost between two batches is counted. mu is held.
 func (l *Log) collect() (upTo spool.Position, lost uint64, err error) {
 	b, c := &l.batcher, &l.chain
-	b.entries = b.entries[:0]
+	b.entries, b.places = b.entries[:0], b.places[:0]
 	if b.epoch != c.Epoch || b.salter == nil {
 		b.epoch, b.salter = c.Epoch, record.NewSalter(c.Secret)
 	}
@@ -108,23 +119,36 @@ func (l *Log) collect() (upTo spool.Position, lost uint64, err error) {
 				break
 			}
 			if len(b.entries) == 0 {
-				lost, b.from = no-next, ms
+				lost = no - next
 			}
-			next, b.to = no+1, ms
+			next = no + 1
 			saltHeader, saltBody := b.salter.Salts(no)
 			b.entries = append(b.entries, record.Entry{No: no, Header: header, Body: entry.Rest, SaltHeader: saltHeader, SaltBody: saltBody})
+			b.places = append(b.places, place{entry.Next, ms})
 		}
 		upTo = entry.Next
 	}
 	return upTo, lost, nil
 }
 
-// sign makes the note of the collected records and keeps note and payload in
-// the spool, so that a batch is sent again as it was, never made again. mu is
-// held.
+// pack returns the payload of the collected records, or of so many of them as
+// fit one.
+func (b *batcher) pack() ([]byte, error) {
+	for {
+		payload, err := b.packer.Pack(b.entries)
+		if !errors.Is(err, record.ErrTooMuch) || len(b.entries) < 2 {
+			return payload, err
+		}
+		b.entries = b.entries[:len(b.entries)/2]
+	}
+}
+
+// sign makes the note of the collected records, or of so many as fit one
+// payload, and keeps note and payload in the spool, so that a batch is sent
+// again as it was, never made again. mu is held.
 func (l *Log) sign(lost uint64, seal bool) error {
 	b, c := &l.batcher, &l.chain
-	payload, err := b.packer.Pack(b.entries)
+	payload, err := b.pack()
 	if err != nil {
 		return err
 	}
@@ -143,8 +167,8 @@ func (l *Log) sign(lost uint64, seal bool) error {
 		Seen: record.Seen{Origin: c.seen.Origin, Size: c.seen.Size, Root: record.Hash(c.seen.Root)},
 		Seal: seal,
 	}
-	if len(b.entries) > 0 {
-		batch.From, batch.To = b.from, b.to
+	if n := len(b.entries); n > 0 {
+		batch.From, batch.To = b.places[0].ms, b.places[n-1].ms
 	}
 	note, err := translog.SignBatch(&batch, l.cfg.Signer)
 	if err != nil {

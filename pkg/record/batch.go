@@ -187,7 +187,7 @@ func (b *Batch) check() error {
 		return errors.New("unknown reason")
 	case b.Clock != Synced && b.Clock != Unsynced:
 		return errors.New("unknown state of the clock")
-	case b.Count > MaxPayload/Overhead:
+	case b.Count > MaxRecords:
 		return errors.New("more records than a payload can hold")
 	case b.First+b.Count < b.First:
 		return errors.New("record numbers overflow")

@@ -176,7 +176,7 @@ func TestHostilePayloadsAreRefused(t *testing.T) {
 	u, err := record.NewUnpacker()
 	must(t, err)
 	defer u.Close()
-	if _, err := p.Pack([]record.Entry{{Body: make([]byte, record.MaxPayload)}}); err == nil {
+	if _, err := p.Pack([]record.Entry{{Body: make([]byte, record.MaxFrames)}}); err == nil {
 		t.Error("a payload over the limit was packed")
 	}
 	good, err := p.Pack(entries(5))

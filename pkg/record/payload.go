@@ -8,9 +8,16 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// MaxPayload bounds a payload, packed or not, in bytes. One message carries
-// one payload, and a message may have 512 KiB.
+// MaxPayload bounds a payload, in bytes. One message carries one payload, and a
+// message may have 512 KiB.
 const MaxPayload = 448 << 10
+
+// MaxFrames bounds what a payload unpacks to, in bytes. Records of one job are
+// much alike, so that a payload often holds several times its size.
+const MaxFrames = 2 << 20
+
+// MaxRecords bounds the records of a batch.
+const MaxRecords = 8192
 
 // frameHead is the fixed part of an entry's frame:
 //
@@ -44,17 +51,25 @@ func NewPacker() (*Packer, error) {
 	return &Packer{encoder: encoder}, nil
 }
 
+// ErrTooMuch reports entries that do not fit one payload.
+var ErrTooMuch = errors.New("the records do not fit one payload")
+
 // Pack returns the payload of entries: their frames, one after the other,
-// compressed as one zstd frame (RFC 8878). The result is the caller's.
+// compressed as one zstd frame (RFC 8878). The result is the caller's. The
+// error is ErrTooMuch.
 func (p *Packer) Pack(entries []Entry) ([]byte, error) {
 	p.frames = p.frames[:0]
 	for i := range entries {
 		p.frames = appendFrame(p.frames, &entries[i])
 	}
-	if len(p.frames) > MaxPayload {
-		return nil, fmt.Errorf("pack records: %d bytes is over the limit of %d", len(p.frames), MaxPayload)
+	if len(p.frames) > MaxFrames || len(entries) > MaxRecords {
+		return nil, fmt.Errorf("pack %d records: %w: %d bytes", len(entries), ErrTooMuch, len(p.frames))
 	}
-	return p.encoder.EncodeAll(p.frames, nil), nil
+	payload := p.encoder.EncodeAll(p.frames, nil)
+	if len(payload) > MaxPayload {
+		return nil, fmt.Errorf("pack %d records: %w: %d bytes when packed", len(entries), ErrTooMuch, len(payload))
+	}
+	return payload, nil
 }
 
 func appendFrame(dst []byte, e *Entry) []byte {
@@ -79,7 +94,7 @@ type Unpacker struct {
 
 // NewUnpacker returns an Unpacker whose memory for one payload is bounded.
 func NewUnpacker() (*Unpacker, error) {
-	decoder, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxPayload), zstd.WithDecoderConcurrency(0))
+	decoder, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxFrames), zstd.WithDecoderConcurrency(0))
 	if err != nil {
 		return nil, fmt.Errorf("set up decompression: %w", err)
 	}
@@ -114,6 +129,9 @@ func (u *Unpacker) unpack(payload []byte, stored bool) ([]Entry, error) {
 		e, frames, err = cutFrame(frames, stored)
 		if err != nil {
 			return nil, fmt.Errorf("unpack record %d of the payload: %w", len(entries), err)
+		}
+		if len(entries) == MaxRecords {
+			return nil, errors.New("unpack records: there are too many")
 		}
 		entries = append(entries, e)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // maxLines is more lines than any batch has records.
-const maxLines = 2 * record.MaxPayload / record.Overhead
+const maxLines = 2 * record.MaxRecords
 
 // checkRecords compares the records of a batch with the root that its agent
 // signed. The root alone would say that something in the batch was changed;

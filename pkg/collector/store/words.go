@@ -104,8 +104,8 @@ const rowsAtOnce = 512
 // placeBits is how many bits of a word's rowid tell the record of a batch.
 const placeBits = 13
 
-// No payload has more records than that tells apart.
-const _ = uint(1<<placeBits - record.MaxPayload/record.Overhead)
+// No batch has more records than that tells apart.
+const _ = uint(1<<placeBits - record.MaxRecords)
 
 // placeOf returns the rowid of a record's words. Newer records have higher
 // ones.
