@@ -84,14 +84,14 @@ func (s *Store) Append(ctx context.Context, batches []Batch) (Appended, error) {
 	if err != nil {
 		return Appended{}, fmt.Errorf("append: %w", err)
 	}
-	s.wake()
+	poke(s.words)
 	return a.out, nil
 }
 
-// wake tells IndexWords that there may be something to do.
-func (s *Store) wake() {
+// poke wakes whoever waits on a channel of one.
+func poke(c chan struct{}) {
 	select {
-	case s.words <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

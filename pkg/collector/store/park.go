@@ -123,6 +123,6 @@ func (s *Store) Release(ctx context.Context, deadline time.Time) (Appended, erro
 	if err != nil {
 		return Appended{}, fmt.Errorf("release parked batches: %w", err)
 	}
-	s.wake()
+	poke(s.words)
 	return a.out, nil
 }

@@ -34,7 +34,7 @@ func (s *Store) Reindex(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reindex: %w", err)
 	}
-	s.wake()
+	poke(s.words)
 	return nil
 }
 

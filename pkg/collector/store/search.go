@@ -193,6 +193,7 @@ func (s *Store) awaitWords(ctx context.Context, wait time.Duration) (lag int64, 
 		if err != nil || indexed >= size {
 			return 0, err
 		}
+		poke(s.searched)
 		select {
 		case <-tick.C:
 		case <-deadline.C:

@@ -15,6 +15,10 @@ import (
 	"github.com/sluicegate/sluice/pkg/record"
 )
 
+// indexEvery is how long words may wait to be indexed while nobody searches:
+// many together cost less than one batch after the other.
+const indexEvery = time.Second
+
 // IndexWords indexes the words of stored batches until ctx ends. One
 // goroutine runs it; Search waits for it.
 func (s *Store) IndexWords(ctx context.Context) error {
@@ -34,12 +38,18 @@ func (s *Store) IndexWords(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+		select {
+		case <-s.searched:
+		case <-time.After(indexEvery):
+		case <-ctx.Done():
+			return nil
+		}
 	}
 }
 
 // wordsPerChange bounds the batches whose words are indexed in one
 // transaction: while it runs, nothing can be appended.
-const wordsPerChange = 8
+const wordsPerChange = 4
 
 // indexSome indexes the next few batches and reports whether there may be
 // more.
