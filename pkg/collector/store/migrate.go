@@ -9,16 +9,23 @@ import (
 
 // migrations bring a database from the version that is their place to the next.
 var migrations = [schemaVersion]func(*sql.Tx) error{
-	1: indexByPlace,
+	1: dropDocuments,
 	2: func(tx *sql.Tx) error { _, err := tx.Exec(ordersSchema); return err },
 	3: addPeople,
 	4: func(tx *sql.Tx) error { _, err := tx.Exec(shreddingsSchema); return err },
 	5: addAbout,
+	6: indexByGroup,
 }
 
-// indexByPlace: words had numbers of their own; IndexWords makes them again.
-func indexByPlace(tx *sql.Tx) error {
-	_, err := tx.Exec("DROP TABLE documents; DROP TABLE words; DELETE FROM meta WHERE key = 'indexed';" + wordsSchema)
+// dropDocuments: words had numbers of their own.
+func dropDocuments(tx *sql.Tx) error {
+	_, err := tx.Exec("DROP TABLE documents")
+	return err
+}
+
+// indexByGroup: each record had a row of its own; IndexWords makes them again.
+func indexByGroup(tx *sql.Tx) error {
+	_, err := tx.Exec("DROP TABLE words; DELETE FROM meta WHERE key = 'indexed';" + wordsSchema)
 	return err
 }
 

@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/sluicegate/sluice/pkg/collector/collectortest"
+	"github.com/sluicegate/sluice/pkg/collector/store"
 	"github.com/sluicegate/sluice/pkg/collector/view"
 )
 
@@ -50,8 +53,8 @@ func TestVersionOneIsBroughtUpToDate(t *testing.T) {
 	}
 }
 
-// More rows than one statement writes, in one batch: each is found, newest
-// first, and stands where the hit says.
+// Many groups of records in one batch: each record is found, newest first, and
+// stands where the hit says, also when the page ends within a group.
 func TestEveryRecordOfALargeBatchIsFound(t *testing.T) {
 	f := open(t)
 	f.indexing()
@@ -71,6 +74,15 @@ func TestEveryRecordOfALargeBatchIsFound(t *testing.T) {
 			if i > 0 && h.No != hits[i-1].No-2 || h.Type != of || h.Session != s.ID || !strings.Contains(h.Excerpt, word) {
 				t.Fatalf("%s: hit %d is %+v", word, i, h)
 			}
+		}
+		var paged []view.Hit
+		for before := int64(0); len(paged) == 0 || before > 0; {
+			found, err := f.Search(t.Context(), store.Query{Sees: view.Everything(), Words: word, Limit: 7, Before: before})
+			check(t, err)
+			paged, before = append(paged, found.Hits...), found.Next
+		}
+		if diff := cmp.Diff(hits, paged); diff != "" {
+			t.Errorf("%s in pages (-whole +pages):\n%s", word, diff)
 		}
 	}
 }

@@ -5,11 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"iter"
 	"math"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
 )
@@ -21,9 +18,9 @@ const indexWait = 2 * time.Second
 // excerptRunes is the length of a hit's excerpt.
 const excerptRunes = 200
 
-// maxScan bounds the records that one search looks at to fill a page: a reader
-// who may see little must not keep the database busy.
-const maxScan = 5000
+// maxScan bounds the groups of records that one search looks at to fill a page:
+// a reader who may see little must not keep the database busy.
+const maxScan = 500
 
 // Query is a search among the records of sessions that Sees allows.
 type Query struct {
@@ -35,145 +32,136 @@ type Query struct {
 
 // Search returns the newest records that hold all words. A word in double
 // quotes stands for the phrase; a word that ends in * for all that begin so.
-// Capitals do not matter.
+// Capitals and accents do not matter. A page can be short, and still have a
+// next one.
 func (s *Store) Search(ctx context.Context, q Query) (view.Found, error) {
 	found := view.Found{Hits: []view.Hit{}}
-	match := matchQuery(q.Words)
-	if match == "" {
+	all := readTerms(q.Words)
+	if len(all) == 0 {
 		return found, nil
 	}
 	var err error
 	if found.Lag, err = s.awaitWords(ctx, indexWait); err != nil {
 		return found, err
 	}
-	n, before := limit(q.Limit), q.Before
-	if before <= 0 {
-		before = math.MaxInt64
+	l := looking{store: s, sees: q.Sees, terms: all, before: q.Before, limit: limit(q.Limit), found: &found}
+	if l.before <= 0 {
+		l.before = math.MaxInt64
 	}
-	for range maxScan/n + 1 {
-		places, err := s.matches(ctx, match, before, n)
-		if err != nil || len(places) == 0 {
-			found.Next = 0
-			return found, err
-		}
-		for _, hit := range s.readHits(ctx, places) {
-			if hit.err != nil {
-				return found, hit.err
-			}
-			before, found.Next = hit.place, hit.place
-			if hit.ok && q.Sees.Sees(hit.view.Resource, hit.repository) {
-				found.Hits = append(found.Hits, hit.view)
-			}
-			if len(found.Hits) == n {
-				return found, nil
-			}
-		}
-		if len(places) < n {
-			found.Next = 0
-			return found, nil
-		}
-	}
-	return found, nil
+	return found, l.look(ctx, match(all))
 }
 
-// matches returns the places of the newest matches before one.
+// looking is one search.
+type looking struct {
+	store  *Store
+	sees   view.Scope
+	terms  []term
+	before int64 // the place that everything found stands before
+	limit  int
+	found  *view.Found
+
+	batch    *stored // the one that was read last
+	sessions map[string]known
+}
+
+// look reads the groups that the index names, the newest first, until a page is
+// full or enough was looked at.
+func (l *looking) look(ctx context.Context, match string) error {
+	for looked := 0; looked < maxScan; {
+		groups, err := l.store.matches(ctx, match, l.before, l.limit)
+		if err != nil {
+			return err
+		}
+		for _, group := range groups {
+			if full, err := l.group(ctx, group); err != nil || full {
+				return err
+			}
+		}
+		if len(groups) < l.limit {
+			l.found.Next = 0
+			return nil
+		}
+		looked += len(groups)
+	}
+	return nil
+}
+
+// matches returns the newest groups that begin before a place and may hold
+// what is looked for.
 func (s *Store) matches(ctx context.Context, match string, before int64, n int) ([]int64, error) {
 	rows, err := s.read.QueryContext(ctx, "SELECT rowid FROM words WHERE words MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?", match, before, n)
 	if err != nil {
 		return nil, fmt.Errorf("search: %w", err)
 	}
-	places, err := collect(rows, func(row scanner) (place int64, err error) {
+	groups, err := collect(rows, func(row scanner) (place int64, err error) {
 		err = row.Scan(&place)
 		return place, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("search: %w", err)
 	}
-	return places, nil
+	return groups, nil
 }
 
-// hit is what stands at a place.
-type hit struct {
-	place      int64
-	ok         bool // false: it is not there any more, or cannot be read
-	view       view.Hit
-	repository string
-	err        error
-}
-
-// readHits reads the records at places, in their order, up to an error.
-func (s *Store) readHits(ctx context.Context, places []int64) iter.Seq2[int, hit] {
-	return func(yield func(int, hit) bool) {
-		var batch *stored
-		for i, place := range places {
-			h := hit{place: place}
-			if index := place >> placeBits; batch == nil || batch.index != index {
-				if batch, h.err = s.batch(ctx, index); h.err != nil {
-					yield(i, h)
-					return
-				}
-			}
-			s.readHit(ctx, batch, &h)
-			if !yield(i, h) || h.err != nil {
-				return
-			}
+// group adds what a group holds to the page, the newest first, and reports
+// whether the page is full.
+func (l *looking) group(ctx context.Context, group int64) (full bool, err error) {
+	if index := group >> placeBits; l.batch == nil || l.batch.index != index {
+		if l.batch, err = l.store.batch(ctx, index); err != nil {
+			return false, err
 		}
+		l.sessions = map[string]known{}
 	}
-}
-
-func (s *Store) readHit(ctx context.Context, batch *stored, h *hit) {
-	i := int(h.place & (1<<placeBits - 1))
-	if i >= len(batch.entries) {
-		return
-	}
-	header, body, err := decode(&batch.entries[i])
-	if err != nil {
-		return
-	}
-	session, err := scanKnown(s.read.QueryRowContext(ctx, selectKnown, header.Session, batch.agent))
-	if errors.Is(err, sql.ErrNoRows) {
-		return
-	}
-	if err != nil {
-		h.err = fmt.Errorf("read session: %w", err)
-		return
-	}
-	h.ok, h.repository = true, session.repository
-	h.view = view.Hit{
-		Session: header.Session, Resource: session.resource, Operation: header.Operation, Type: string(header.Type),
-		Time: header.Time, No: header.No, Index: batch.index, Excerpt: excerpt(&header, &body, session.protocol),
-	}
-}
-
-// matchQuery turns what a person typed into an FTS5 query in which nothing is
-// an operator but the trailing star. It is empty when there is no word.
-func matchQuery(words string) string {
-	var terms []string
-	add := func(text string, quoted bool) {
-		prefix := !quoted && strings.HasSuffix(text, "*")
-		if strings.IndexFunc(text, isWord) < 0 {
-			return
-		}
-		term := `"` + strings.ReplaceAll(strings.TrimRight(text, "*"), `"`, `""`) + `"`
-		if prefix {
-			term += "*"
-		}
-		terms = append(terms, term)
-	}
-	for i, part := range strings.Split(strings.ReplaceAll(words, "\x00", " "), `"`) {
-		if i%2 == 1 {
-			add(part, true)
+	first := int(group & (1<<placeBits - 1))
+	for i := min(first+groupSize, len(l.batch.entries)) - 1; i >= first; i-- {
+		place := placeOf(l.batch.index, i)
+		if place >= l.before {
 			continue
 		}
-		for _, word := range strings.Fields(part) {
-			add(word, false)
+		if err := l.record(ctx, i); err != nil {
+			return false, err
+		}
+		l.before, l.found.Next = place, place
+		if len(l.found.Hits) == l.limit {
+			return true, nil
 		}
 	}
-	return strings.Join(terms, " AND ")
+	l.before, l.found.Next = group, group // what is left of the group was seen on the page before
+	return false, nil
 }
 
-func isWord(r rune) bool {
-	return unicode.IsLetter(r) || unicode.IsNumber(r) || r == '_' || r == '$'
+// record adds a record of the batch to the page, if it is looked for and may be
+// seen.
+func (l *looking) record(ctx context.Context, i int) error {
+	header, body, err := decode(&l.batch.entries[i])
+	if err != nil || header.Session == "" {
+		return nil //nolint:nilerr // it has no words
+	}
+	session, ok := l.sessions[header.Session]
+	if !ok {
+		session, err = scanKnown(l.store.read.QueryRowContext(ctx, selectKnown, header.Session, l.batch.agent))
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read session: %w", err)
+		}
+		l.sessions[header.Session] = session
+	}
+	if !l.sees.Sees(session.resource, session.repository) {
+		return nil
+	}
+	words := wordsOf(&header, &body, session.protocol)
+	for t := range l.terms {
+		if !l.terms[t].in(words) {
+			return nil
+		}
+	}
+	l.found.Hits = append(l.found.Hits, view.Hit{
+		Session: header.Session, Resource: session.resource, Operation: header.Operation, Type: string(header.Type),
+		Time: header.Time, No: header.No, Index: l.batch.index, Excerpt: excerpt(&header, &body, session.protocol),
+	})
+	return nil
 }
 
 // awaitWords waits until all that is stored now is indexed, at most for wait,

@@ -82,10 +82,7 @@ func (s *Store) toShred(ctx context.Context, what *Shred, from int64) ([]int64, 
 
 // shredSome destroys what is to be destroyed in the batches at the indexes.
 func (s *Store) shredSome(ctx context.Context, tx *sql.Tx, what *Shred, indexes []int64) (bodies int, err error) {
-	x := shredding{store: s, tx: tx, what: what}
-	if x.words, err = newWording(tx); err != nil {
-		return 0, err
-	}
+	x := shredding{store: s, tx: tx, what: what, words: newWording(tx)}
 	if x.packer, err = record.NewPacker(); err != nil {
 		return 0, err
 	}
@@ -125,21 +122,12 @@ func (x *shredding) batch(index int64) (bodies int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for i := range b.entries {
-		e := &b.entries[i]
-		if e.BodyHash != nil || len(e.Body) == 0 {
-			continue
-		}
-		chosen, err := x.chosen(b, i)
+	for from := 0; from < len(b.entries); from += groupSize {
+		n, err := x.group(b, from)
 		if err != nil {
 			return 0, err
 		}
-		if !chosen {
-			continue
-		}
-		*e = e.Shred()
-		x.span(index, e.No)
-		bodies++
+		bodies += n
 	}
 	if bodies == 0 {
 		return 0, nil
@@ -152,11 +140,59 @@ func (x *shredding) batch(index int64) (bodies int, err error) {
 	return bodies, err
 }
 
-// chosen reports whether an entry's body is to be destroyed, and takes its
-// words out of the index then.
+// group destroys bodies of one group of records and the words that only they
+// had.
+func (x *shredding) group(b *stored, from int) (bodies int, err error) {
+	before, err := x.words.group(b, from, skip)
+	if err != nil {
+		return 0, err
+	}
+	for i := from; i < min(from+groupSize, len(b.entries)); i++ {
+		e := &b.entries[i]
+		if e.BodyHash != nil || len(e.Body) == 0 {
+			continue
+		}
+		chosen, err := x.chosen(b, i)
+		if err != nil {
+			return 0, err
+		}
+		if !chosen {
+			continue
+		}
+		*e = e.Shred()
+		x.span(b.index, e.No)
+		bodies++
+	}
+	if bodies == 0 || b.index >= x.indexed {
+		return bodies, nil
+	}
+	return bodies, x.reword(b, from, before)
+}
+
+// skip takes no note of records without words.
+func skip(*stored, uint64, error) error { return nil }
+
+// reword gives a group the words that it has left, in place of those that it
+// had before.
+func (x *shredding) reword(b *stored, from int, before string) error {
+	place := placeOf(b.index, from)
+	if before != "" {
+		if _, err := x.tx.Exec("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", place, before); err != nil {
+			return err
+		}
+	}
+	left, err := x.words.group(b, from, skip)
+	if err != nil || left == "" {
+		return err
+	}
+	_, err = x.tx.Exec("INSERT INTO words (rowid, text) VALUES (?, ?)", place, left)
+	return err
+}
+
+// chosen reports whether an entry's body is to be destroyed.
 func (x *shredding) chosen(b *stored, i int) (bool, error) {
-	header, body, err := decode(&b.entries[i])
-	if err != nil { // no record of ours: it has no words, and belongs to nobody
+	header, err := decodeHeader(&b.entries[i])
+	if err != nil { // no record of ours: it belongs to nobody
 		return x.what.Session == "" && x.what.Resource == "", nil
 	}
 	if x.what.Session != "" && header.Session != x.what.Session {
@@ -177,15 +213,7 @@ func (x *shredding) chosen(b *stored, i int) (bool, error) {
 			return false, err
 		}
 	}
-	if b.index >= x.indexed {
-		return true, nil
-	}
-	text, ok := document(&header, &body, session.protocol)
-	if !ok {
-		return true, nil
-	}
-	_, err = x.tx.Exec("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", placeOf(b.index, i), text)
-	return true, err
+	return true, nil
 }
 
 // approval empties what is shown of an approval that was settled.

@@ -36,7 +36,7 @@ var ErrNotFound = errors.New("not found")
 // ErrOtherLog reports a database that belongs to another transparency log.
 var ErrOtherLog = errors.New("the database belongs to another log")
 
-const schemaVersion = 6
+const schemaVersion = 7
 
 //go:embed schema.sql
 var evidenceSchema string

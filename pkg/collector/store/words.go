@@ -72,17 +72,11 @@ func (s *Store) indexSome(ctx context.Context) (more bool, err error) {
 			again = true // what was read may have been destroyed since
 			return err
 		}
-		w, err := newWording(tx)
-		if err != nil {
-			return err
-		}
+		w := newWording(tx)
 		for _, batch := range batches {
 			if err := w.batch(batch); err != nil {
 				return fmt.Errorf("batch %d: %w", batch.index, err)
 			}
-		}
-		if err := w.flush(); err != nil {
-			return err
 		}
 		return setMeta(tx, "indexed", batches[len(batches)-1].index+1)
 	})
@@ -105,66 +99,96 @@ func scanKnown(row scanner) (k known, err error) {
 	return k, err
 }
 
-// rowsAtOnce is how many rows one statement writes under load: a statement
-// costs more than a row. FTS5 writes what it has gathered at the end of each
-// statement of several rows, so that few of them have to be merged when they
-// are long.
-const rowsAtOnce = 512
+// groupSize is how many records of a batch share a row of the index. They are
+// mostly alike, so that a group has not many more words than one of them, and
+// the index need not know which has which: who searches reads the group.
+const groupSize = 32
 
-// placeBits is how many bits of a word's rowid tell the record of a batch.
+// placeBits is how many bits of a record's place tell it from others of its
+// batch.
 const placeBits = 13
 
 // No batch has more records than that tells apart.
 const _ = uint(1<<placeBits - record.MaxRecords)
 
-// placeOf returns the rowid of a record's words. Newer records have higher
-// ones.
+// placeOf returns the place of a record. Newer records have higher ones. A
+// group's rowid is the place of its first.
 func placeOf(index int64, record int) int64 { return index<<placeBits | int64(record) }
 
-// wording is one transaction of IndexWords. Its statements end with it.
+// wording is one transaction in which words are indexed.
 type wording struct {
 	tx       *sql.Tx
-	one      *sql.Stmt
-	many     *sql.Stmt        // of rowsAtOnce; nil until there are so many
-	rows     []any            // not written yet: places and texts
 	sessions map[string]known // by agent and id
 }
 
-const insertWords = "INSERT INTO words (rowid, text) VALUES (?, ?)"
-
-func newWording(tx *sql.Tx) (*wording, error) {
-	one, err := tx.Prepare(insertWords)
-	return &wording{tx: tx, one: one, sessions: map[string]known{}}, err
-}
+func newWording(tx *sql.Tx) *wording { return &wording{tx: tx, sessions: map[string]known{}} }
 
 func (w *wording) batch(b *stored) error {
-	for i := range b.entries {
-		header, body, err := decode(&b.entries[i])
-		if err != nil {
-			if err := w.unreadable(b, b.entries[i].No, err); err != nil {
-				return err
-			}
-			continue
-		}
-		if header.Session == "" {
-			continue
-		}
-		session, err := w.session(b.agent, header.Session)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
+	for from := 0; from < len(b.entries); from += groupSize {
+		words, err := w.group(b, from, w.unreadable)
 		if err != nil {
 			return err
 		}
-		text, ok := document(&header, &body, session.protocol)
-		if !ok {
+		if words == "" {
 			continue
 		}
-		if err := w.add(placeOf(b.index, i), text); err != nil {
+		if _, err := w.tx.Exec("INSERT INTO words (rowid, text) VALUES (?, ?)", placeOf(b.index, from), words); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// group returns the words of the group that begins with a record of a batch,
+// each once, as the index has them. What cannot be read is told to unreadable.
+func (w *wording) group(b *stored, from int, unreadable func(b *stored, no uint64, err error) error) (string, error) {
+	var all strings.Builder
+	seen := map[string]bool{}
+	for i := from; i < min(from+groupSize, len(b.entries)); i++ {
+		header, body, err := decode(&b.entries[i])
+		if err != nil {
+			if err := unreadable(b, b.entries[i].No, err); err != nil {
+				return "", err
+			}
+			continue
+		}
+		words, err := w.words(b.agent, &header, &body)
+		if err != nil {
+			return "", err
+		}
+		for _, word := range words {
+			if word = indexed(word); !seen[word] {
+				seen[word] = true
+				all.WriteString(word)
+				all.WriteByte(' ')
+			}
+		}
+	}
+	return all.String(), nil
+}
+
+// words returns the words of one record, none for one of no session.
+func (w *wording) words(agent string, h *record.Header, body *record.Body) ([]string, error) {
+	if h.Session == "" {
+		return nil, nil
+	}
+	session, err := w.session(agent, h.Session)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return wordsOf(h, body, session.protocol), nil
+}
+
+// wordsOf returns the words of a record, in their order.
+func wordsOf(h *record.Header, body *record.Body, protocol string) []string {
+	text, ok := document(h, body, protocol)
+	if !ok {
+		return nil
+	}
+	return split(nil, fold(text))
 }
 
 func (w *wording) unreadable(b *stored, no uint64, err error) error {
@@ -183,31 +207,6 @@ func (w *wording) session(agent, id string) (known, error) {
 		w.sessions[name] = k
 	}
 	return k, err
-}
-
-func (w *wording) add(place int64, text string) (err error) {
-	w.rows = append(w.rows, place, text)
-	if len(w.rows) < 2*rowsAtOnce {
-		return nil
-	}
-	if w.many == nil {
-		if w.many, err = w.tx.Prepare(insertWords + strings.Repeat(", (?, ?)", rowsAtOnce-1)); err != nil {
-			return err
-		}
-	}
-	_, err = w.many.Exec(w.rows...)
-	w.rows = w.rows[:0]
-	return err
-}
-
-// flush writes the rows that are left.
-func (w *wording) flush() error {
-	for row := range slices.Chunk(w.rows, 2) {
-		if _, err := w.one.Exec(row...); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // document returns what a record has to search, and whether it has anything.
