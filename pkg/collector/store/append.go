@@ -84,6 +84,9 @@ func (s *Store) Append(ctx context.Context, batches []Batch) (Appended, error) {
 	if err != nil {
 		return Appended{}, fmt.Errorf("append: %w", err)
 	}
+	for _, b := range a.added {
+		s.recent.add(b)
+	}
 	poke(s.words)
 	return a.out, nil
 }
@@ -98,18 +101,24 @@ func poke(c chan struct{}) {
 
 // appending is one transaction of Append.
 type appending struct {
-	store *Store
-	ctx   context.Context //nolint:containedctx // lives for one transaction
-	tx    *sql.Tx
-	size  int64 // of the log, with what this transaction added
-	grown bool
-	now   time.Time
-	out   Appended
+	store    *Store
+	ctx      context.Context //nolint:containedctx // lives for one transaction
+	tx       *sql.Tx
+	size     int64 // of the log, with what this transaction added
+	grown    bool
+	added    []*stored // to be remembered for the index
+	shredded int64     // the newest shredding
+	now      time.Time
+	out      Appended
 }
 
 func (s *Store) begin(ctx context.Context, tx *sql.Tx) (*appending, error) {
 	size, err := logSize(ctx, tx)
-	return &appending{store: s, ctx: ctx, tx: tx, size: size, now: time.Now()}, err
+	if err != nil {
+		return nil, err
+	}
+	shredded, err := newestShredding(ctx, tx)
+	return &appending{store: s, ctx: ctx, tx: tx, size: size, shredded: shredded, now: time.Now()}, err
 }
 
 func (a *appending) finish() error {
@@ -192,7 +201,14 @@ func (a *appending) place(b *Batch, link link) error {
 	if err := a.chain(b, link, index); err != nil {
 		return err
 	}
-	return a.derive(b, index)
+	if err := a.derive(b, index); err != nil {
+		return err
+	}
+	a.added = append(a.added, &stored{
+		index: index, agent: b.Agent, epoch: b.Epoch.String(), seq: b.Seq,
+		entries: b.Entries, headers: b.headers, shredded: a.shredded,
+	})
+	return nil
 }
 
 // derive updates the tables that follow from the records.

@@ -9,13 +9,28 @@ import (
 	"github.com/sluicegate/sluice/pkg/record"
 )
 
-// stored is a batch as it was read back.
+// stored is a batch as it was read back, or is remembered.
 type stored struct {
 	index        int64
 	agent, epoch string
 	seq          uint64
 	note         []byte
 	entries      []record.Entry
+
+	headers  []readHeader // of entries; nil when it was read back
+	shredded int64        // of one that is remembered: the newest shredding before it
+}
+
+// read returns an entry's header and body. An empty body is a zero Body.
+func (b *stored) read(i int) (record.Header, record.Body, error) {
+	if b.headers == nil {
+		return decode(&b.entries[i])
+	}
+	if err := b.headers[i].err; err != nil {
+		return record.Header{}, record.Body{}, err
+	}
+	body, err := record.DecodeBody(b.entries[i].Body)
+	return b.headers[i].header, body, err
 }
 
 // decodeHeader reads an entry's header.

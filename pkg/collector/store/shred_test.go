@@ -124,3 +124,20 @@ func TestRetentionIsByAgeAndResource(t *testing.T) {
 		t.Errorf("%d shredded: %v", report.Shredded, report.Findings)
 	}
 }
+
+// A batch that waits to be indexed while its bodies are destroyed is remembered
+// as it was before.
+func TestWordsDestroyedBeforeTheyAreIndexedAreNotFound(t *testing.T) {
+	f := open(t)
+	const secret = "q7x2m9v4k1"
+	s := collectortest.NewSession(time.Now())
+	f.add(append([]collectortest.Record{s.Opened()}, s.Query("SELECT '"+secret+"'", "n", "one")...)...)
+	bodies, err := f.Shred(t.Context(), store.Shred{Session: s.ID, By: "alice@example.com", Reason: "asked for"})
+	check(t, err)
+	f.indexing()
+	hits, lag, err := f.search(secret, 10)
+	check(t, err)
+	if bodies != 2 || lag != 0 || len(hits) != 0 || f.holds(secret[2:]) {
+		t.Errorf("%d bodies, %d batches behind, found %+v, holds it: %v", bodies, lag, hits, f.holds(secret[2:]))
+	}
+}

@@ -62,15 +62,16 @@ func (s *Store) indexSome(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	batches, err := s.batches(ctx, next, wordsPerChange)
+	batches := s.recent.take(next, wordsPerChange, shredded)
+	if len(batches) == 0 {
+		batches, err = s.batches(ctx, next, wordsPerChange)
+	}
 	if err != nil || len(batches) == 0 {
 		return false, err
 	}
-	again := false
 	err = s.change(ctx, func(tx *sql.Tx) error {
 		if now, err := newestShredding(ctx, tx); err != nil || now != shredded {
-			again = true // what was read may have been destroyed since
-			return err
+			return err // what was read may have been destroyed since
 		}
 		w := newWording(tx)
 		for _, batch := range batches {
@@ -80,7 +81,7 @@ func (s *Store) indexSome(ctx context.Context) (more bool, err error) {
 		}
 		return setMeta(tx, "indexed", batches[len(batches)-1].index+1)
 	})
-	return again || len(batches) == wordsPerChange, err
+	return true, err
 }
 
 // newestShredding returns the leaf of the newest shredding, -1 for none.
@@ -145,7 +146,7 @@ func (w *wording) group(b *stored, from int, unreadable func(b *stored, no uint6
 	var all strings.Builder
 	seen := map[string]bool{}
 	for i := from; i < min(from+groupSize, len(b.entries)); i++ {
-		header, body, err := decode(&b.entries[i])
+		header, body, err := b.read(i)
 		if err != nil {
 			if err := unreadable(b, b.entries[i].No, err); err != nil {
 				return "", err
