@@ -93,7 +93,7 @@ func (s *serverLeg) open(ctx context.Context) (ssh.Conn, <-chan ssh.NewChannel, 
 	}
 	_ = plain.SetDeadline(time.Now().Add(loginTimeout))
 	stop := context.AfterFunc(ctx, func() { _ = plain.Close() })
-	leg, channels, requests, err := ssh.NewClientConn(plain, "", &ssh.ClientConfig{
+	leg, channels, requests, err := ssh.NewClientConn(newWire(plain), "", &ssh.ClientConfig{
 		Config:            algorithms(),
 		User:              s.conn.Credential.User,
 		Auth:              methods,

@@ -68,7 +68,7 @@ func (s *session) run(serving context.Context) error {
 		return err
 	}
 	_ = client.SetDeadline(time.Now().Add(graceTime))
-	opening := &opening{Conn: client, first: func() { s.ahead = reach(s.ctx, s.conn) }}
+	opening := &opening{Conn: newWire(client), first: func() { s.ahead = reach(s.ctx, s.conn) }}
 	leg, channels, requests, err := ssh.NewServerConn(opening, config)
 	if err != nil {
 		return s.unadmitted(err)
