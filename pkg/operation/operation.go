@@ -78,6 +78,7 @@ type Param struct {
 	Null   bool
 	Binary bool
 	Sealed bool
+	Type   uint32 // as the client declared it, the server's number; 0: it did not
 }
 
 // Context is what else decides the meaning of the request; an approval binds
@@ -93,6 +94,7 @@ type Context struct {
 // SQL is what a rule can see of an SQL operation, as op.sql.
 type SQL struct {
 	Statements []SQLStatement
+	Shape      [16]byte // what texts share that differ only in values; zero: not known
 }
 
 // Class sorts statements by what they can do.

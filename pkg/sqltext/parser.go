@@ -35,20 +35,37 @@ func (p *parser) warm() {
 
 // parse returns the syntax tree of text, which must be UTF-8 without NUL.
 func (p *parser) parse(text string) (tree *pg_query.ParseResult, why refusal) {
+	why = p.enter(func() (err error) {
+		tree, err = pgquery.Parse(text)
+		return err
+	})
+	return tree, why
+}
+
+// write returns the text of a syntax tree.
+func (p *parser) write(tree *pg_query.ParseResult) (text string, why refusal) {
+	why = p.enter(func() (err error) {
+		text, err = pgquery.Deparse(tree)
+		return err
+	})
+	return text, why
+}
+
+// enter runs something in the sandbox.
+func (p *parser) enter(run func() error) (why refusal) {
 	p.slots <- struct{}{}
 	defer func() {
 		if recover() != nil {
 			p.broken.Store(true)
-			tree, why = nil, refusedParser
+			why = refusedParser
 		}
 		<-p.slots
 	}()
 	if p.broken.Load() {
-		return nil, refusedParser
+		return refusedParser
 	}
-	tree, err := pgquery.Parse(text)
-	if err != nil {
-		return nil, refusedSyntax
+	if run() != nil {
+		return refusedSyntax
 	}
-	return tree, ""
+	return ""
 }

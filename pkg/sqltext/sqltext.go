@@ -17,6 +17,7 @@
 package sqltext
 
 import (
+	"crypto/sha256"
 	"sync"
 
 	"github.com/sluicegate/sluice/pkg/operation"
@@ -44,8 +45,11 @@ type Analysis struct {
 	// Statements stand in the order of the text, each followed by the
 	// statements inside it (Nested). An empty text has none.
 	Statements []Statement
-	Parsed     bool   // false: it could not be understood, and Statements is empty
-	Why        string // why Parsed is false; holds nothing of the text
+	Parsed     bool // false: it could not be understood, and Statements is empty
+	// Shape is a digest that texts share which differ only in the values of
+	// literals, where no literal has a part in what they do.
+	Shape [16]byte
+	Why   string // why Parsed is false; holds nothing of the text
 }
 
 // Statement is one statement of the text, or one inside another.
@@ -168,8 +172,13 @@ func (a *Analyzer) analyzeNew(s *scratch, text []byte, opt Options) *Analysis {
 		hideOpaque(found.analysis, text)
 	}
 	findCopied(found.analysis, text, opt.StandardConformingStrings)
+	shared := found.shareable && !s.exact
+	found.analysis.Shape = digest(text)
+	if shared {
+		found.analysis.Shape = digest(s.shape)
+	}
 	switch {
-	case found.shareable && !s.exact:
+	case shared:
 		a.cache.add(opt.space(), s.shape, found.analysis)
 	case s.shortened:
 		return refuse(refusedSize)
@@ -178,6 +187,11 @@ func (a *Analyzer) analyzeNew(s *scratch, text []byte, opt Options) *Analysis {
 		a.cache.add(opt.space()|ofText, text, found.analysis)
 	}
 	return found.analysis
+}
+
+func digest(text []byte) [16]byte {
+	sum := sha256.Sum256(text)
+	return [16]byte(sum[:])
 }
 
 // release gives s back unless one large text has made it large.
