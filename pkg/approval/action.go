@@ -10,10 +10,10 @@ import (
 )
 
 // actionTag separates this hash from every other one.
-const actionTag = "sluice approval action v2"
+const actionTag = "sluice approval action v3"
 
 // ActionHash returns the hex SHA-256 over everything that decides what an
-// operation does: the exact bytes to be forwarded, the bound values, database,
+// operation does: the exact bytes to be forwarded, the bound values and their types, database,
 // role, search path and transaction, and for whom, where and under which
 // policy it would run. Every field is preceded by its length, so that no two
 // actions hash the same input.
@@ -27,6 +27,7 @@ func ActionHash(op *operation.Operation, resource, principal, policy string) str
 	for _, param := range op.Params {
 		writeFlag(h, param.Null)
 		writeFlag(h, param.Binary)
+		writeNumber(h, uint64(param.Type))
 		writeField(h, param.Text.Reveal())
 	}
 	writeField(h, []byte(op.Context.Database))

@@ -33,6 +33,7 @@ func TestActionHashChangesWithEverythingThatMatters(t *testing.T) {
 		"NULL":             hash(func(op *operation.Operation) { op.Params[1] = operation.Param{Null: true} }),
 		"empty, not NULL":  hash(func(op *operation.Operation) { op.Params[1] = operation.Param{} }),
 		"binary":           hash(func(op *operation.Operation) { op.Params[1].Binary = true }),
+		"type":             hash(func(op *operation.Operation) { op.Params[1].Type = 25 }),
 		"fewer parameters": hash(func(op *operation.Operation) { op.Params = op.Params[:1] }),
 		"database":         hash(func(op *operation.Operation) { op.Context.Database = "shopapp" }),
 		"field boundary":   hash(func(op *operation.Operation) { op.Context.Database, op.Context.Role = "shopa", "pp" }),

@@ -130,7 +130,7 @@ func contextObject() object {
 			get: of(func(c *operation.Context) any { return c.Role }),
 		},
 		{
-			name: "in_transaction", typ: cel.BoolType, doc: "a transaction block is open",
+			name: "in_transaction", typ: cel.BoolType, doc: "a transaction is open",
 			get: of(func(c *operation.Context) any { return c.InTransaction }),
 		},
 	}}

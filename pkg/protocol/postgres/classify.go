@@ -89,6 +89,7 @@ func (c *conversation) describe(o *op, text []byte, analysis *sqltext.Analysis, 
 	}
 	o.Operation.Parsed = true
 	o.Operation.ReadOnly = true
+	o.sql.Shape = analysis.Shape
 	o.Operation.SQL = &o.sql
 	for i := range analysis.Statements {
 		statement := &analysis.Statements[i]

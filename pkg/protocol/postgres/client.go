@@ -120,7 +120,7 @@ func (c *conversation) clientSync(s *stream, frame []byte) {
 		c.swallow(s, len(frame))
 		return
 	}
-	c.skip, c.piped = false, false
+	c.skip, c.piped, c.begun = false, false, false
 	if c.standing.moved {
 		c.standing.change() // it may end the transaction
 	}
@@ -204,6 +204,7 @@ func (c *conversation) clientQuery(s *stream, frame []byte) {
 		o := c.front.op
 		c.pass(s, len(frame), nil)
 		c.queue.push(debt{kind: oweQuery, op: o, weight: len(frame)})
+		c.begun = false
 		c.prepared.putStatement("", nil) // a query drops the unnamed statement
 		c.layout.reset()
 		c.forwarded(o, analysis)
@@ -216,12 +217,12 @@ func (c *conversation) clientQuery(s *stream, frame []byte) {
 func (c *conversation) clientParse(s *stream, frame []byte) {
 	r := reader{b: frame[headerSize:]}
 	name, text := r.cstring(), r.cstring()
-	r.take(4 * r.int16())
+	types := r.take(4 * r.int16())
 	if !r.done() {
 		c.violate(protocol.ClientLeg, errMalformed)
 		return
 	}
-	if c.prepared.full(len(text)) {
+	if c.prepared.full(len(frame)) {
 		c.swallow(s, len(frame))
 		if c.conn.Observe {
 			c.queue.push(debt{kind: oweParse})
@@ -237,7 +238,7 @@ func (c *conversation) clientParse(s *stream, frame []byte) {
 			return
 		}
 	}
-	stmt := &statement{text: bytes.Clone(text), analysis: analysis, conforming: c.settings.conforming, vouched: c.catalog.vouches()}
+	stmt := &statement{text: bytes.Clone(text), types: bytes.Clone(types), analysis: analysis, conforming: c.settings.conforming, vouched: c.catalog.vouches()}
 	c.pass(s, len(frame), nil)
 	c.queue.push(debt{kind: oweParse, weight: len(frame), stmt: stmt, undo: c.prepared.setStatement(name, stmt)})
 }
@@ -334,6 +335,7 @@ func (c *conversation) clientExecute(s *stream, frame []byte) {
 		if portal != nil {
 			portal.refs++
 		}
+		c.begun = true
 		c.queue.push(debt{kind: oweExecute, weight: len(o.text) + len(o.values), op: o, portal: portal})
 		c.forwarded(o, analysis)
 	}

@@ -69,6 +69,7 @@ type conversation struct {
 	standing  standing                     // as whom statements run, and where names are looked for
 	pondering bool                         // the pump was told that the message at the front takes long
 	piped     bool                         // a pipeline was begun that no Sync has ended
+	begun     bool                         // it has run something, in a transaction that Sync ends
 	replica   *op                          // of a session that replicates
 	layout    layout                       // of the rows of the simple query under way
 	lastTag   string                       // of the last command

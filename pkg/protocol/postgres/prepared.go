@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"encoding/binary"
+
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/sqltext"
 )
@@ -8,11 +10,15 @@ import (
 // statement is a prepared statement as the client named it.
 type statement struct {
 	text       []byte
+	types      []byte            // of its parameters as they were declared, as in Parse
 	analysis   *sqltext.Analysis // nil: it could not be understood
 	conforming bool              // standard_conforming_strings when it was read
 	vouched    bool              // catalog.vouches when it was understood
 	unsaid     bool              // text is that of the PREPARE that made it
 }
+
+// size is the memory that it keeps, in bytes.
+func (s *statement) size() int { return len(s.text) + len(s.types) }
 
 // portal is a statement with its parameters. It is used again once nothing
 // refers to it.
@@ -80,13 +86,13 @@ func (p *prepared) setStatement(name []byte, stmt *statement) undo {
 
 func (p *prepared) putStatement(name string, stmt *statement) {
 	if old := p.statements[name]; old != nil {
-		p.bytes -= len(old.text)
+		p.bytes -= old.size()
 	}
 	if stmt == nil {
 		delete(p.statements, name)
 		return
 	}
-	p.bytes += len(stmt.text)
+	p.bytes += stmt.size()
 	p.statements[name] = stmt
 }
 
@@ -218,8 +224,19 @@ func (p *portal) bind(r *reader) bool {
 		p.values = append(p.values, value...)
 		p.params = append(p.params, operation.Param{Text: p.values[len(p.values)-len(value):], Binary: binary})
 	}
+	p.declare()
 	r.take(2 * r.int16()) // the formats of the result, which its description repeats
 	return r.done() && (codes[0] <= 1 || codes[0] == n)
+}
+
+// declare gives parameters the types that the client declared.
+func (p *portal) declare() {
+	if p.stmt == nil {
+		return
+	}
+	for i := range min(len(p.params), len(p.stmt.types)/4) {
+		p.params[i].Type = binary.BigEndian.Uint32(p.stmt.types[4*i:])
+	}
 }
 
 // count reads a number of things into n and returns it.

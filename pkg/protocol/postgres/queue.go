@@ -142,7 +142,7 @@ func (c *conversation) newOp(kind operation.Kind) *op {
 		Database:      c.start.database,
 		Role:          c.standing.role,
 		SearchPath:    c.standing.searchPath,
-		InTransaction: c.status != 'I',
+		InTransaction: c.status != 'I' || c.begun,
 		Unknown:       c.phase == ready && !c.conn.Observe && c.standing.stale(),
 	}
 	return o
