@@ -133,9 +133,15 @@ func (s *server) sql(database string, statements ...string) error {
 }
 
 // query returns what the administrator's query gives.
-func (s *server) query(statement string) (string, error) {
-	cmd := exec.Command("psql", "-X", "-At", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-U", "postgres", "-c", statement, "postgres")
-	cmd.Env = append(os.Environ(), "PGPASSWORD=admin")
+func (s *server) query(statement string) (string, error) { return s.queryIn("postgres", statement) }
+
+func (s *server) queryIn(database, statement string) (string, error) {
+	return s.queryAs("postgres", "admin", database, statement)
+}
+
+func (s *server) queryAs(user, password, database, statement string) (string, error) {
+	cmd := exec.Command("psql", "-X", "-At", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-U", user, "-c", statement, database)
+	cmd.Env = append(os.Environ(), "PGPASSWORD="+password)
 	out, err := cmd.Output()
 	return string(out), err
 }

@@ -182,18 +182,21 @@ func (c *conversation) serverTLSAnswer(s *stream) {
 // sendStartup logs in with the agent's credential.
 func (c *conversation) sendStartup() {
 	c.phase = loggingIn
-	c.synthesise(protocol.ServerLeg, nil, func(dst []byte) []byte {
-		mark := len(dst)
-		dst = append(dst, 0, 0, 0, 0)
-		dst = binary.BigEndian.AppendUint32(dst, version30)
-		dst = appendString(appendString(dst, "user"), c.conn.Credential.User)
-		dst = appendString(appendString(dst, "database"), c.start.database)
-		dst = appendString(appendString(dst, "application_name"), "sluice/"+c.conn.Session.ID)
-		for _, p := range c.start.parameters {
+	first := []parameter{{"user", c.conn.Credential.User}, {"database", c.start.database}, {"application_name", "sluice/" + c.conn.Session.ID}}
+	c.synthesise(protocol.ServerLeg, nil, func(dst []byte) []byte { return appendStartup(dst, first, c.start.parameters) })
+}
+
+// appendStartup appends a start-up packet with lists of parameters.
+func appendStartup(dst []byte, lists ...[]parameter) []byte {
+	mark := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	dst = binary.BigEndian.AppendUint32(dst, version30)
+	for _, list := range lists {
+		for _, p := range list {
 			dst = appendString(appendString(dst, p.name), p.value)
 		}
-		dst = append(dst, 0)
-		binary.BigEndian.PutUint32(dst[mark:], uint32(len(dst)-mark))
-		return dst
-	})
+	}
+	dst = append(dst, 0)
+	binary.BigEndian.PutUint32(dst[mark:], uint32(len(dst)-mark))
+	return dst
 }

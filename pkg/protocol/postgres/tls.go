@@ -33,16 +33,23 @@ func (c *conversation) secure(conn *protocol.Conn) (*protocol.Conn, error) {
 			return nil
 		}
 	}
-	if own.TLS.Config != nil {
-		own.TLS.Config = own.TLS.Config.Clone()
-		own.TLS.Config.NextProtos = []string{applicationProtocol}
-		own.TLS.Config.Certificates = shown
-		own.TLS.Config.VerifyConnection = func(state tls.ConnectionState) error {
-			c.login.endpoint = endpoint(state.PeerCertificates[0])
-			return nil
-		}
-	}
+	own.TLS.Config = serverConfig(conn.TLS.Config, shown, &c.login)
 	return &own, nil
+}
+
+// serverConfig is how a server leg speaks TLS; in learns the channel binding.
+func serverConfig(configured *tls.Config, shown []tls.Certificate, in *login) *tls.Config {
+	if configured == nil {
+		return nil
+	}
+	cfg := configured.Clone()
+	cfg.NextProtos = []string{applicationProtocol}
+	cfg.Certificates = shown
+	cfg.VerifyConnection = func(state tls.ConnectionState) error {
+		in.endpoint = endpoint(state.PeerCertificates[0])
+		return nil
+	}
+	return cfg
 }
 
 // certificates are what the agent shows to a server that asks for one.
