@@ -175,6 +175,8 @@ func (e *env) showAsked(a asked) {
 		e.printf("offers    --scope %s\n", r.Scope)
 	}
 	e.printf("action    sha256 %s\n\n    %s\n", r.Action, indent(view.Printable(r.Text)))
+	e.showReach(r.Reach)
+	e.showBefore(r.Before)
 	for _, v := range a.Approval.Votes {
 		e.printf("\n%s by %s at %s %s\n", view.Printable(v.Decision), view.Printable(v.Approver), clock(v.At), view.Printable(v.Reason))
 	}
@@ -183,9 +185,11 @@ func (e *env) showAsked(a asked) {
 func requester(r *approval.Request) string {
 	q := &r.Requester
 	words := []string{q.Assurance.String()}
-	for name, value := range map[string]string{"subject": q.Account.Subject, "pod": q.Pod} {
-		if value != "" {
-			words = append(words, name+" "+value)
+	for _, fact := range [][2]string{
+		{"subject", q.Account.Subject}, {"repository", q.Repository}, {"commit", q.Commit}, {"run", q.Run}, {"pod", q.Pod},
+	} {
+		if fact[1] != "" {
+			words = append(words, fact[0]+" "+fact[1])
 		}
 	}
 	if q.Name != "" || q.Image != "" {
@@ -194,6 +198,9 @@ func requester(r *approval.Request) string {
 	words = append(words, q.Exe, "uid "+fmt.Sprint(q.UID))
 	if q.Kind == "ai" {
 		words = append(words, "AI agent "+q.Product)
+	}
+	if len(q.Evidence) > 0 {
+		words = append(words, "by "+strings.Join(q.Evidence, " and "))
 	}
 	return strings.Join(words, ", ")
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/audit"
 	"github.com/sluicegate/sluice/pkg/broker"
+	"github.com/sluicegate/sluice/pkg/guard"
 	"github.com/sluicegate/sluice/pkg/identity"
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
@@ -57,7 +58,9 @@ type Agent struct {
 	resources map[string]*policy.Resource // by name
 	sessions  *quota
 	holds     *quota
-	loop      *protocol.Loop // of all sessions; set by Run
+	looks     *quota          // at servers, for people who are asked
+	histories guard.Histories // of workloads
+	loop      *protocol.Loop  // of all sessions; set by Run
 	serving   sync.WaitGroup
 
 	unrecorded atomic.Uint64 // records of observed sessions
@@ -71,6 +74,7 @@ func New(parts Parts) (*Agent, error) {
 		resources: make(map[string]*policy.Resource),
 		sessions:  newQuota(maxSessions),
 		holds:     newQuota(maxHolds),
+		looks:     newQuota(maxLooks),
 	}
 	var errs []error
 	for _, resource := range a.Policy.Resources() {

@@ -7,6 +7,7 @@ import "sync"
 const (
 	maxSessions = 256
 	maxHolds    = 32
+	maxLooks    = 2
 )
 
 // quota counts what each workload has open. A workload is told by its network

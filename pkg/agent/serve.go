@@ -14,6 +14,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/broker"
 	"github.com/sluicegate/sluice/pkg/guard"
+	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/record"
@@ -84,10 +85,15 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 	defer end(nil)
 	stopped, release := a.Orders.Watch(s, func() { end(protocol.ErrStopped) })
 	defer release()
+	history, forget := a.histories.Of(&s.Workload)
+	defer forget()
+	var conn *protocol.Conn
 	g := guard.New(guard.Config{
 		Session: s, Policy: a.Policy, Trail: trail, Desk: a.Desk,
 		Agent: a.Name, Cluster: a.Cluster, Link: a.Link, Strict: a.Strict,
 		Hold:    func() (func(), bool) { return a.holds.take(s.Workload.Kernel.NetnsCookie) },
+		Reach:   func(ctx context.Context, op *operation.Operation) *operation.Reach { return a.reach(ctx, conn, op) },
+		History: history,
 		Stopped: stopped,
 		Observe: resource.Observe,
 		Lost:    func(err error) { a.lost(log, err) },
@@ -104,7 +110,7 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 		reason = "no credential"
 		return fmt.Errorf("credential: %w", err)
 	}
-	conn := &protocol.Conn{
+	conn = &protocol.Conn{
 		Session:    s,
 		Client:     accepted.Conn,
 		Dial:       dialler(accepted, server),

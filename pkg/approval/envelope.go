@@ -28,6 +28,8 @@ const maxEnvelope = 256 << 10
 // ErrSignature reports bytes that the expected key did not sign.
 var ErrSignature = errors.New("the signature is not valid")
 
+var errTooLarge = errors.New("the envelope is too large")
+
 // envelope is a DSSE envelope (github.com/secure-systems-lab/dsse, protocol
 // v1.0.0) with exactly one signature.
 type envelope struct {
@@ -64,7 +66,7 @@ func seal(payloadType string, value any, key crypto.Signer) ([]byte, error) {
 		return nil, fmt.Errorf("encode envelope: %w", err)
 	}
 	if len(sealed) > maxEnvelope {
-		return nil, fmt.Errorf("the envelope is %d bytes; at most %d are allowed", len(sealed), maxEnvelope)
+		return nil, fmt.Errorf("%w: it is %d bytes, and at most %d are allowed", errTooLarge, len(sealed), maxEnvelope)
 	}
 	return sealed, nil
 }

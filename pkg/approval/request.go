@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/workload"
 )
 
@@ -49,13 +47,17 @@ type Request struct {
 	FourEyes  FourEyes  `json:"four_eyes"`
 	Action    string    `json:"action"` // from ActionHash
 	Text      string    `json:"text"`   // the operation as an approver may see it, masked
-	Rule      string    `json:"rule"`
-	Reason    string    `json:"reason"`
-	Required  Required  `json:"required"`
-	Scope     Scope     `json:"scope"`  // the widest that a vote may have: the rule's
-	Policy    string    `json:"policy"` // hex SHA-256 of the policy file
-	Created   time.Time `json:"created"`
-	NotAfter  time.Time `json:"not_after"` // deadline; the agent keeps it by its monotonic clock
+	// Reach is what it would touch, and Before what came before it; nil: nobody
+	// looked.
+	Reach    *operation.Reach `json:"reach,omitempty"`
+	Before   *Before          `json:"before,omitempty"`
+	Rule     string           `json:"rule"`
+	Reason   string           `json:"reason"`
+	Required Required         `json:"required"`
+	Scope    Scope            `json:"scope"`  // the widest that a vote may have: the rule's
+	Policy   string           `json:"policy"` // hex SHA-256 of the policy file
+	Created  time.Time        `json:"created"`
+	NotAfter time.Time        `json:"not_after"` // deadline; the agent keeps it by its monotonic clock
 }
 
 // Where is what a statement's names mean, as the server said when it was held;
@@ -89,6 +91,9 @@ type Requester struct {
 	UID        uint32             `json:"uid"`
 	Kind       workload.AgentKind `json:"kind"`
 	Product    string             `json:"product,omitempty"`
+	Evidence   []string           `json:"evidence,omitempty"` // for kind and product, each with its provenance
+	Commit     string             `json:"commit,omitempty"`   // of the verified token; empty below A3
+	Run        string             `json:"run,omitempty"`      // of the verified token; empty below A3
 }
 
 // RequesterOf summarises a workload.
@@ -104,6 +109,11 @@ func RequesterOf(w workload.Workload) Requester {
 		UID:        w.Kernel.UID,
 		Kind:       w.Agent.Kind,
 		Product:    w.Agent.Product,
+		Evidence:   w.Agent.Evidence,
+		Commit:     w.Commit(),
+	}
+	if run := w.Run(); run.Verified {
+		requester.Run = run.ID
 	}
 	if w.Assurance >= workload.Verified {
 		requester.Account.Issuer, _ = w.Verified["iss"].(string)
@@ -139,6 +149,9 @@ func SignRequest(r Request, key ed25519.PrivateKey) ([]byte, error) {
 		return nil, fmt.Errorf("sign approval request: %w", err)
 	}
 	sealed, err := seal(requestType, r, key)
+	if errors.Is(err, errTooLarge) {
+		sealed, err = seal(requestType, r.brief(), key)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sign approval request: %w", err)
 	}
@@ -186,39 +199,4 @@ func (r Request) validate() error {
 		return errors.New("four_eyes is waived although the trigger is known")
 	}
 	return nil
-}
-
-// printable returns r with every text that is shown made safe, and its times
-// in the one form that survives encoding.
-func (r Request) printable() Request {
-	r.Created, r.NotAfter = r.Created.Round(0).UTC(), r.NotAfter.Round(0).UTC()
-	r.Text = Printable(r.Text, maxText)
-	r.Reason = Printable(r.Reason, maxNote)
-	for _, text := range []*string{&r.Requester.Name, &r.Requester.Image, &r.Requester.Exe, &r.Requester.Product, &r.Where.Database, &r.Where.Role, &r.Where.SearchPath} {
-		*text = Printable(*text, maxNote)
-	}
-	return r
-}
-
-// Printable returns text with everything escaped that could deceive a reader:
-// control characters other than newline and tab, invisible and
-// direction-changing characters, invalid UTF-8. What is beyond limit bytes is
-// cut, and the cut is stated.
-func Printable(text string, limit int) string {
-	var out strings.Builder
-	for i, r := range text {
-		if out.Len() >= limit {
-			fmt.Fprintf(&out, "… (%d more bytes)", len(text)-i)
-			break
-		}
-		switch {
-		case r == utf8.RuneError:
-			out.WriteRune(r)
-		case r == '\n' || r == '\t' || unicode.IsPrint(r):
-			out.WriteRune(r)
-		default:
-			fmt.Fprintf(&out, "\\u{%04X}", r)
-		}
-	}
-	return out.String()
 }

@@ -88,6 +88,11 @@ func (x *exchange) recorded(decision protocol.Decision, durable bool) (protocol.
 	if err := x.guard.Trail.Intent(x.op, x.intent(decision), durable); err != nil {
 		return protocol.Decision{}, fmt.Errorf("record intent: %w", err)
 	}
+	if decision.Effect == protocol.Allow {
+		x.guard.History.allowed(x.op)
+	} else {
+		x.guard.denied.Add(1)
+	}
 	return decision, nil
 }
 
@@ -168,6 +173,9 @@ func (x *exchange) Finish(at time.Duration, chunk []byte, outcome protocol.Outco
 }
 
 func (x *exchange) outcome(outcome protocol.Outcome) record.Outcome {
+	if outcome.Masked > 0 {
+		x.guard.masked.Add(uint64(outcome.Masked))
+	}
 	return record.Outcome{
 		Status:   string(outcome.Status),
 		Code:     outcome.Code,

@@ -40,6 +40,11 @@ type Config struct {
 	// Lost and holds nothing up.
 	Observe bool
 	Lost    func(error)
+	// Reach tells what an operation would touch, before its end of ctx; nil:
+	// nobody can tell.
+	Reach func(ctx context.Context, op *operation.Operation) *operation.Reach
+	// History is what the workload was allowed; nil: it is not remembered.
+	History *History
 	// Stopped returns the order against this session, nil while there is none.
 	Stopped func() *approval.Order
 }
@@ -49,7 +54,9 @@ type Config struct {
 type Guard struct {
 	Config
 
-	last atomic.Uint64 // id of the newest operation
+	last   atomic.Uint64 // id of the newest operation
+	denied atomic.Uint64
+	masked atomic.Uint64 // values
 }
 
 // New returns the guard of a session. The caller ends it with Close.

@@ -50,6 +50,7 @@ func (x *exchange) hold(ctx context.Context, ruling policy.Ruling, waiting func(
 	if token, signed := x.guard.Desk.BreakGlass(&request, time.Now()); token != nil {
 		return x.brokenGlass(ruling, token, signed)
 	}
+	request.Reach, request.Before = x.reach(ctx), x.before()
 	step := record.Approval{ID: request.ID, Rule: ruling.Rule, State: string(approval.Pending)}
 	settlement, err := x.guard.Desk.Ask(ctx, request, approval.Witness{
 		Requested: func(signed []byte) error { return x.guard.Trail.Approval(x.op.ID, step, signed, true) },

@@ -164,6 +164,7 @@ func scanApproval(row scanner) (a view.Approval, err error) {
 	err = row.Scan(&a.Number, &a.ID, &a.State, &a.Agent, &a.Session, &a.Operation, &a.Resource, &a.Rule,
 		&a.Reason, &a.Text, &requested, &notAfter, &a.Request, &a.Repository)
 	a.Requested, a.NotAfter = moment(requested), moment(notAfter)
+	a.Explain()
 	if a.State == pending && !time.Now().Before(a.NotAfter) {
 		a.State = expired
 	}

@@ -9,6 +9,9 @@ package view
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/sluicegate/sluice/pkg/approval"
+	"github.com/sluicegate/sluice/pkg/operation"
 )
 
 // Session is one entry of GET /v1/sessions. The five groups of facts are the
@@ -125,23 +128,43 @@ type Finding struct {
 }
 
 // Approval is one entry of GET /v1/approvals. Request is the agent's signed
-// request, verbatim: whoever votes verifies and reads that, not the rest.
+// request, verbatim: whoever votes verifies and reads that, not the rest. What
+// Explain fills in is only its own words again.
 type Approval struct {
-	Number     uint64    `json:"number"`
-	ID         string    `json:"id"`
-	State      string    `json:"state"`
-	Agent      string    `json:"agent"`
-	Session    string    `json:"session"`
-	Operation  uint64    `json:"operation"`
-	Resource   string    `json:"resource"`
-	Repository string    `json:"repository,omitempty"` // of the requester's verified token
-	Rule       string    `json:"rule"`
-	Reason     string    `json:"reason,omitempty"`
-	Text       string    `json:"text"` // masked
-	Requested  time.Time `json:"requested"`
-	NotAfter   time.Time `json:"not_after"`
-	Request    []byte    `json:"request,omitempty"`
-	Votes      []Vote    `json:"votes,omitempty"`
+	Number     uint64 `json:"number"`
+	ID         string `json:"id"`
+	State      string `json:"state"`
+	Agent      string `json:"agent"`
+	Session    string `json:"session"`
+	Operation  uint64 `json:"operation"`
+	Resource   string `json:"resource"`
+	Repository string `json:"repository,omitempty"` // of the requester's verified token
+	Rule       string `json:"rule"`
+	Reason     string `json:"reason,omitempty"`
+	Text       string `json:"text"` // masked
+	// What the names in it mean; empty where the resource knows no such
+	// things.
+	Database   string `json:"database,omitempty"`
+	Role       string `json:"role,omitempty"`
+	SearchPath string `json:"search_path,omitempty"`
+	// Reach is what it would touch, and Before what came before it.
+	Reach     *operation.Reach `json:"reach,omitempty"`
+	Before    *approval.Before `json:"before,omitempty"`
+	Requested time.Time        `json:"requested"`
+	NotAfter  time.Time        `json:"not_after"`
+	Request   []byte           `json:"request,omitempty"`
+	Votes     []Vote           `json:"votes,omitempty"`
+}
+
+// Explain fills in what the signed request says beside its text. A request that
+// cannot be read explains nothing; nobody can vote on it either.
+func (a *Approval) Explain() {
+	r, err := approval.Peek(a.Request)
+	if err != nil {
+		return
+	}
+	a.Database, a.Role, a.SearchPath = r.Where.Database, r.Where.Role, r.Where.SearchPath
+	a.Reach, a.Before = r.Reach, r.Before
 }
 
 // Vote is one person's answer. Signed is the vote, verbatim.

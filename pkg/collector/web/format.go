@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/operation"
 )
 
 // functions are what templates can call.
@@ -31,6 +32,7 @@ var functions = template.FuncMap{
 	"runLink":    func(run string) string { return "/run?run=" + template.URLQueryEscaper(run) },
 	"refs":       shortID,
 	"count":      count,
+	"bytes":      operation.Size,
 }
 
 // ago says how long ago a time was, in one unit.
