@@ -40,7 +40,7 @@ func newRoot(out io.Writer) *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&file, "config", "/etc/sluice/collector.yaml", "configuration file")
-	root.AddCommand(newRun(load), newInit(load, out), newEnrol(load, out), newRotate(load, out), newRevoke(load, out), newReindex(load))
+	root.AddCommand(newRun(load), newInit(load, out), newEnrol(load, out), newRotate(load, out), newRevoke(load, out), newReindex(load), newNATSUsers(load, out))
 	return root
 }
 
@@ -87,6 +87,26 @@ func newReindex(load loader) *cobra.Command {
 				return err
 			}
 			return collector.Reindex(cmd.Context(), cfg)
+		},
+	}
+}
+
+func newNATSUsers(load loader, out io.Writer) *cobra.Command {
+	return &cobra.Command{
+		Use:   "nats-users",
+		Short: "Print the users, with their permissions, that a NATS server of one's own needs",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := load()
+			if err != nil {
+				return err
+			}
+			users, err := collector.NATSUsers(cfg)
+			if err != nil {
+				return err
+			}
+			_, err = io.WriteString(out, users)
+			return err
 		},
 	}
 }

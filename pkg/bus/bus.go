@@ -73,17 +73,22 @@ func cutBatch(data []byte) (note, payload []byte, err error) {
 }
 
 // Security is how a connection is authenticated. Seed is the user's nkey seed
-// (nil for a server in this process that asks for none); TLS may be nil only on
-// a network that is trusted by configuration.
+// (nil for a server in this process that asks for none), Credentials a file
+// with a user's JWT and seed instead; TLS may be nil only on a network that is
+// trusted by configuration.
 type Security struct {
-	Seed []byte
-	TLS  *tls.Config
+	Seed        []byte
+	Credentials string
+	TLS         *tls.Config
 }
 
 func (s Security) options() ([]nats.Option, error) {
 	var options []nats.Option
 	if s.TLS != nil {
 		options = append(options, nats.Secure(s.TLS))
+	}
+	if s.Credentials != "" {
+		return append(options, nats.UserCredentials(s.Credentials)), nil
 	}
 	if len(s.Seed) == 0 {
 		return options, nil

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/pkg/bus"
 )
@@ -291,5 +293,43 @@ func TestNamesThatWouldWidenASubjectAreRefused(t *testing.T) {
 		if _, err := bus.AgentPermissions(name, "a"); err == nil {
 			t.Errorf("cluster %q was taken", name)
 		}
+	}
+}
+
+func TestStreamOfAnotherClusterIsLeftAlone(t *testing.T) {
+	l := newLab(t, "a")
+	in := consume(t, l.connectCollector(t))
+	cfg := bus.CollectorConfig{
+		URL: l.server.ClientURL(), Cluster: "other", Security: bus.Security{Seed: l.collector}, StreamBytes: 8 << 20, Log: zap.NewNop(),
+	}
+	if c, err := bus.ConnectCollector(t.Context(), cfg); err == nil {
+		c.Close()
+		t.Error("it was taken over")
+	}
+	must(t, l.connectAgent(t, "a").PublishBatch(t.Context(), []byte("note"), nil))
+	in.wait(t, 1)
+}
+
+func TestStreamThatSomebodyChangedIsSetRight(t *testing.T) {
+	l := newLab(t, "a")
+	l.connectCollector(t).Close()
+	option, err := bus.RawOption(l.collector)
+	must(t, err)
+	conn, err := nats.Connect(l.server.ClientURL(), option)
+	must(t, err)
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	must(t, err)
+	stream, err := js.Stream(t.Context(), "AUDIT")
+	must(t, err)
+	changed := stream.CachedInfo().Config
+	changed.Discard, changed.MaxMsgs, changed.MaxAge = jetstream.DiscardOld, 1, time.Hour
+	_, err = js.UpdateStream(t.Context(), changed)
+	must(t, err)
+	l.connectCollector(t)
+	info, err := stream.Info(t.Context())
+	must(t, err)
+	if have := info.Config; have.Discard != jetstream.DiscardNew || have.MaxMsgs > 0 || have.MaxAge != 0 {
+		t.Errorf("it is %+v", have)
 	}
 }

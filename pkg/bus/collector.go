@@ -25,7 +25,11 @@ type CollectorConfig struct {
 	Cluster     string
 	Security    Security
 	StreamBytes int64 // how much the stream of batches may hold; agents keep what does not fit
-	Log         *zap.Logger
+	Replicas    int   // of each message, in a cluster of servers; 0 is 1
+	// Patient lets ConnectCollector return although the server is away. Then
+	// streams are set up by whoever consumes them, when it is there.
+	Patient bool
+	Log     *zap.Logger
 }
 
 // Collector is the collector's connection to the bus. It is safe for
@@ -54,7 +58,8 @@ type RequestMessage struct {
 	Signed []byte
 }
 
-// ConnectCollector connects and makes sure that the streams stand as they must.
+// ConnectCollector connects and makes sure that the streams stand as they must,
+// unless it may be patient.
 func ConnectCollector(ctx context.Context, cfg CollectorConfig) (*Collector, error) {
 	if _, err := newSubjects(cfg.Cluster, "any"); err != nil {
 		return nil, err
@@ -67,7 +72,11 @@ func ConnectCollector(ctx context.Context, cfg CollectorConfig) (*Collector, err
 	if err != nil {
 		return nil, err
 	}
-	options = append(append(options, commonOptions()...), nats.Name("sluice-collector"), nats.ErrorHandler(c.faults.handle))
+	options = append(append(options, commonOptions()...), nats.Name("sluice-collector"), nats.ErrorHandler(c.faults.handle),
+		nats.ConnectHandler(func(*nats.Conn) { cfg.Log.Info("the bus is there") }),
+		nats.ReconnectHandler(func(*nats.Conn) { cfg.Log.Info("the bus is there again") }),
+		nats.DisconnectErrHandler(c.disconnected),
+	)
 	if cfg.InProcess != nil {
 		options = append(options, nats.InProcessServer(cfg.InProcess))
 	}
@@ -78,12 +87,35 @@ func ConnectCollector(ctx context.Context, cfg CollectorConfig) (*Collector, err
 		c.conn.Close()
 		return nil, fmt.Errorf("connect to the bus: %w", err)
 	}
+	if cfg.Patient {
+		return c, nil
+	}
 	if err := c.ensureStreams(ctx); err != nil {
 		c.conn.Close()
 		return nil, err
 	}
 	return c, nil
 }
+
+// disconnected logs the loss of the server, once for each.
+func (c *Collector) disconnected(_ *nats.Conn, err error) {
+	if err != nil { // nil is our own Close
+		c.cfg.Log.Error("the bus is away: agents keep their records", zap.Error(err))
+	}
+}
+
+// awaitServer returns whether ctx is still alive once the server is there.
+func (c *Collector) awaitServer(ctx context.Context) bool {
+	for !c.conn.IsConnected() {
+		if !pause(ctx, awayWait) {
+			return false
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// awayWait is how often a server that is away is looked for.
+const awayWait = 250 * time.Millisecond
 
 // Close ends the connection.
 func (c *Collector) Close() { c.conn.Close() }

@@ -65,7 +65,7 @@ func (c *Collector) ApprovalRequests(ctx context.Context, handle func(context.Co
 // stream and its consumer again and goes on: a server that was wiped is a
 // server that must be set up.
 func (c *Collector) consume(ctx context.Context, stream string, handle func(context.Context, []jetstream.Msg) error) error {
-	for ctx.Err() == nil {
+	for c.awaitServer(ctx) {
 		err := c.pull(ctx, stream, handle)
 		if ctx.Err() != nil {
 			return nil
@@ -82,7 +82,7 @@ func (c *Collector) pull(ctx context.Context, stream string, handle func(context
 		return err
 	}
 	consumer, err := c.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Durable:       "collector",
+		Durable:       consumerName,
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       ackWait,
 		MaxAckPending: maxAckQueue,

@@ -2,7 +2,9 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -32,6 +34,35 @@ func (c *Collector) ensureStreams(ctx context.Context) error {
 // a stream and its consumers: nats-server reads a stream's configuration for a
 // new consumer without the lock under which it updates it.
 func (c *Collector) ensureStream(ctx context.Context, stream string) error {
+	want := c.wanted(stream)
+	if limit := c.conn.MaxPayload(); limit < maxMessage {
+		return fmt.Errorf("set up stream %s: max_payload of the server is %d bytes: it must be at least %d", stream, limit, maxMessage)
+	}
+	found, err := c.js.Stream(ctx, stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if _, err = c.js.CreateStream(ctx, want); err != nil {
+			return fmt.Errorf("set up stream %s: %w", stream, err)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("set up stream %s: %w", stream, err)
+	}
+	have := found.CachedInfo().Config
+	if !slices.Equal(have.Subjects, want.Subjects) {
+		return fmt.Errorf("set up stream %s: it carries %v: each cluster needs a NATS account of its own", stream, have.Subjects)
+	}
+	if fits(&have, &want) {
+		return nil
+	}
+	if _, err := c.js.UpdateStream(ctx, want); err != nil {
+		return fmt.Errorf("set up stream %s: %w", stream, err)
+	}
+	return nil
+}
+
+// wanted is what a stream must be.
+func (c *Collector) wanted(stream string) jetstream.StreamConfig {
 	cfg := jetstream.StreamConfig{
 		Name:       stream,
 		MaxBytes:   c.limit(stream),
@@ -40,7 +71,7 @@ func (c *Collector) ensureStream(ctx context.Context, stream string) error {
 		Discard:    jetstream.DiscardNew,
 		MaxMsgSize: maxMessage,
 		Duplicates: duplicateWindow,
-		Replicas:   1,
+		Replicas:   max(1, c.cfg.Replicas),
 	}
 	switch stream {
 	case batchStream:
@@ -48,10 +79,16 @@ func (c *Collector) ensureStream(ctx context.Context, stream string) error {
 	case requestStream:
 		cfg.Subjects, cfg.MaxAge = []string{allRequests(c.cfg.Cluster)}, requestAge
 	}
-	if _, err := c.js.CreateOrUpdateStream(ctx, cfg); err != nil {
-		return fmt.Errorf("set up stream %s: %w", stream, err)
-	}
-	return nil
+	return cfg
+}
+
+// fits reports whether a stream keeps and refuses messages as it must.
+func fits(have, want *jetstream.StreamConfig) bool {
+	return have.MaxBytes == want.MaxBytes && have.Storage == want.Storage && have.Retention == want.Retention &&
+		have.Discard == want.Discard && have.MaxMsgSize == want.MaxMsgSize && have.Duplicates == want.Duplicates &&
+		have.Replicas == want.Replicas && have.DenyDelete == want.DenyDelete && have.MaxAge == want.MaxAge &&
+		have.MaxMsgs <= 0 && have.MaxMsgsPerSubject <= 0 &&
+		!have.AllowRollup && !have.AllowMsgTTL && !have.NoAck && !have.Sealed
 }
 
 func (c *Collector) limit(stream string) int64 {

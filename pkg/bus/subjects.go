@@ -11,6 +11,7 @@ import (
 const (
 	batchStream   = "AUDIT"
 	requestStream = "APRREQ"
+	consumerName  = "collector" // of either
 )
 
 // subjects builds every subject of one cluster and agent. Both are single
@@ -54,6 +55,11 @@ func allBatches(cluster string) string  { return "audit.v1." + cluster + ".*" }
 func allRequests(cluster string) string { return "apr.v1.req." + cluster + ".*.*" }
 func allSyncs(cluster string) string    { return "sync.v1." + cluster + ".*" }
 
+// canary is the token of no agent; see Collector.Watch.
+const canary = "~canary"
+
+func canarySubject(cluster string) string { return "audit.v1." + cluster + "." + canary }
+
 // Where the tokens of a subject stand.
 const (
 	batchAgent   = 3 // audit.v1.<cluster>.<agent>
@@ -77,6 +83,7 @@ func tokenOf(subject string, token int) string {
 type Permissions struct {
 	Publish   []string
 	Subscribe []string
+	Respond   bool // and to the reply subject of each message that it is sent
 }
 
 // AgentPermissions returns exactly what one agent may do: publish its own
@@ -91,4 +98,30 @@ func AgentPermissions(cluster, agent string) (Permissions, error) {
 		Publish:   []string{s.batch(), s.requests(), s.sync()},
 		Subscribe: []string{s.inbox() + ".>", s.receipt(), s.decisions(), s.orders()},
 	}, nil
+}
+
+// CollectorPermissions returns exactly what a cluster's collector does on a
+// server of somebody else's: set up and empty its two streams, read them, and
+// send receipts, decisions, orders and answers. It may not delete a stream.
+func CollectorPermissions(cluster string) (Permissions, error) {
+	s, err := newSubjects(cluster, "any")
+	if err != nil {
+		return Permissions{}, err
+	}
+	s.agent = "*"
+	allowed := Permissions{
+		Publish:   []string{s.receipt(), s.decisions(), s.orders(), canarySubject(cluster)},
+		Subscribe: []string{"_INBOX.>", allSyncs(cluster)},
+		Respond:   true,
+	}
+	for _, stream := range []string{batchStream, requestStream} {
+		for _, verb := range []string{"INFO", "CREATE", "UPDATE", "PURGE"} {
+			allowed.Publish = append(allowed.Publish, "$JS.API.STREAM."+verb+"."+stream)
+		}
+		for _, verb := range []string{"CREATE", "INFO", "MSG.NEXT"} {
+			allowed.Publish = append(allowed.Publish, "$JS.API.CONSUMER."+verb+"."+stream+"."+consumerName)
+		}
+		allowed.Publish = append(allowed.Publish, "$JS.ACK."+stream+"."+consumerName+".>")
+	}
+	return allowed, nil
 }

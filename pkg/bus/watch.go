@@ -15,9 +15,8 @@ import (
 // there is room again, and answers publishers with silence.
 var ErrLatched = errors.New("the stream of batches takes nothing any more, and its server must be started again")
 
-// The watch publishes a canary every so often; it is the token of no agent.
+// The watch publishes a canary every so often.
 const (
-	canary      = "~canary"
 	canaryEvery = 10 * time.Second
 	canaryWait  = 5 * time.Second
 	canaryMiss  = 2 // unanswered in a row
@@ -33,6 +32,10 @@ func (c *Collector) Watch(ctx context.Context, room func() bool) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		}
+		if !c.conn.IsConnected() {
+			missed = 0 // the server is away, and that is another matter
+			continue
 		}
 		err := c.canary(ctx)
 		if err == nil {
@@ -51,7 +54,7 @@ func (c *Collector) Watch(ctx context.Context, room func() bool) error {
 func (c *Collector) canary(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, canaryWait)
 	defer cancel()
-	_, err := c.js.Publish(wait, "audit.v1."+c.cfg.Cluster+"."+canary, nil, jetstream.WithRetryAttempts(0))
+	_, err := c.js.Publish(wait, canarySubject(c.cfg.Cluster), nil, jetstream.WithRetryAttempts(0))
 	var refusal *jetstream.APIError
 	if errors.As(err, &refusal) && refusal.ErrorCode != jetstream.JSErrCodeJetStreamNotEnabled {
 		return nil

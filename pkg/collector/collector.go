@@ -94,7 +94,12 @@ func Reindex(ctx context.Context, cfg Config) error {
 func (c *Collector) APIAddress() net.Addr { return c.api.Addr() }
 
 // BusURL is where agents connect.
-func (c *Collector) BusURL() string { return c.nats.server.ClientURL() }
+func (c *Collector) BusURL() string {
+	if c.nats == nil {
+		return c.cfg.Bus.URL
+	}
+	return c.nats.server.ClientURL()
+}
 
 func (c *Collector) openStore(ctx context.Context) error {
 	signer, key, err := c.cfg.dir().logKeys(c.cfg.origin())
@@ -112,13 +117,19 @@ func (c *Collector) openStore(ctx context.Context) error {
 }
 
 func (c *Collector) openBus(ctx context.Context) (err error) {
-	if c.nats, err = startNATS(c.cfg, c.agents, c.log); err != nil {
+	cfg := bus.CollectorConfig{
+		Cluster: c.cfg.Cluster, StreamBytes: int64(c.cfg.Bus.StreamLimit), Replicas: c.cfg.Bus.Replicas, Log: c.log.Named("bus"),
+	}
+	if c.cfg.Bus.URL != "" {
+		cfg.URL, cfg.Patient = c.cfg.Bus.URL, true
+		cfg.Security, err = c.cfg.Bus.security()
+	} else if c.nats, err = startNATS(c.cfg, c.agents, c.log); err == nil {
+		cfg.InProcess, cfg.Security = c.nats.server, bus.Security{Seed: c.nats.seed}
+	}
+	if err != nil {
 		return err
 	}
-	c.bus, err = bus.ConnectCollector(ctx, bus.CollectorConfig{
-		InProcess: c.nats.server, Cluster: c.cfg.Cluster, Security: bus.Security{Seed: c.nats.seed},
-		StreamBytes: int64(c.cfg.Bus.StreamLimit), Log: c.log.Named("bus"),
-	})
+	c.bus, err = bus.ConnectCollector(ctx, cfg)
 	return err
 }
 
@@ -198,7 +209,7 @@ func (c *Collector) Run(ctx context.Context) error {
 		func(ctx context.Context) error { return c.bus.ApprovalRequests(ctx, c.ask.request) },
 		func(ctx context.Context) error { return c.bus.ServeSync(ctx, c.sync) },
 		func(ctx context.Context) error { return c.ingest.Release(ctx, patience) },
-		func(ctx context.Context) error { return c.agents.watch(ctx, c.nats.reload) },
+		func(ctx context.Context) error { return c.agents.watch(ctx, c.reloadBus) },
 		c.serve,
 	} {
 		group.Go(func() error { return part(ctx) })

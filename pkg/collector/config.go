@@ -59,11 +59,13 @@ type Listener struct {
 	PlainText bool `yaml:"plain_text"`
 }
 
-// Bus is the embedded NATS server.
+// Bus is the NATS server: the embedded one, or one of the operator's.
 type Bus struct {
-	// Listen is an IP address and port; port 0 asks for any.
+	// Listen is an IP address and port; port 0 asks for any. Of no meaning with a
+	// url.
 	Listen config.Address `yaml:"listen"`
-	// CertFile and KeyFile are PEM files for TLS.
+	// CertFile and KeyFile are PEM files for TLS; with a url they are what the
+	// collector shows that server.
 	CertFile config.Path `yaml:"cert_file"`
 	KeyFile  config.Path `yaml:"key_file"`
 	// PlainText allows an address other than loopback without TLS, as for api.
@@ -71,6 +73,21 @@ type Bus struct {
 	// StreamLimit bounds the batches that the bus buffers. Agents keep what
 	// does not fit. At least 16MiB. Default: 1GiB.
 	StreamLimit config.Size `yaml:"stream_limit"`
+	// URL is a server or cluster of one's own instead of the embedded one,
+	// tls://a:4222,tls://b:4222. It needs JetStream with sync_interval: always,
+	// a max_payload of at least 512KiB, and the users that sluice-collector
+	// nats-users prints. It may be away when the collector starts.
+	URL string `yaml:"url"`
+	// NkeySeedFile holds the seed of the collector's user there.
+	NkeySeedFile config.Path `yaml:"nkey_seed_file"`
+	// CredentialsFile holds a JWT and a seed instead, as nsc writes them.
+	CredentialsFile config.Path `yaml:"credentials_file"`
+	// CAFile holds the authorities for that server's certificate. Default: the
+	// system's.
+	CAFile config.Path `yaml:"ca_file"`
+	// Replicas is in how many servers of a cluster each message is: 1, 3 or 5.
+	// Default: 1.
+	Replicas int `yaml:"replicas"`
 }
 
 func (b *Bus) listener() *Listener {
@@ -145,6 +162,7 @@ func (c *Config) Defaults() {
 	c.API.Listen = loopback(8420)
 	c.Bus.Listen = loopback(4222)
 	c.Bus.StreamLimit = 1 << 30
+	c.Bus.Replicas = 1
 	c.People.GroupsClaim = "groups"
 	c.LogLevel = "info"
 }
@@ -168,7 +186,11 @@ func (c *Config) Validate(report config.Problems) {
 		report("data_dir", "is missing: write a directory that only the collector can read")
 	}
 	c.API.validate(report, "api")
-	c.Bus.listener().validate(report, "bus")
+	if c.Bus.URL == "" {
+		c.Bus.validateEmbedded(report)
+	} else {
+		c.Bus.validateURL(report)
+	}
 	if c.Bus.StreamLimit < minStream {
 		report("bus.stream_limit", "is too small: write at least 16MiB")
 	}

@@ -12,9 +12,13 @@ const latchRoom = 32 << 20
 
 // watchBus ends the collector when the bus's stream takes nothing any more
 // although its disk has room again: whoever runs the collector starts it again,
-// and that heals it.
+// and that heals it. A server of the operator's is only watched: to start it
+// again is not ours.
 func (c *Collector) watchBus(ctx context.Context) error {
 	return c.bus.Watch(ctx, func() bool {
+		if c.nats == nil {
+			return false
+		}
 		var fs unix.Statfs_t
 		if err := unix.Statfs(c.cfg.dir().bus(), &fs); err != nil {
 			return false
