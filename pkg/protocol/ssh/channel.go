@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -12,9 +13,13 @@ import (
 	"github.com/sluicegate/sluice/pkg/protocol"
 )
 
-// waitingRequests is how many requests of one channel may wait behind one that
-// is being decided. More are refused.
-const waitingRequests = 256
+const (
+	// waitingRequests is how many requests of one channel may wait behind one
+	// that is being decided. More are refused.
+	waitingRequests = 64
+	// maxRequest is the largest request of a channel that is looked at.
+	maxRequest = 64 << 10
+)
 
 // clientChannels serves what the client opens.
 func (s *session) clientChannels(channels <-chan ssh.NewChannel) {
@@ -74,12 +79,12 @@ func (s *session) hostChannel(opened ssh.NewChannel) {
 		_ = opened.Reject(ssh.Prohibited, "sluice: the client wanted no more sessions")
 		return
 	}
-	server, fromServer, err := s.server.OpenChannel("session", opened.ExtraData())
+	server, fromServer, err := s.openChannel(s.server, s.ahead.intake, "session", opened.ExtraData())
 	if err != nil {
 		reject(opened, err)
 		return
 	}
-	client, fromClient, err := opened.Accept()
+	client, fromClient, err := s.accept(opened, s.intake)
 	if err != nil {
 		_ = server.Close()
 		discard(fromServer)
@@ -88,6 +93,7 @@ func (s *session) hostChannel(opened ssh.NewChannel) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	c := &hostChannel{session: s, ctx: ctx, client: client, server: server}
+	s.wait.Go(func() { _, _ = io.Copy(io.Discard, client.Stderr()) }) // a client has nothing to say there
 	queue := make(chan *ssh.Request, waitingRequests)
 	s.wait.Go(func() {
 		enqueue(fromClient, queue)
@@ -113,6 +119,10 @@ func (s *session) hostChannel(opened ssh.NewChannel) {
 func enqueue(requests <-chan *ssh.Request, queue chan<- *ssh.Request) {
 	defer close(queue)
 	for request := range requests {
+		if len(request.Payload) > maxRequest {
+			answer(request, false)
+			continue
+		}
 		select {
 		case queue <- request:
 		default:

@@ -33,13 +33,13 @@ func (s *session) forward(opened ssh.NewChannel) {
 		_ = opened.Reject(ssh.Prohibited, refusal(decision, err))
 		return
 	}
-	server, fromServer, err := s.server.OpenChannel(opened.ChannelType(), opened.ExtraData())
+	server, fromServer, err := s.openChannel(s.server, s.ahead.intake, opened.ChannelType(), opened.ExtraData())
 	if err != nil {
 		s.settle(a, protocol.Failed)
 		reject(opened, err)
 		return
 	}
-	client, fromClient, err := opened.Accept()
+	client, fromClient, err := s.accept(opened, s.intake)
 	if err != nil {
 		_ = server.Close()
 		discard(fromServer)
@@ -103,6 +103,9 @@ func (s *session) join(a *asked, client, server joint) {
 	var gone sync.WaitGroup
 	gone.Go(func() { discard(client.requests); _ = server.channel.Close() })
 	gone.Go(func() { discard(server.requests); _ = client.channel.Close() })
+	for _, end := range []joint{client, server} {
+		gone.Go(func() { _, _ = io.Copy(io.Discard, end.channel.Stderr()) }) // a connection has no such stream
+	}
 	var streams sync.WaitGroup
 	streams.Go(func() { s.pour(a, protocol.Input, server.channel, client.channel) })
 	streams.Go(func() { s.pour(a, protocol.Response, client.channel, server.channel) })

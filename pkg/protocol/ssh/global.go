@@ -166,13 +166,13 @@ func (s *session) arrived(opened ssh.NewChannel, parent *asked) {
 		_ = opened.Reject(ssh.Prohibited, "sluice: refused")
 		return
 	}
-	client, fromClient, err := s.client.OpenChannel(opened.ChannelType(), opened.ExtraData())
+	client, fromClient, err := s.openChannel(s.client, s.intake, opened.ChannelType(), opened.ExtraData())
 	if err != nil {
 		s.settle(a, protocol.Failed)
 		reject(opened, err)
 		return
 	}
-	server, fromServer, err := opened.Accept()
+	server, fromServer, err := s.accept(opened, s.ahead.intake)
 	if err != nil {
 		_ = client.Close()
 		discard(fromClient)

@@ -56,6 +56,7 @@ type serverLeg struct {
 	release chan struct{} // closed when the login is allowed
 	done    chan struct{} // closed when the rest is set
 
+	intake   *intake
 	leg      ssh.Conn
 	channels <-chan ssh.NewChannel
 	requests <-chan *ssh.Request
@@ -64,7 +65,7 @@ type serverLeg struct {
 
 // reach begins to open the server leg.
 func reach(ctx context.Context, conn *protocol.Conn) *serverLeg {
-	s := &serverLeg{conn: conn, release: make(chan struct{}), done: make(chan struct{})}
+	s := &serverLeg{conn: conn, intake: newIntake(), release: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
 		s.leg, s.channels, s.requests, s.err = s.open(ctx)
@@ -92,8 +93,9 @@ func (s *serverLeg) open(ctx context.Context) (ssh.Conn, <-chan ssh.NewChannel, 
 		return nil, nil, nil, errors.Join(err, plain.Close())
 	}
 	_ = plain.SetDeadline(time.Now().Add(loginTimeout))
-	stop := context.AfterFunc(ctx, func() { _ = plain.Close() })
-	leg, channels, requests, err := ssh.NewClientConn(newWire(plain), "", &ssh.ClientConfig{
+	wire := newWire(plain, s.intake)
+	stop := context.AfterFunc(ctx, func() { _ = wire.Close() })
+	leg, channels, requests, err := ssh.NewClientConn(wire, "", &ssh.ClientConfig{
 		Config:            algorithms(),
 		User:              s.conn.Credential.User,
 		Auth:              methods,

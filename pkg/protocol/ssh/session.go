@@ -39,6 +39,7 @@ type session struct {
 
 	client ssh.Conn
 	server ssh.Conn
+	intake *intake     // of the client leg; the server leg has its own
 	noMore atomic.Bool // session channels, by the client's own word
 
 	wait      sync.WaitGroup // all goroutines
@@ -50,7 +51,7 @@ type session struct {
 }
 
 func newSession(p *SSH, conn *protocol.Conn) *session {
-	s := &session{plugin: p, conn: conn, listening: make(map[string]*asked)}
+	s := &session{plugin: p, conn: conn, intake: newIntake(), listening: make(map[string]*asked)}
 	s.closed = sync.NewCond(&s.mu)
 	return s
 }
@@ -60,7 +61,7 @@ func (s *session) run(serving context.Context) error {
 	s.ctx, s.cancel = context.WithCancel(serving)
 	defer s.wait.Wait()
 	defer s.cancel()
-	client := s.conn.Client
+	client := newWire(s.conn.Client, s.intake)
 	stop := context.AfterFunc(s.ctx, func() { _ = client.Close() })
 	defer stop()
 	config, err := s.admission()
@@ -68,7 +69,7 @@ func (s *session) run(serving context.Context) error {
 		return err
 	}
 	_ = client.SetDeadline(time.Now().Add(graceTime))
-	opening := &opening{Conn: newWire(client), first: func() { s.ahead = reach(s.ctx, s.conn) }}
+	opening := &opening{Conn: client, first: func() { s.ahead = reach(s.ctx, s.conn) }}
 	leg, channels, requests, err := ssh.NewServerConn(opening, config)
 	if err != nil {
 		return s.unadmitted(err)
@@ -81,7 +82,7 @@ func (s *session) run(serving context.Context) error {
 	s.wait.Go(func() { s.serverRequests(s.ahead.requests) })
 	s.wait.Go(s.serverLeft)
 	err = leg.Wait()
-	protocol.Settle(client)
+	protocol.Settle(s.conn.Client)
 	s.cancel()
 	_ = s.server.Close() // it may be gone already
 	s.wait.Wait()
@@ -169,6 +170,24 @@ func (s *session) give() {
 }
 
 func (s *session) netns() uint64 { return s.conn.Session.Workload.Kernel.NetnsCookie }
+
+// accept takes a channel that a peer opened.
+func (s *session) accept(opened ssh.NewChannel, in *intake) (*channel, <-chan *ssh.Request, error) {
+	plain, requests, err := opened.Accept()
+	if err != nil {
+		return nil, nil, err
+	}
+	return counted(s.ctx, s.wait.Go, plain, in), requests, nil
+}
+
+// openChannel opens a channel at a peer.
+func (s *session) openChannel(leg ssh.Conn, in *intake, kind string, data []byte) (*channel, <-chan *ssh.Request, error) {
+	plain, requests, err := leg.OpenChannel(kind, data)
+	if err != nil {
+		return nil, nil, err
+	}
+	return counted(s.ctx, s.wait.Go, plain, in), requests, nil
+}
 
 // violation says how a leg ended: nil at a clean end.
 func violation(ctx context.Context, leg protocol.Leg, err error) error {

@@ -23,7 +23,8 @@ const (
 // time.
 type wire struct {
 	net.Conn
-	in *bufio.Reader
+	plain net.Conn // beneath Conn: what a system call knows
+	in    *bufio.Reader
 
 	mu    sync.Mutex
 	held  []byte      // guarded by mu
@@ -31,8 +32,9 @@ type wire struct {
 	err   error       // guarded by mu; of the timer's write
 }
 
-func newWire(conn net.Conn) *wire {
-	return &wire{Conn: conn, in: bufio.NewReaderSize(conn, readAhead)}
+func newWire(conn net.Conn, in *intake) *wire {
+	leg := &metered{Conn: conn, intake: in}
+	return &wire{Conn: leg, plain: conn, in: bufio.NewReaderSize(leg, readAhead)}
 }
 
 // Read implements io.Reader.
@@ -60,7 +62,7 @@ func (w *wire) Write(b []byte) (int, error) {
 	w.timer.Stop()
 	both := net.Buffers{w.held, b}
 	w.held = w.held[:0]
-	if n, err := both.WriteTo(w.Conn); err != nil {
+	if n, err := both.WriteTo(w.plain); err != nil {
 		return max(0, int(n)-part), err
 	}
 	return len(b), nil

@@ -12,7 +12,7 @@ import (
 func TestWireKeepsNothing(t *testing.T) {
 	t.Parallel()
 	ours, theirs := net.Pipe()
-	w := newWire(ours)
+	w := newWire(ours, newIntake())
 	sizes := []int{1, part - 1, part, part + 1, part, 2 * part, part, part, 40_000, part}
 	wrote := make(chan error, 1)
 	go func() {
@@ -25,7 +25,7 @@ func TestWireKeepsNothing(t *testing.T) {
 		wrote <- nil
 	}()
 	_ = theirs.SetReadDeadline(time.Now().Add(10 * time.Second))
-	peer := newWire(theirs)
+	peer := newWire(theirs, newIntake())
 	for i, size := range sizes {
 		got := make([]byte, size)
 		for n := 0; n < size; {
