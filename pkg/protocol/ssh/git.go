@@ -85,7 +85,7 @@ func (c *hostChannel) serveGit(run gitwire.Run) {
 // askGit runs a service on the server for a question of our own. What it says
 // on stderr is nobody's.
 func (c *hostChannel) askGit(ctx context.Context, command gitwire.Command) (gitwire.Stream, error) {
-	channel, requests, err := c.session.server.OpenChannel("session", nil)
+	channel, requests, err := c.session.openChannel(c.session.server, c.session.ahead.intake, "session", nil)
 	if err != nil {
 		return nil, err
 	}

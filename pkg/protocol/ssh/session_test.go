@@ -197,38 +197,3 @@ func TestFloodsAreBounded(t *testing.T) {
 		t.Errorf("got %q, %q, %d", out, errs, code)
 	}
 }
-
-// Clients of other libraries that have what Debian packages.
-func TestOtherClients(t *testing.T) {
-	w := newWorld(t, nil)
-	paramiko := fmt.Sprintf(`
-import paramiko, socket
-client = paramiko.SSHClient()
-client.load_host_keys(%q)
-sock = socket.create_connection(("127.0.0.1", %d))
-client.connect("ssh.lab", username="job", password="x", sock=sock, allow_agent=False, look_for_keys=False)
-stdin, stdout, stderr = client.exec_command("echo out; echo err >&2; exit 3")
-assert stdout.read() == b"out\n" and stderr.read() == b"err\n" and stdout.channel.recv_exit_status() == 3
-sftp = client.open_sftp()
-with sftp.open(%q, "w") as f: f.write("text")
-assert sftp.open(%q).read() == b"text"
-assert "made" in sftp.listdir(%q)
-`, w.path("bare"), w.front.Port(), w.path("made"), w.path("made"), w.dir)
-	known, err := os.ReadFile(w.path("known_hosts"))
-	must(t, err)
-	var bare []byte
-	for line := range strings.SplitAfterSeq(string(known), "\n") {
-		if !strings.HasPrefix(line, "@") {
-			bare = append(bare, line...)
-		}
-	}
-	w.write(t, "bare", bare)
-	if out, errs, code := w.run(t, "", "/usr/bin/python3", "-c", paramiko); code != 0 {
-		t.Errorf("paramiko: %q, %q, %d", out, errs, code)
-	}
-	inventory := w.write(t, "inventory", []byte("ssh.lab ansible_python_interpreter=/usr/bin/python3\n"))
-	out, errs, code := w.run(t, "", "ansible", "-i", inventory, "--ssh-common-args", "-F @config", "all", "-m", "raw", "-a", "echo pong")
-	if code != 0 || !strings.Contains(out, "pong") {
-		t.Errorf("ansible: %q, %q, %d", out, errs, code)
-	}
-}
