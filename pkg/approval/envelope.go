@@ -19,7 +19,8 @@ const (
 	rosterType  = "application/vnd.sluice.approval-roster.v1+json"
 	orderType   = "application/vnd.sluice.order.v1+json"
 
-	breakGlassType = "application/vnd.sluice.break-glass.v1+json"
+	breakGlassType  = "application/vnd.sluice.break-glass.v1+json"
+	publicationType = "application/vnd.sluice.policy-publication.v1+json"
 )
 
 // maxEnvelope bounds what is decoded, in bytes.

@@ -23,6 +23,9 @@ type Roster struct {
 	// ConsoleOrders lets that key also kill sessions and quarantine workloads
 	// and runs in the name of whoever has just logged in. It never lifts.
 	ConsoleOrders bool `json:"console_orders,omitempty"`
+	// Publishers are the groups whose members can publish policies to agents,
+	// with their own keys. Empty: nobody can.
+	Publishers []string `json:"publishers,omitempty"`
 }
 
 // Approver is one person.
@@ -133,6 +136,9 @@ func (r *Roster) validate() error {
 	}
 	if r.ConsoleOrders && r.Console == "" {
 		problems = append(problems, errors.New("console_orders: there is no console's key"))
+	}
+	if slices.Contains(r.Publishers, "") {
+		problems = append(problems, errors.New("publishers: a group's name is empty"))
 	}
 	for i, approver := range r.Approvers {
 		if approver.Name == "" || len(approver.Accounts) == 0 || len(approver.Keys) == 0 && r.Console == "" || len(approver.Groups) == 0 {

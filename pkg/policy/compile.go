@@ -36,7 +36,7 @@ func newCompiler(name string, doc *document.Document) (*compiler, error) {
 // policy compiles the whole file. The result is valid only if the document has
 // no problem.
 func (c *compiler) policy(f *file) *Policy {
-	p := &Policy{resources: map[string]*resource{}}
+	p := &Policy{resources: map[string]*resource{}, clauses: f.Resources}
 	if f.Version != version {
 		c.doc.Problem("version", "write version: %d", version)
 	}

@@ -29,6 +29,7 @@ type Policy struct {
 	fallback  Effect
 	order     []*resource
 	resources map[string]*resource
+	clauses   []resourceClause // as they are written
 }
 
 // Parse reads a policy. Name is the file's path: problems begin with it, and
