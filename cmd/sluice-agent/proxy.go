@@ -77,7 +77,7 @@ func serve(ctx context.Context, cfg config.Agent, in inputs, privileged *broker.
 	if err != nil {
 		return err
 	}
-	trail, err := inherit(ctx, privileged, func(baton *audit.Baton) (*trail, error) { return openTrail(cfg, in, baton, log) })
+	trail, err := inherit(ctx, privileged, func(baton *audit.Baton) (*trail, error) { return openTrail(cfg, in, privileged, baton, log) })
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func serve(ctx context.Context, cfg config.Agent, in inputs, privileged *broker.
 		Name: cfg.Name, Cluster: cfg.Cluster, Link: cfg.ConsoleURL, Strict: cfg.Audit.Durability != "default",
 		Policy: in.rules, MaskKey: in.keys.masking(), Servers: in.servers, Trust: in.trust, HostTrust: in.hosts, Broker: privileged, Identities: identities,
 		Registry: attribution.New(privileged.Sources(string(cfg.Attribution.DockerSocket)), log),
-		Trail:    trail.log, Desk: trail.desk, Orders: trail.orders, Protocols: speaks, Log: log,
+		Trail:    trail.log, Desk: trail.desk, Orders: trail.orders, Policies: trail.policies, Protocols: speaks, Log: log,
 	})
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/agent"
 	"github.com/sluicegate/sluice/pkg/approval"
 	"github.com/sluicegate/sluice/pkg/audit"
+	"github.com/sluicegate/sluice/pkg/broker"
 	"github.com/sluicegate/sluice/pkg/bus"
 	"github.com/sluicegate/sluice/pkg/config"
 	"github.com/sluicegate/sluice/pkg/record"
@@ -29,14 +30,18 @@ const ordersFile = "orders"
 
 // trail is the audit log with what it stands on.
 type trail struct {
-	cfg  config.Agent
-	in   inputs
-	zap  *zap.Logger
+	cfg config.Agent
+	in  inputs
+	zap *zap.Logger
+
+	privileged *broker.Client
+
 	log  *audit.Log // what sessions write to
 	bus  *bus.Agent
 	desk *approval.Desk // nil: nobody can approve
 
-	orders *agent.Orders
+	orders   *agent.Orders
+	policies *agent.Policies
 
 	now  atomic.Pointer[writing]
 	runs errgroup.Group
@@ -59,8 +64,8 @@ func (t *trail) close() error {
 // openTrail opens the spool and the audit log over it, in the working
 // directory, and begins to connect to the bus. A bus that is away keeps nobody from starting: the spool takes
 // the records. With a baton the log carries on what another process began.
-func openTrail(cfg config.Agent, in inputs, baton *audit.Baton, log *zap.Logger) (*trail, error) {
-	t := &trail{cfg: cfg, in: in, zap: log}
+func openTrail(cfg config.Agent, in inputs, privileged *broker.Client, baton *audit.Baton, log *zap.Logger) (*trail, error) {
+	t := &trail{cfg: cfg, in: in, privileged: privileged, zap: log}
 	w, err := t.open(baton)
 	if err != nil {
 		return nil, err
@@ -121,7 +126,7 @@ func (t *trail) connect(cfg config.Agent, in inputs, log *zap.Logger) (err error
 	return t.people(cfg, in, log)
 }
 
-// people opens what listens to people: approvals and orders. Without a roster
+// people opens what listens to people: approvals, orders and policies. Without a roster
 // there is nobody to believe.
 func (t *trail) people(cfg config.Agent, in inputs, log *zap.Logger) error {
 	roster, err := openPeople(cfg, in)
@@ -129,17 +134,20 @@ func (t *trail) people(cfg config.Agent, in inputs, log *zap.Logger) error {
 		return err
 	}
 	current := func() *approval.Roster { return roster }
-	if t.orders, err = agent.OpenOrders(ordersFile, current, t.log.Order, log); err != nil || roster == nil {
+	if t.orders, err = agent.OpenOrders(ordersFile, current, t.log.Order, log); err != nil {
+		return err
+	}
+	if t.policies, err = openPolicies(cfg, in, current, t.privileged, t.log, log); err != nil || roster == nil {
 		return err
 	}
 	t.desk = openDesk(in, current, t.bus, log)
-	return errors.Join(t.bus.OnApproval(t.desk.Deliver), t.bus.OnOrder(t.orders.Deliver))
+	return errors.Join(t.bus.OnApproval(t.desk.Deliver), t.bus.OnOrder(t.orders.Deliver), t.bus.OnPolicy(t.policies.Deliver))
 }
 
 // sync asks the collector for a receipt, and takes the answers to approvals
 // and the orders that came while the bus was away.
 func (t *trail) sync(ctx context.Context, request []byte) ([]byte, error) {
-	reply, err := t.bus.Sync(ctx, request)
+	reply, err := t.bus.SyncFrom(ctx, request, t.policies.Sequence())
 	if err != nil {
 		return nil, err
 	}
@@ -150,6 +158,9 @@ func (t *trail) sync(ctx context.Context, request []byte) ([]byte, error) {
 	}
 	for _, order := range reply.Orders {
 		t.orders.Deliver(order)
+	}
+	if t.desk != nil && len(reply.Policy) > 0 && string(reply.Policy) != "null" {
+		t.policies.Deliver(reply.Policy)
 	}
 	return reply.Receipt, nil
 }

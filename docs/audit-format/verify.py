@@ -14,7 +14,7 @@ from pathlib import Path
 MAX_NOTE, MAX_FILE = 2048, 16 << 20
 MAX_HEADER, MAX_BODY, MAX_PAYLOAD, MAX_RECORDS = 96 << 10, 240 << 10, 448 << 10, 8192
 SILENCE, ZERO = 90_000, bytes(32)  # ms; no hash
-PARTS = {"agent": ["agent.started"], "alert": ["agent.alert"], "order": ["agent.order"], "person": ["person.acted"],
+PARTS = {"agent": ["agent.started", "agent.policy"], "alert": ["agent.alert"], "order": ["agent.order"], "person": ["person.acted"],
          "opened": ["session.opened"], "closed": ["session.closed"], "intent": ["operation.intent"], "chunk": ["operation.chunk"],
          "outcome": ["operation.outcome"], "approval": ["approval.requested", "approval.voted", "approval.settled"]}
 

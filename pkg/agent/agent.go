@@ -35,9 +35,10 @@ import (
 // Run.
 type Parts struct {
 	Name, Cluster string
-	Link          string // where people decide approvals; "" for none
-	Strict        bool   // every intent waits for the disk
-	Policy        *policy.Policy
+	Link          string         // where people decide approvals; "" for none
+	Strict        bool           // every intent waits for the disk
+	Policy        *policy.Policy // of the node's file: what is protected
+	Policies      *Policies      // the one in force, whose resources are the same
 	MaskKey       []byte         // of hashed values; see protocol.Conn
 	Broker        *broker.Client // the privileged half
 	Servers       Servers        // of the policy

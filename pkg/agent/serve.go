@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,8 +89,10 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 	history, forget := a.histories.Of(&s.Workload)
 	defer forget()
 	var conn *protocol.Conn
+	following := a.Policies.Follow(resource.Name, func() { end(protocol.ErrStopped) })
+	defer following.Close()
 	g := guard.New(guard.Config{
-		Session: s, Policy: a.Policy, Trail: trail, Desk: a.Desk,
+		Session: s, Policy: following.Policy, Trail: trail, Desk: a.Desk,
 		Agent: a.Name, Cluster: a.Cluster, Link: a.Link, Strict: a.Strict,
 		Hold:    func() (func(), bool) { return a.holds.take(s.Workload.Kernel.NetnsCookie) },
 		Reach:   func(ctx context.Context, op *operation.Operation) *operation.Reach { return a.reach(ctx, conn, op) },
@@ -123,10 +126,10 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 		Credential: login,
 		Guard:      g,
 		Observe:    resource.Observe,
-		Stopped:    func() string { return guard.Stopped(stopped()) },
-		Masks:      a.Policy.Masks(resource.Name),
+		Stopped:    func() string { return cmp.Or(guard.Stopped(stopped()), PolicyChanged) },
+		Masks:      following.Began().Masks(resource.Name),
 		MaskKey:    a.MaskKey,
-		SQLRules:   a.Policy.ReadsSQL(resource.Name),
+		SQLRules:   following.Began().ReadsSQL(resource.Name),
 		Log:        log,
 		Loop:       a.loop,
 	}
@@ -137,6 +140,8 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 	reason, err = ending(ctx, err)
 	if order := stopped(); order != nil && err == nil {
 		reason = string(order.Kind)
+	} else if following.Changed() && err == nil {
+		reason = "policy"
 	}
 	return err
 }

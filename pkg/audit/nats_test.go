@@ -109,7 +109,7 @@ func serveOverBus(t *testing.T, n *natsServer, c *collector) {
 	var work sync.WaitGroup
 	t.Cleanup(func() { cancel(); work.Wait(); b.Close() })
 	work.Go(func() {
-		_ = b.ServeSync(ctx, func(ctx context.Context, _ string, request []byte) (bus.SyncReply, error) {
+		_ = b.ServeSync(ctx, func(ctx context.Context, _ string, request []byte, _ uint64) (bus.SyncReply, error) {
 			receipt, err := c.Sync(ctx, request)
 			return bus.SyncReply{Receipt: receipt}, err
 		})

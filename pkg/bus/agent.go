@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -174,9 +175,20 @@ func (a *Agent) OnOrder(handle func(signed []byte)) error {
 // Sync asks the collector where this agent stands. The request is opaque to
 // the bus.
 func (a *Agent) Sync(ctx context.Context, request []byte) (SyncReply, error) {
+	return a.SyncFrom(ctx, request, 0)
+}
+
+// SyncFrom is Sync of an agent that has the published policy of a sequence
+// already; 0: none.
+func (a *Agent) SyncFrom(ctx context.Context, request []byte, policy uint64) (SyncReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	answer, err := a.faults.request(ctx, a.conn, &nats.Msg{Subject: a.subjects.sync(), Data: request})
+	msg := nats.NewMsg(a.subjects.sync())
+	msg.Data = request
+	if policy > 0 {
+		msg.Header.Set(policyHeader, strconv.FormatUint(policy, 10))
+	}
+	answer, err := a.faults.request(ctx, a.conn, msg)
 	if err != nil {
 		return SyncReply{}, fmt.Errorf("sync: %w", err)
 	}

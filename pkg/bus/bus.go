@@ -35,6 +35,7 @@ type SyncReply struct {
 	Receipt   json.RawMessage `json:"receipt"`   // as SendReceipt sends it
 	Approvals []Decision      `json:"approvals"` // of this agent, still open or just decided
 	Orders    [][]byte        `json:"orders"`    // signed, all that are in force
+	Policy    json.RawMessage `json:"policy"`    // the newest that was published for this agent; nil: it has that, or there is none
 }
 
 // Decision is a message of the collector about one approval.

@@ -196,7 +196,7 @@ func TestReceiptsApprovalsAndSync(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 2)
 	go func() {
-		served <- c.ServeSync(ctx, func(_ context.Context, agent string, request []byte) (bus.SyncReply, error) {
+		served <- c.ServeSync(ctx, func(_ context.Context, agent string, request []byte, _ uint64) (bus.SyncReply, error) {
 			return bus.SyncReply{
 				Receipt:   fmt.Appendf(nil, `{"for":%q,"asked":%s}`, agent, request),
 				Approvals: []bus.Decision{{ID: "x1", Message: []byte(`{"number":7}`)}},

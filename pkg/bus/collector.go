@@ -163,9 +163,10 @@ func (c *Collector) SendOrder(agent string, signed []byte) error {
 }
 
 // ServeSync answers agents that ask where they stand, one at a time, until ctx
-// ends. An error of handle is logged and the agent gets no answer; it asks
+// ends. policy is the sequence of the published policy that the agent has. An
+// error of handle is logged and the agent gets no answer; it asks
 // again.
-func (c *Collector) ServeSync(ctx context.Context, handle func(ctx context.Context, agent string, request []byte) (SyncReply, error)) error {
+func (c *Collector) ServeSync(ctx context.Context, handle func(ctx context.Context, agent string, request []byte, policy uint64) (SyncReply, error)) error {
 	sub, err := c.conn.SubscribeSync(allSyncs(c.cfg.Cluster))
 	if err != nil {
 		return fmt.Errorf("serve sync: %w", err)
@@ -189,8 +190,8 @@ func (c *Collector) ServeSync(ctx context.Context, handle func(ctx context.Conte
 	}
 }
 
-func (c *Collector) answerSync(ctx context.Context, agent string, msg *nats.Msg, handle func(context.Context, string, []byte) (SyncReply, error)) error {
-	reply, err := handle(ctx, agent, msg.Data)
+func (c *Collector) answerSync(ctx context.Context, agent string, msg *nats.Msg, handle func(context.Context, string, []byte, uint64) (SyncReply, error)) error {
+	reply, err := handle(ctx, agent, msg.Data, policyOf(msg))
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ func (s subjects) receipt() string   { return "rcpt.v1." + s.cluster + "." + s.a
 func (s subjects) sync() string      { return "sync.v1." + s.cluster + "." + s.agent }
 func (s subjects) inbox() string     { return "_INBOX_" + s.agent }
 func (s subjects) orders() string    { return "ord.v1." + s.cluster + "." + s.agent }
+func (s subjects) policies() string  { return "pol.v1." + s.cluster + "." + s.agent }
 func (s subjects) requests() string  { return "apr.v1.req." + s.cluster + "." + s.agent + ".*" }
 func (s subjects) decisions() string { return "apr.v1.dec." + s.cluster + "." + s.agent + ".*" }
 
@@ -88,7 +89,7 @@ type Permissions struct {
 
 // AgentPermissions returns exactly what one agent may do: publish its own
 // batches, approval requests and sync requests, and hear its own receipts,
-// decisions, orders and replies. Nothing of the JetStream API is among it.
+// decisions, orders, policies and replies. Nothing of the JetStream API is among it.
 func AgentPermissions(cluster, agent string) (Permissions, error) {
 	s, err := newSubjects(cluster, agent)
 	if err != nil {
@@ -96,7 +97,7 @@ func AgentPermissions(cluster, agent string) (Permissions, error) {
 	}
 	return Permissions{
 		Publish:   []string{s.batch(), s.requests(), s.sync()},
-		Subscribe: []string{s.inbox() + ".>", s.receipt(), s.decisions(), s.orders()},
+		Subscribe: []string{s.inbox() + ".>", s.receipt(), s.decisions(), s.orders(), s.policies()},
 	}, nil
 }
 

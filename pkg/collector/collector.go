@@ -56,6 +56,7 @@ type Collector struct {
 	ingest  *ingest.Ingest
 	ask     *approvals
 	orders  *orders
+	rules   *policies
 	callers *callers
 	witness *witness.Witness
 	ownKey  string // verifier key of the collector's own chain
@@ -168,6 +169,10 @@ func (c *Collector) openApprovals(context.Context) error {
 		send: c.bus.SendApproval, witness: c.acted, log: c.log.Named("approvals"),
 	}
 	c.orders = &orders{store: c.store, agents: c.agents, roster: roster, send: c.bus.SendOrder, witness: c.acted, log: c.log.Named("orders")}
+	c.rules = &policies{
+		store: c.store, agents: c.agents, cluster: c.cfg.Cluster, roster: roster,
+		send: c.bus.SendPolicy, witness: c.acted, log: c.log.Named("policies"),
+	}
 	return nil
 }
 
@@ -218,7 +223,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-func (c *Collector) sync(ctx context.Context, agent string, request []byte) (bus.SyncReply, error) {
+func (c *Collector) sync(ctx context.Context, agent string, request []byte, policy uint64) (bus.SyncReply, error) {
 	receipt, err := c.ingest.Sync(ctx, agent, request)
 	if err != nil {
 		return bus.SyncReply{}, err
@@ -228,7 +233,11 @@ func (c *Collector) sync(ctx context.Context, agent string, request []byte) (bus
 		return bus.SyncReply{}, err
 	}
 	orders, err := c.store.Orders(ctx)
-	return bus.SyncReply{Receipt: receipt, Approvals: decisions, Orders: orders}, err
+	if err != nil {
+		return bus.SyncReply{}, err
+	}
+	published, err := c.rules.above(ctx, agent, policy)
+	return bus.SyncReply{Receipt: receipt, Approvals: decisions, Orders: orders, Policy: published}, err
 }
 
 // Limits of one connection to the API.
@@ -278,6 +287,7 @@ func (c *Collector) rest(limiter *api.Limiter) http.Handler {
 	return api.New(api.Config{
 		Store: c.store, Identify: c.callers.identify, Vote: c.ask.vote, Approver: c.ask.approver,
 		Order: c.orders.give, Orders: c.orders.list,
+		Publish: c.rules.publish, Policies: c.rules.list, Policy: c.rules.one,
 		Agents: c.chains, Witness: c.acted, Log: c.log.Named("api"),
 		Export: func(ctx context.Context, to io.Writer, sees view.Scope, what api.Selection) error {
 			return export(ctx, c.store, to, sees, what)

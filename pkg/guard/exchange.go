@@ -18,6 +18,7 @@ type exchange struct {
 	guard   *Guard
 	op      *operation.Operation
 	began   time.Time
+	policy  *policy.Policy // that ruled
 	ruling  policy.Ruling
 	decided bool
 	done    bool
@@ -39,7 +40,9 @@ func (x *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (
 		if err != nil {
 			return protocol.Decision{}, fmt.Errorf("hold operation: %w", err)
 		}
-		decision = held
+		if decision = held; x.guard.Policy() != x.policy {
+			decision = protocol.Decision{Rule: x.ruling.Rule, Approval: held.Approval, Reason: "the policy changed while it waited: ask again"}
+		}
 		if order := x.guard.Stopped(); order != nil {
 			decision = protocol.Decision{Rule: policy.RuleStopped, Reason: Stopped(order)}
 		}
@@ -65,6 +68,7 @@ func (x *exchange) DecideNow() (decision protocol.Decision, now bool, err error)
 // evaluate asks policy, once.
 func (x *exchange) evaluate() {
 	if !x.evaluated {
+		x.policy = x.guard.Policy()
 		x.ruling, x.evaluated = x.rule(), true
 	}
 }
@@ -101,7 +105,7 @@ func (x *exchange) rule() policy.Ruling {
 	if order := x.guard.Stopped(); order != nil {
 		return policy.Ruling{Rule: policy.RuleStopped, Reason: Stopped(order)}
 	}
-	return x.guard.Policy.Evaluate(x.guard.Session, x.op)
+	return x.policy.Evaluate(x.guard.Session, x.op)
 }
 
 // Stopped says in an order's words why nothing goes on; "" without an order.
@@ -126,7 +130,7 @@ func (x *exchange) intent(decision protocol.Decision) record.Intent {
 		Effect:   "deny",
 		Rule:     decision.Rule,
 		Reason:   decision.Reason,
-		Policy:   x.guard.Policy.Hash(),
+		Policy:   x.policy.Hash(),
 		Approval: decision.Approval,
 		Decider:  decision.Decider,
 	}

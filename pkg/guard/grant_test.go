@@ -25,7 +25,7 @@ func (b *bench) scoped(t *testing.T, scope approval.Scope) {
 	pol, err := policy.Parse("policy.yaml", []byte(text))
 	must(t, err)
 	cfg := b.guard.Config
-	cfg.Policy = pol
+	cfg.Policy = func() *policy.Policy { return pol }
 	b.guard = guard.New(cfg)
 }
 

@@ -25,7 +25,7 @@ import (
 // Config is what the guard of one session works with.
 type Config struct {
 	Session *session.Session
-	Policy  *policy.Policy // the one that the session began with
+	Policy  func() *policy.Policy // the one in force; it may be another for the next operation
 	Trail   *audit.Session
 	Desk    *approval.Desk // nil: what a rule holds is denied
 	Agent   string         // this agent's name

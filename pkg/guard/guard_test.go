@@ -97,7 +97,7 @@ func newBench(t *testing.T, w workload.Workload) *bench {
 		},
 	})
 	b.guard = guard.New(guard.Config{
-		Session: s, Policy: pol, Trail: trail, Desk: b.desk, Agent: "node1", Cluster: "main",
+		Session: s, Policy: func() *policy.Policy { return pol }, Trail: trail, Desk: b.desk, Agent: "node1", Cluster: "main",
 		Hold:    func() (func(), bool) { return func() {}, b.holds },
 		Stopped: func() *approval.Order { return b.stopped.Load() },
 	})

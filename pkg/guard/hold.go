@@ -95,12 +95,12 @@ func (x *exchange) brokenGlass(ruling policy.Ruling, token *approval.BreakGlass,
 	}, nil
 }
 
-// grantKey is what a yes of the request's scope is remembered under. The action
-// binds values, resource, requester and policy; who triggered the job stands
+// grantKey is what a yes of the request's scope is remembered under. A yes of
+// one policy is none under another. The action binds values, resource, requester and policy; who triggered the job stands
 // beside it, because four eyes were theirs and the approver's.
 func grantKey(r *approval.Request) string {
 	if r.Scope == approval.SessionScope {
-		return "session " + r.Session + " " + r.Rule
+		return "session " + r.Session + " " + r.Policy + " " + r.Rule
 	}
 	trigger := approval.Account{}
 	if r.Trigger != nil {
@@ -154,7 +154,7 @@ func (x *exchange) request(ruling policy.Ruling) approval.Request {
 		Reason:    ruling.Reason,
 		Required:  approval.Required{Groups: ruling.Approve.Groups, Votes: ruling.Approve.Votes, OwnKey: ruling.Approve.OwnKey},
 		Scope:     x.scope(ruling),
-		Policy:    x.guard.Policy.Hash(),
+		Policy:    x.policy.Hash(),
 		Created:   now,
 		NotAfter:  now.Add(ruling.Approve.Timeout),
 	}

@@ -18,7 +18,8 @@ var errNoTrail = errors.New("the session has no trail")
 // Decide records what policy would have said, and allows.
 func (o *observed) Decide(context.Context, func(protocol.Waiting)) (protocol.Decision, error) {
 	o.x.decided = true
-	ruling := o.x.guard.Policy.Evaluate(o.x.guard.Session, o.x.op)
+	o.x.policy = o.x.guard.Policy()
+	ruling := o.x.policy.Evaluate(o.x.guard.Session, o.x.op)
 	in := o.x.intent(protocol.Decision{Rule: ruling.Rule, Reason: ruling.Reason})
 	in.Effect, in.Observed = ruling.Effect.String(), true
 	o.keep(func() error { return o.x.guard.Trail.Intent(o.x.op, in, false) })

@@ -79,7 +79,7 @@ func (h *Header) checkParts() error {
 		set   bool
 		types []Type
 	}{
-		{h.Agent != nil, []Type{AgentStarted}},
+		{h.Agent != nil, []Type{AgentStarted, AgentPolicy}},
 		{h.Alert != nil, []Type{AgentAlert}},
 		{h.Order != nil, []Type{AgentOrder}},
 		{h.Opened != nil, []Type{SessionOpened}},

@@ -27,6 +27,7 @@ const (
 	AgentStarted      Type = "agent.started"      // a new epoch begins, or another process carries one on
 	AgentAlert        Type = "agent.alert"        // interception saw something that must not happen
 	AgentOrder        Type = "agent.order"        // a person's signed order that the agent obeys
+	AgentPolicy       Type = "agent.policy"       // a publisher's signed policy is in force from here
 	SessionOpened     Type = "session.opened"     // identity and resource are known
 	SessionClosed     Type = "session.closed"     // with its counts
 	OperationIntent   Type = "operation.intent"   // durable before anything is forwarded

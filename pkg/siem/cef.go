@@ -207,6 +207,7 @@ var titles = map[record.Type]string{
 	record.AgentStarted:      "Agent started",
 	record.AgentAlert:        "Agent saw what must not happen",
 	record.AgentOrder:        "Agent obeys an order",
+	record.AgentPolicy:       "Agent has another policy",
 	record.SessionOpened:     "Session opened",
 	record.SessionClosed:     "Session closed",
 	record.OperationIntent:   "Operation decided",

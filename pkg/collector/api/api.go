@@ -21,6 +21,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sluicegate/sluice/pkg/approval"
 	"github.com/sluicegate/sluice/pkg/collector/store"
 	"github.com/sluicegate/sluice/pkg/collector/view"
 )
@@ -105,6 +106,12 @@ type Config struct {
 	Order func(ctx context.Context, by Caller, sees view.Scope, signed []byte) (view.Order, error)
 	// Orders lists the orders in force.
 	Orders func(ctx context.Context) ([]view.Order, error)
+	// Publish checks a published policy, keeps it and tells the agents. One that
+	// is not valid is a *Refusal.
+	Publish func(ctx context.Context, by Caller, published []byte) (view.Publication, error)
+	// Policies lists what was published, and Policy returns one with its text.
+	Policies func(ctx context.Context) ([]view.Publication, error)
+	Policy   func(ctx context.Context, sequence uint64) (approval.Published, error)
 	// Approver returns a caller's name in the roster of approvers, "" for none.
 	Approver func(by Caller) string
 	// Witness records durably that somebody is about to see or do what must
@@ -162,6 +169,9 @@ func (s *server) routes() []route {
 		{"POST /v1/approvals/{number}/votes", []Role{Approver}, s.vote},
 		{"GET /v1/orders", held, s.orders},
 		{"POST /v1/orders", held, s.order},
+		{"GET /v1/policies", []Role{Admin}, s.policies},
+		{"GET /v1/policies/{sequence}", []Role{Admin}, s.policy},
+		{"POST /v1/policies", []Role{Admin}, s.publish},
 	}
 }
 

@@ -45,7 +45,7 @@ func (s *server) vote(r *http.Request, by Caller, sees view.Scope) (any, error) 
 	if _, err := s.Store.Approval(r.Context(), sees, number); err != nil {
 		return nil, err
 	}
-	signed, err := readSigned(r)
+	signed, err := readSigned(r, maxSigned)
 	if err != nil {
 		return nil, err
 	}
@@ -61,16 +61,16 @@ func (s *server) orders(r *http.Request, _ Caller, sees view.Scope) (any, error)
 }
 
 func (s *server) order(r *http.Request, by Caller, sees view.Scope) (any, error) {
-	signed, err := readSigned(r)
+	signed, err := readSigned(r, maxSigned)
 	if err != nil {
 		return nil, err
 	}
 	return s.Order(r.Context(), by, sees, signed)
 }
 
-// readSigned reads what a person signed.
-func readSigned(r *http.Request) ([]byte, error) {
-	signed, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxSigned))
+// readSigned reads what a person signed, at most limit bytes.
+func readSigned(r *http.Request, limit int64) ([]byte, error) {
+	signed, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

@@ -15,6 +15,7 @@ var migrations = [schemaVersion]func(*sql.Tx) error{
 	4: func(tx *sql.Tx) error { _, err := tx.Exec(shreddingsSchema); return err },
 	5: addAbout,
 	6: indexByGroup,
+	7: func(tx *sql.Tx) error { _, err := tx.Exec(policiesSchema); return err },
 }
 
 // dropDocuments: words had numbers of their own.

@@ -22,7 +22,7 @@ func TestVersionOneIsBroughtUpToDate(t *testing.T) {
 	check(t, f.Close())
 	db, err := sql.Open("sqlite", filepath.Join(f.dir, "collector.db"))
 	check(t, err)
-	_, err = db.Exec(`DROP TABLE words; DROP TABLE orders; DROP TABLE shredded; DROP TABLE shreddings;
+	_, err = db.Exec(`DROP TABLE words; DROP TABLE orders; DROP TABLE policies; DROP TABLE shredded; DROP TABLE shreddings;
 		CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = full);
 		CREATE TABLE documents (id INTEGER PRIMARY KEY, log_index INTEGER NOT NULL, no INTEGER NOT NULL, session INTEGER NOT NULL);
 		INSERT INTO words (rowid, text) VALUES (1, 'ada');

@@ -36,7 +36,7 @@ var ErrNotFound = errors.New("not found")
 // ErrOtherLog reports a database that belongs to another transparency log.
 var ErrOtherLog = errors.New("the database belongs to another log")
 
-const schemaVersion = 7
+const schemaVersion = 8
 
 //go:embed schema.sql
 var evidenceSchema string
@@ -153,7 +153,7 @@ func (s *Store) migrate(ctx context.Context, logKey string) error {
 }
 
 func (s *Store) create(ctx context.Context, tx *sql.Tx, logKey string) error {
-	if _, err := tx.Exec(evidenceSchema + ordersSchema + shreddingsSchema + derivedSchema + wordsSchema + peopleSchema); err != nil {
+	if _, err := tx.Exec(evidenceSchema + ordersSchema + policiesSchema + shreddingsSchema + derivedSchema + wordsSchema + peopleSchema); err != nil {
 		return fmt.Errorf("create tables: %w", err)
 	}
 	if err := setMeta(tx, "log", logKey); err != nil {
