@@ -51,7 +51,9 @@ func newDesk(t *testing.T) *desk {
 	check(t, cfg.Bus.Listen.UnmarshalText([]byte("127.0.0.1:0")))
 	cfg.Bus.StreamLimit = 64 << 20
 	cfg.People.Issuer, cfg.People.Audience = people.URL(), "sluice"
-	cfg.People.Roles = []collector.GroupRoles{{Group: "dba", Roles: []api.Role{api.Approver, api.Responder}}}
+	cfg.People.Roles = []collector.GroupRoles{
+		{Group: "dba", Roles: []api.Role{api.Approver, api.Responder}}, {Group: "admins", Roles: []api.Role{api.Admin}},
+	}
 	cfg.Approvals.RosterFile = config.Path(d.path("roster"))
 	cfg.Approvals.RootKey = d.roster(people.URL())
 	_, err := collector.Init(cfg)
@@ -61,6 +63,9 @@ func newDesk(t *testing.T) *desk {
 	token, err := people.Mint(map[string]any{"sub": "ada", "aud": "sluice", "groups": []string{"dba"}})
 	check(t, err)
 	d.write("token", token)
+	admin, err := people.Mint(map[string]any{"sub": "ada", "aud": "sluice", "groups": []string{"dba", "admins"}})
+	check(t, err)
+	d.write("admin-token", admin)
 	return d
 }
 
@@ -95,7 +100,7 @@ func (d *desk) roster(issuerURL string) string {
 	d.t.Helper()
 	ada, root := d.newKey("ada.pem"), d.newKey("root.pem")
 	text, err := json.Marshal(approval.Roster{
-		Version: 1, NotAfter: time.Now().Add(time.Hour),
+		Version: 1, NotAfter: time.Now().Add(time.Hour), Publishers: []string{"dba"},
 		Approvers: []approval.Approver{{
 			Name: "ada", Groups: []string{"dba"}, Keys: []string{ada},
 			Accounts: []approval.Account{{Issuer: issuerURL, Subject: "ada"}},

@@ -13,7 +13,7 @@ import (
 )
 
 func newPolicy(e *env) *cobra.Command {
-	cmd := &cobra.Command{Use: "policy", Short: "Check policy files, test them, and ask them about what was recorded"}
+	cmd := &cobra.Command{Use: "policy", Short: "Check policy files, test them, ask them about what was recorded, publish them"}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "check FILE",
 		Short: "Check a policy file: every problem at once",
@@ -24,7 +24,7 @@ func newPolicy(e *env) *cobra.Command {
 		Short: "Ask a policy the questions of files of cases",
 		Args:  cobra.MinimumNArgs(2),
 		RunE:  func(_ *cobra.Command, args []string) error { return e.testPolicy(args[0], args[1:]) },
-	}, newExplain(e), newSimulate(e), newObserveReport(e))
+	}, newExplain(e), newSimulate(e), newObserveReport(e), newPublish(e), newPublished(e), newRollback(e))
 	return cmd
 }
 

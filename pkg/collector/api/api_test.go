@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/sluicegate/sluice/pkg/approval"
 	"github.com/sluicegate/sluice/pkg/collector/api"
 	"github.com/sluicegate/sluice/pkg/collector/store"
 	"github.com/sluicegate/sluice/pkg/collector/view"
@@ -55,6 +56,13 @@ func serve(t *testing.T) *served {
 		},
 		Order: func(_ context.Context, _ api.Caller, _ view.Scope, signed []byte) (view.Order, error) {
 			return view.Order{ID: string(signed)}, nil
+		},
+		Publish: func(_ context.Context, _ api.Caller, published []byte) (view.Publication, error) {
+			return view.Publication{SHA256: string(published)}, nil
+		},
+		Policies: func(context.Context) ([]view.Publication, error) { return []view.Publication{}, nil },
+		Policy: func(_ context.Context, sequence uint64) (approval.Published, error) {
+			return approval.Published{Signed: []byte("s")}, nil
 		},
 		Orders: func(context.Context) ([]view.Order, error) { return []view.Order{}, nil },
 		Vote: func(_ context.Context, _ api.Caller, number uint64, signed []byte) (view.Approval, error) {
@@ -122,6 +130,9 @@ func TestRolesOpenWhatTheyAreFor(t *testing.T) {
 		"GET /v1/approvals":           "approver responder admin",
 		"GET /v1/approvals/1":         "approver responder admin",
 		"GET /v1/approvals?state=all": "approver responder admin",
+		"GET /v1/policies":            "admin",
+		"GET /v1/policies/1":          "admin",
+		"POST /v1/policies":           "admin",
 		vote:                          "approver",
 	} {
 		for _, role := range []string{"viewer", "responder", "approver", "admin"} {
