@@ -107,6 +107,7 @@ func TestEveryAlertAndFindingIsExplained(t *testing.T) {
 		words(t, "", "../pkg/redirect/alert.go", `AlertKind = "([^"]+)"`),
 		words(t, "", "../pkg/broker/broker.go", `AlertKind = "([^"]+)"`),
 		words(t, "", "../pkg/agent/serve.go", `a\.alert\(log, "([^"]+)"`),
+		words(t, "", "../cmd/sluice-agent/policies.go", `Kind: "([^"]+)"`),
 		words(t, "", "../pkg/audit/receive.go", `Kind(?:: | = )"([^"]+)"`),
 		words(t, "", "../pkg/audit/shares.go", `Kind: "([^"]+)"`),
 		words(t, "spool-", "../pkg/spool/spool.go", `DamageKind = "([^"]+)"`),

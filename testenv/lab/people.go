@@ -110,6 +110,7 @@ func (l *lab) signRoster() error {
 		Console: strings.TrimSpace(string(console)),
 
 		ConsoleOrders: true,
+		Publishers:    []string{"dba"},
 		NotAfter:      time.Now().AddDate(0, 1, 0),
 		Approvers: []approval.Approver{{
 			Name:     approverName,
