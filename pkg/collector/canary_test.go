@@ -156,7 +156,7 @@ func (d *database) serve(a *agent, id, resource string) (port int) {
 			return
 		}
 		g := guard.New(guard.Config{
-			Session: s, Policy: pol, Trail: trail, Agent: node, Cluster: "test",
+			Session: s, Policy: func() *policy.Policy { return pol }, Trail: trail, Agent: node, Cluster: "test",
 			Hold: func() (func(), bool) { return func() {}, true }, Stopped: func() *approval.Order { return nil },
 		})
 		err = plugin.Serve(ctx, &protocol.Conn{
