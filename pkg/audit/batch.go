@@ -34,6 +34,7 @@ type batcher struct {
 	salter  *record.Salter
 	epoch   record.Epoch // that salter is of
 	entries []record.Entry
+	bytes   []byte  // of entries
 	places  []place // of entries, in the spool
 	leaves  []record.Hash
 }
@@ -92,13 +93,13 @@ func (l *Log) batchOnce(always bool) (bool, error) {
 // gaps; what the disk lost between two batches is counted. mu is held.
 func (l *Log) collect() (upTo spool.Position, lost uint64, err error) {
 	b, c := &l.batcher, &l.chain
-	b.entries, b.places = b.entries[:0], b.places[:0]
+	b.entries, b.bytes, b.places = b.entries[:0], b.bytes[:0], b.places[:0]
 	if b.epoch != c.Epoch || b.salter == nil {
 		b.epoch, b.salter = c.Epoch, record.NewSalter(c.Secret)
 	}
 	size, next := 0, c.Next
 	for upTo = c.Batched; len(b.entries) < batchRecords; {
-		entry, ok, err := l.cfg.Spool.Read(upTo)
+		entry, ok, err := l.cfg.Spool.ReadTo(&b.bytes, upTo)
 		if err != nil {
 			return 0, 0, err
 		}

@@ -13,6 +13,12 @@ import (
 // Read returns the first entry at or after from, and false when there is none
 // yet. What cannot be read was reported by Open and is skipped.
 func (s *Spool) Read(from Position) (entry Entry, ok bool, err error) {
+	return s.ReadTo(new([]byte), from)
+}
+
+// ReadTo is Read for whoever reads many entries: it appends the entry's bytes to
+// buffer, where they are the caller's.
+func (s *Spool) ReadTo(buffer *[]byte, from Position) (entry Entry, ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if errors.Is(s.failed, os.ErrClosed) {
@@ -34,7 +40,7 @@ func (s *Spool) Read(from Position) (entry Entry, ok bool, err error) {
 		if offset >= seg.used {
 			continue
 		}
-		entry, err := seg.read(offset)
+		entry, err := seg.read(buffer, offset)
 		if err != nil {
 			return Entry{}, false, fmt.Errorf("read spool: %w", err)
 		}
@@ -43,15 +49,18 @@ func (s *Spool) Read(from Position) (entry Entry, ok bool, err error) {
 	return Entry{}, false, nil
 }
 
-// read copies the entry at offset, which scan or append found to be whole.
-func (seg *segment) read(offset uint32) (entry Entry, err error) {
+// read appends the entry at offset, which scan or append found to be whole, to
+// buffer.
+func (seg *segment) read(buffer *[]byte, offset uint32) (entry Entry, err error) {
 	defer catchFault(&err)()
 	kind, head, rest, ok := seg.entryAt(offset)
 	if !ok {
 		return Entry{}, fmt.Errorf("the entry at %d of segment %d has changed since it was written", offset, seg.number)
 	}
 	size := uint32(entrySize(len(head) + len(rest)))
-	own := append(append(make([]byte, 0, len(head)+len(rest)), head...), rest...)
+	start := len(*buffer)
+	*buffer = append(append(*buffer, head...), rest...)
+	own := (*buffer)[start:len(*buffer):len(*buffer)]
 	return Entry{
 		Position: at(seg.number, offset),
 		Next:     at(seg.number, offset+size),

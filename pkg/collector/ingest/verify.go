@@ -112,7 +112,7 @@ func (in *Ingest) checkSeen(ctx context.Context, b *store.Batch) error {
 	case b.Seen.Size > size:
 		detail = fmt.Sprintf("the agent has seen a log of %d leaves, and this one has %d", b.Seen.Size, size)
 	default:
-		root, err := translog.Root(b.Seen.Size, in.cfg.Store.Hashes(ctx))
+		root, err := translog.Root(b.Seen.Size, in.cfg.Store.KnownHashes(ctx))
 		if err != nil {
 			return err
 		}

@@ -186,7 +186,7 @@ func (a *appending) finding(b *Batch, code, detail string) error {
 // place makes the batch the next leaf.
 func (a *appending) place(b *Batch, link link) error {
 	index := a.size
-	size, err := translog.Append(a.size, [][]byte{b.Note}, nodes{a.ctx, a.tx})
+	size, err := translog.Append(a.size, [][]byte{b.Note}, nodes{a.ctx, a.tx, nil})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/sluicegate/sluice/pkg/translog"
 )
@@ -17,12 +18,50 @@ type nodes struct {
 		querier
 		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	}
+	known *known // nil: each is read from the database
+}
+
+// known are nodes that were read from the database. A node never changes. It is
+// safe for concurrent use.
+type known struct {
+	mu     sync.Mutex
+	hashes map[int64]translog.Hash // guarded by mu; by position
+}
+
+// maxKnown bounds the nodes that are remembered: many times those that the
+// proofs of a log's end share.
+const maxKnown = 4096
+
+func (k *known) get(index int64) (hash translog.Hash, ok bool) {
+	if k == nil {
+		return hash, false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	hash, ok = k.hashes[index]
+	return hash, ok
+}
+
+func (k *known) put(index int64, hash translog.Hash) {
+	if k == nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.hashes == nil || len(k.hashes) >= maxKnown {
+		k.hashes = map[int64]translog.Hash{}
+	}
+	k.hashes[index] = hash
 }
 
 // ReadHashes implements translog.HashReader.
 func (n nodes) ReadHashes(indexes []int64) ([]translog.Hash, error) {
 	hashes := make([]translog.Hash, len(indexes))
 	for i, index := range indexes {
+		var ok bool
+		if hashes[i], ok = n.known.get(index); ok {
+			continue
+		}
 		var raw []byte
 		err := n.db.QueryRowContext(n.ctx, "SELECT hash FROM hashes WHERE position = ?", index).Scan(&raw)
 		if err != nil {
@@ -31,6 +70,7 @@ func (n nodes) ReadHashes(indexes []int64) ([]translog.Hash, error) {
 		if copy(hashes[i][:], raw) != len(hashes[i]) || len(raw) != len(hashes[i]) {
 			return nil, fmt.Errorf("read node %d: %d bytes", index, len(raw))
 		}
+		n.known.put(index, hashes[i])
 	}
 	return hashes, nil
 }
@@ -45,9 +85,15 @@ func (n nodes) WriteHashes(first int64, hashes []translog.Hash) error {
 	return nil
 }
 
-// Hashes reads the log's tree outside of any transaction. It is for one call
-// of translog.
-func (s *Store) Hashes(ctx context.Context) translog.HashReader { return nodes{ctx, s.read} }
+// Hashes reads the log's tree from the database, outside of any transaction. It
+// is for one call of translog.
+func (s *Store) Hashes(ctx context.Context) translog.HashReader { return nodes{ctx, s.read, nil} }
+
+// KnownHashes is Hashes for proofs that are made all the time: a node that was
+// read before is not read again.
+func (s *Store) KnownHashes(ctx context.Context) translog.HashReader {
+	return nodes{ctx, s.read, &s.known}
+}
 
 // Checkpoint returns the newest signed checkpoint and its size. A log without
 // leaves has one, too.
@@ -61,7 +107,7 @@ func (s *Store) Checkpoint(ctx context.Context) (size int64, note []byte, err er
 
 // sign replaces the checkpoint with one of size leaves.
 func (s *Store) sign(ctx context.Context, tx *sql.Tx, size int64) error {
-	root, err := translog.Root(size, nodes{ctx, tx})
+	root, err := translog.Root(size, nodes{ctx, tx, nil})
 	if err != nil {
 		return err
 	}
@@ -95,7 +141,7 @@ func (s *Store) checkHead(ctx context.Context, tx *sql.Tx, key *translog.Verifie
 	if err != nil {
 		return err
 	}
-	root, err := translog.Root(head.Size, nodes{ctx, tx})
+	root, err := translog.Root(head.Size, nodes{ctx, tx, nil})
 	if err != nil {
 		return err
 	}

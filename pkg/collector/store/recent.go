@@ -17,6 +17,9 @@ type recent struct {
 func (r *recent) add(b *stored) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.by == nil {
+		r.by = map[int64]*stored{}
+	}
 	if size := b.size(); r.bytes+size <= maxRecent {
 		r.by[b.index] = b
 		r.bytes += size

@@ -61,7 +61,7 @@ type looking struct {
 	found  *view.Found
 
 	batch    *stored // the one that was read last
-	sessions map[string]known
+	sessions map[string]about
 }
 
 // look reads the groups that the index names, the newest first, until a page is
@@ -110,7 +110,7 @@ func (l *looking) group(ctx context.Context, group int64) (full bool, err error)
 		if l.batch, err = l.store.batch(ctx, index); err != nil {
 			return false, err
 		}
-		l.sessions = map[string]known{}
+		l.sessions = map[string]about{}
 	}
 	first := int(group & (1<<placeBits - 1))
 	for i := min(first+groupSize, len(l.batch.entries)) - 1; i >= first; i-- {

@@ -249,7 +249,7 @@ func (x *shredding) leaves(ctx context.Context) error {
 				return fmt.Errorf("write shredding: %w", err)
 			}
 		}
-		if size, err = translog.Append(size, [][]byte{note}, nodes{ctx, x.tx}); err != nil {
+		if size, err = translog.Append(size, [][]byte{note}, nodes{ctx, x.tx, nil}); err != nil {
 			return err
 		}
 	}

@@ -64,6 +64,7 @@ type Store struct {
 	words    chan struct{} // has a token when there may be something to index
 	searched chan struct{} // has a token when somebody waits for that
 	recent   recent
+	known    known
 	moved    *signal // whenever approvals, sessions or the outbox may be different
 
 	signer   *translog.Signer // of checkpoints
@@ -86,7 +87,10 @@ func Open(ctx context.Context, dir, logKey string, signer *translog.Signer) (*St
 		return nil, err
 	}
 	path := filepath.Join(dir, "collector.db")
-	s := &Store{lock: lock, words: make(chan struct{}, 1), searched: make(chan struct{}, 1), recent: recent{by: map[int64]*stored{}}, moved: newSignal(), signer: signer, unpacker: unpacker}
+	s := &Store{
+		lock: lock, words: make(chan struct{}, 1), searched: make(chan struct{}, 1), moved: newSignal(),
+		signer: signer, unpacker: unpacker,
+	}
 	if err := s.connect(ctx, path, logKey); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
 	}

@@ -90,12 +90,12 @@ func newestShredding(ctx context.Context, db querier) (index int64, err error) {
 	return index, err
 }
 
-// known is what the words of a session's records need of it.
-type known struct{ resource, protocol, repository string }
+// about is what the words of a session's records need of it.
+type about struct{ resource, protocol, repository string }
 
 const selectKnown = "SELECT resource, protocol, repository FROM sessions WHERE id = ? AND agent = ?"
 
-func scanKnown(row scanner) (k known, err error) {
+func scanKnown(row scanner) (k about, err error) {
 	err = row.Scan(&k.resource, &k.protocol, &k.repository)
 	return k, err
 }
@@ -119,10 +119,10 @@ func placeOf(index int64, record int) int64 { return index<<placeBits | int64(re
 // wording is one transaction in which words are indexed.
 type wording struct {
 	tx       *sql.Tx
-	sessions map[string]known // by agent and id
+	sessions map[string]about // by agent and id
 }
 
-func newWording(tx *sql.Tx) *wording { return &wording{tx: tx, sessions: map[string]known{}} }
+func newWording(tx *sql.Tx) *wording { return &wording{tx: tx, sessions: map[string]about{}} }
 
 func (w *wording) batch(b *stored) error {
 	for from := 0; from < len(b.entries); from += groupSize {
@@ -198,7 +198,7 @@ func (w *wording) unreadable(b *stored, no uint64, err error) error {
 	})
 }
 
-func (w *wording) session(agent, id string) (known, error) {
+func (w *wording) session(agent, id string) (about, error) {
 	name := agent + " " + id
 	if k, ok := w.sessions[name]; ok {
 		return k, nil
