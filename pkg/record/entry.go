@@ -103,9 +103,11 @@ func Leaf(no uint64, header, body Hash) Hash {
 
 // Salter derives the salts of an epoch's records from one secret, so that a
 // record that waits in the spool needs none of its own. The secret never
-// leaves the agent; each salt leaves it with its record.
+// leaves the agent; each salt leaves it with its record. It is not safe for
+// concurrent use.
 type Salter struct {
-	block cipher.Block
+	block   cipher.Block
+	in, out [aes.BlockSize]byte // would escape
 }
 
 // NewSalter returns a Salter over a secret of 32 random bytes.
@@ -120,16 +122,15 @@ func NewSalter(secret [32]byte) *Salter {
 // Salts returns the salts of record no: AES-256 as a pseudo-random function
 // over (no, 0) to (no, 3).
 func (s *Salter) Salts(no uint64) (header, body Salt) {
-	var in, out [aes.BlockSize]byte
-	binary.BigEndian.PutUint64(in[:], no)
+	binary.BigEndian.PutUint64(s.in[:], no)
 	for i := range 4 {
-		in[aes.BlockSize-1] = byte(i)
-		s.block.Encrypt(out[:], in[:])
+		s.in[aes.BlockSize-1] = byte(i)
+		s.block.Encrypt(s.out[:], s.in[:])
 		half := header[:]
 		if i >= 2 {
 			half = body[:]
 		}
-		copy(half[i%2*aes.BlockSize:], out[:])
+		copy(half[i%2*aes.BlockSize:], s.out[:])
 	}
 	return header, body
 }
