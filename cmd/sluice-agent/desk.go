@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sluicegate/sluice/pkg/agent"
 	"github.com/sluicegate/sluice/pkg/approval"
 	"github.com/sluicegate/sluice/pkg/bus"
 	"github.com/sluicegate/sluice/pkg/config"
@@ -26,7 +27,7 @@ func openPeople(cfg config.Agent, in inputs) (*approval.Roster, error) {
 }
 
 // openDesk returns the desk that asks approvers.
-func openDesk(in inputs, roster func() *approval.Roster, via *bus.Agent, log *zap.Logger) *approval.Desk {
+func openDesk(in inputs, roster func() *approval.Roster, reviewed *agent.Preapprovals, via *bus.Agent, log *zap.Logger) *approval.Desk {
 	return approval.NewDesk(approval.Config{
 		Key:    in.keys.private,
 		Send:   via.PublishApprovalRequest,
@@ -40,9 +41,14 @@ func openDesk(in inputs, roster func() *approval.Roster, via *bus.Agent, log *za
 			}
 			return readBreakGlass(log)
 		},
-		Log: log,
+		Preapprovals: reviewed.All,
+		Log:          log,
 	})
 }
+
+// reviewedDir, in the spool's directory, holds pre-approvals: those that the
+// collector brought, and those that the owner of the node put there.
+const reviewedDir = "pre-approved"
 
 // breakGlassFile, in the spool's directory, is where the owner of the node puts
 // a break-glass token.

@@ -42,6 +42,7 @@ type trail struct {
 
 	orders   *agent.Orders
 	policies *agent.Policies
+	reviewed *agent.Preapprovals
 
 	now  atomic.Pointer[writing]
 	runs errgroup.Group
@@ -140,8 +141,18 @@ func (t *trail) people(cfg config.Agent, in inputs, log *zap.Logger) error {
 	if t.policies, err = openPolicies(cfg, in, current, t.privileged, t.log, log); err != nil || roster == nil {
 		return err
 	}
-	t.desk = openDesk(in, current, t.bus, log)
-	return errors.Join(t.bus.OnApproval(t.desk.Deliver), t.bus.OnOrder(t.orders.Deliver), t.bus.OnPolicy(t.policies.Deliver))
+	t.reviewed = agent.NewPreapprovals(reviewedDir, cfg.Cluster, current, t.orders.Lifted, log)
+	t.desk = openDesk(in, current, t.reviewed, t.bus, log)
+	return errors.Join(t.bus.OnApproval(t.desk.Deliver), t.bus.OnOrder(t.ordered), t.bus.OnPolicy(t.policies.Deliver))
+}
+
+// ordered takes what a person signed for all agents.
+func (t *trail) ordered(signed []byte) {
+	if _, ok := approval.PreapprovalID(signed); !ok {
+		t.orders.Deliver(signed)
+	} else if t.reviewed != nil {
+		t.reviewed.Deliver(signed)
+	}
 }
 
 // sync asks the collector for a receipt, and takes the answers to approvals
@@ -157,7 +168,7 @@ func (t *trail) sync(ctx context.Context, request []byte) ([]byte, error) {
 		}
 	}
 	for _, order := range reply.Orders {
-		t.orders.Deliver(order)
+		t.ordered(order)
 	}
 	if t.desk != nil && len(reply.Policy) > 0 && string(reply.Policy) != "null" {
 		t.policies.Deliver(reply.Policy)

@@ -24,7 +24,7 @@ func newPolicy(e *env) *cobra.Command {
 		Short: "Ask a policy the questions of files of cases",
 		Args:  cobra.MinimumNArgs(2),
 		RunE:  func(_ *cobra.Command, args []string) error { return e.testPolicy(args[0], args[1:]) },
-	}, newExplain(e), newSimulate(e), newObserveReport(e), newPublish(e), newPublished(e), newRollback(e))
+	}, newShapes(e), newExplain(e), newSimulate(e), newObserveReport(e), newPublish(e), newPublished(e), newRollback(e))
 	return cmd
 }
 

@@ -128,6 +128,14 @@ func (o *Orders) lifted(id string) bool {
 	return false
 }
 
+// Lifted reports whether somebody took back what has an id: a quarantine, or a
+// pre-approval.
+func (o *Orders) Lifted(id string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.lifted(id)
+}
+
 // forget drops what has expired. The caller holds mu.
 func (o *Orders) forget(now time.Time) {
 	for id, s := range o.standing {

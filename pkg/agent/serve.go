@@ -96,6 +96,7 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 		Agent: a.Name, Cluster: a.Cluster, Link: a.Link, Strict: a.Strict,
 		Hold:    func() (func(), bool) { return a.holds.take(s.Workload.Kernel.NetnsCookie) },
 		Reach:   func(ctx context.Context, op *operation.Operation) *operation.Reach { return a.reach(ctx, conn, op) },
+		Shapes:  a.shapes(s.Protocol),
 		History: history,
 		Stopped: stopped,
 		Observe: resource.Observe,

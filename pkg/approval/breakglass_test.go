@@ -95,7 +95,7 @@ func TestTokenLetsOnlyThroughWhatBothCouldHaveApproved(t *testing.T) {
 	p := newPeople(t)
 	var token []byte
 	desk := approval.NewDesk(approval.Config{
-		Key: p.agent, Roster: func() *approval.Roster { return &p.roster }, BreakGlass: func() []byte { return token }, Log: zap.NewNop(),
+		Key: p.agent, Roster: func() *approval.Roster { return &p.roster }, BreakGlass: func() []byte { return token }, Preapprovals: func() [][]byte { return nil }, Log: zap.NewNop(),
 	})
 	use := func(b approval.BreakGlass, change func(*approval.Request)) bool {
 		token = p.token(t, b, b.People...)

@@ -28,7 +28,9 @@ type Config struct {
 	// BreakGlass returns the break-glass token that counts while the collector
 	// is away, and nil while the collector is there or there is no token.
 	BreakGlass func() []byte
-	Log        *zap.Logger
+	// Preapprovals returns the signed pre-approvals that the agent was given.
+	Preapprovals func() [][]byte
+	Log          *zap.Logger
 }
 
 const (

@@ -33,8 +33,8 @@ type office struct {
 func newOffice(t *testing.T) *office {
 	o := &office{people: newPeople(t)}
 	o.desk = approval.NewDesk(approval.Config{
-		BreakGlass: func() []byte { return nil },
-		Key:        o.agent, Log: zap.NewNop(),
+		BreakGlass: func() []byte { return nil }, Preapprovals: func() [][]byte { return nil },
+		Key: o.agent, Log: zap.NewNop(),
 		Roster: func() *approval.Roster { return &o.roster },
 		Send: func(_ context.Context, _ string, signed []byte) error {
 			o.mu.Lock()

@@ -21,6 +21,7 @@ const (
 
 	breakGlassType  = "application/vnd.sluice.break-glass.v1+json"
 	publicationType = "application/vnd.sluice.policy-publication.v1+json"
+	preapprovalType = "application/vnd.sluice.preapproval.v1+json"
 )
 
 // maxEnvelope bounds what is decoded, in bytes.

@@ -168,7 +168,7 @@ func (c *Collector) openApprovals(context.Context) error {
 		store: c.store, agents: c.agents, cluster: c.cfg.Cluster, roster: roster,
 		send: c.bus.SendApproval, witness: c.acted, log: c.log.Named("approvals"),
 	}
-	c.orders = &orders{store: c.store, agents: c.agents, roster: roster, send: c.bus.SendOrder, witness: c.acted, log: c.log.Named("orders")}
+	c.orders = &orders{store: c.store, cluster: c.cfg.Cluster, agents: c.agents, roster: roster, send: c.bus.SendOrder, witness: c.acted, log: c.log.Named("orders")}
 	c.rules = &policies{
 		store: c.store, agents: c.agents, cluster: c.cfg.Cluster, roster: roster,
 		send: c.bus.SendPolicy, witness: c.acted, log: c.log.Named("policies"),
@@ -286,7 +286,7 @@ func (c *Collector) serve(ctx context.Context) error {
 func (c *Collector) rest(limiter *api.Limiter) http.Handler {
 	return api.New(api.Config{
 		Store: c.store, Identify: c.callers.identify, Vote: c.ask.vote, Approver: c.ask.approver,
-		Order: c.orders.give, Orders: c.orders.list,
+		Order: c.orders.give, Orders: c.orders.list, Review: c.orders.review, Reviewed: c.orders.reviewed,
 		Publish: c.rules.publish, Policies: c.rules.list, Policy: c.rules.one,
 		Agents: c.chains, Witness: c.acted, Log: c.log.Named("api"),
 		Export: func(ctx context.Context, to io.Writer, sees view.Scope, what api.Selection) error {

@@ -19,6 +19,7 @@ import (
 // believe only what a key of the roster signed.
 type orders struct {
 	store   *store.Store
+	cluster string
 	agents  *registry
 	roster  *rosterFile
 	send    func(agent string, signed []byte) error
@@ -51,12 +52,17 @@ func (o *orders) give(ctx context.Context, by api.Caller, sees view.Scope, signe
 		return view.Order{}, err
 	}
 	o.log.Info("An order was given", zap.String("order", order.ID), zap.String("kind", string(order.Kind)), zap.String("by", order.By))
+	o.tell(signed)
+	return viewOrder(order), nil
+}
+
+// tell sends what a person signed to every agent.
+func (o *orders) tell(signed []byte) {
 	for agent := range o.agents.all() {
 		if err := o.send(agent, signed); err != nil {
 			o.log.Warn("An agent was not told about an order and will ask", zap.String("agent", agent), zap.Error(err))
 		}
 	}
-	return viewOrder(order), nil
 }
 
 // reaches refuses an order about what its giver may not see. Roles with limits

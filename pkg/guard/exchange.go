@@ -23,7 +23,8 @@ type exchange struct {
 	decided bool
 	done    bool
 
-	evaluated bool
+	evaluated  bool
+	beforehand bool // a reviewed file let it go on
 }
 
 // Decide asks policy, then a person where policy wants one, and makes the
@@ -94,6 +95,9 @@ func (x *exchange) recorded(decision protocol.Decision, durable bool) (protocol.
 	}
 	if decision.Effect == protocol.Allow {
 		x.guard.History.allowed(x.op)
+		if !x.beforehand && defines(x.op) {
+			x.guard.defined.Store(true)
+		}
 	} else {
 		x.guard.denied.Add(1)
 	}

@@ -10,6 +10,7 @@ package guard
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,9 @@ type Config struct {
 	// Reach tells what an operation would touch, before its end of ctx; nil:
 	// nobody can tell.
 	Reach func(ctx context.Context, op *operation.Operation) *operation.Reach
+	// Shapes returns the statements of an operation by their exact tokens; nil:
+	// nothing can be compared with what was reviewed.
+	Shapes func(op *operation.Operation) [][32]byte
 	// History is what the workload was allowed; nil: it is not remembered.
 	History *History
 	// Stopped returns the order against this session, nil while there is none.
@@ -57,6 +61,9 @@ type Guard struct {
 	last   atomic.Uint64 // id of the newest operation
 	denied atomic.Uint64
 	masked atomic.Uint64 // values
+
+	defined atomic.Bool // the session has defined what was not reviewed
+	used    sync.Map    // ids of pre-approvals whose signed bytes are in the trail
 }
 
 // New returns the guard of a session. The caller ends it with Close.

@@ -52,9 +52,10 @@ type bench struct {
 	key   ed25519.PrivateKey // the approver's
 	holds bool               // the workload has places for held operations left
 
-	people  *approval.Roster
-	token   []byte // of break-glass; nil while the collector is there
-	stopped atomic.Pointer[approval.Order]
+	people   *approval.Roster
+	token    []byte   // of break-glass; nil while the collector is there
+	reviewed [][]byte // pre-approvals
+	stopped  atomic.Pointer[approval.Order]
 }
 
 func newBench(t *testing.T, w workload.Workload) *bench {
@@ -88,8 +89,8 @@ func newBench(t *testing.T, w workload.Workload) *bench {
 	roster := b.roster(t)
 	b.people = roster
 	b.desk = approval.NewDesk(approval.Config{
-		BreakGlass: func() []byte { return b.token },
-		Key:        agentKey, Log: zap.NewNop(), Late: func(string, []byte) {},
+		BreakGlass: func() []byte { return b.token }, Preapprovals: func() [][]byte { return b.reviewed },
+		Key: agentKey, Log: zap.NewNop(), Late: func(string, []byte) {},
 		Roster: func() *approval.Roster { return roster },
 		Send: func(_ context.Context, _ string, signed []byte) error {
 			b.sent <- signed

@@ -47,6 +47,9 @@ func (x *exchange) hold(ctx context.Context, ruling policy.Ruling, waiting func(
 	if grant, ok := x.guard.Desk.Recall(key, time.Now()); ok {
 		return granted(ruling, request.Scope, grant), nil
 	}
+	if decision, ok, err := x.reviewed(ruling, &request); ok || err != nil {
+		return decision, err
+	}
 	if token, signed := x.guard.Desk.BreakGlass(&request, time.Now()); token != nil {
 		return x.brokenGlass(ruling, token, signed)
 	}

@@ -210,13 +210,17 @@ type Outcome struct {
 // that two people had signed let the operation go on.
 const BrokenGlass = "break-glass"
 
+// Preapproved is the state of an approval that nobody was asked for: the signed
+// file of a person who had reviewed the statements let the operation go on.
+const Preapproved = "pre-approved"
+
 // Approval is a step in the life of an approval. The signed bytes are in the
 // body's Extra.
 type Approval struct {
 	ID       string `json:"id"` // 128 random bits, hex
 	Number   uint64 `json:"number,omitempty"`
 	Rule     string `json:"rule,omitempty"`
-	State    string `json:"state"` // "pending", "approved", "denied", "expired", "withdrawn", "abandoned", "break-glass"
+	State    string `json:"state"` // "pending", "approved", "denied", "expired", "withdrawn", "abandoned", "break-glass", "pre-approved"
 	Approver string `json:"approver,omitempty"`
 	Reason   string `json:"reason,omitempty"`
 }

@@ -112,6 +112,11 @@ type Config struct {
 	// Policies lists what was published, and Policy returns one with its text.
 	Policies func(ctx context.Context) ([]view.Publication, error)
 	Policy   func(ctx context.Context, sequence uint64) (approval.Published, error)
+	// Review checks a signed pre-approval, keeps it and tells the agents. One that
+	// is not valid is a *Refusal.
+	Review func(ctx context.Context, by Caller, sees view.Scope, signed []byte) (view.Preapproval, error)
+	// Reviewed lists the pre-approvals in force that may be seen.
+	Reviewed func(ctx context.Context, sees view.Scope) ([]view.Preapproval, error)
 	// Approver returns a caller's name in the roster of approvers, "" for none.
 	Approver func(by Caller) string
 	// Witness records durably that somebody is about to see or do what must
@@ -172,6 +177,8 @@ func (s *server) routes() []route {
 		{"GET /v1/policies", []Role{Admin}, s.policies},
 		{"GET /v1/policies/{sequence}", []Role{Admin}, s.policy},
 		{"POST /v1/policies", []Role{Admin}, s.publish},
+		{"GET /v1/preapprovals", held, s.reviewed},
+		{"POST /v1/preapprovals", []Role{Approver}, s.review},
 	}
 }
 

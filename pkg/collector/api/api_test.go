@@ -65,6 +65,10 @@ func serve(t *testing.T) *served {
 			return approval.Published{Signed: []byte("s")}, nil
 		},
 		Orders: func(context.Context) ([]view.Order, error) { return []view.Order{}, nil },
+		Review: func(context.Context, api.Caller, view.Scope, []byte) (view.Preapproval, error) {
+			return view.Preapproval{}, &api.Refusal{Status: http.StatusUnprocessableEntity, Reason: "no"}
+		},
+		Reviewed: func(context.Context, view.Scope) ([]view.Preapproval, error) { return []view.Preapproval{}, nil },
 		Vote: func(_ context.Context, _ api.Caller, number uint64, signed []byte) (view.Approval, error) {
 			if number == 13 {
 				return view.Approval{}, errors.New("SELECT secret FROM somewhere")

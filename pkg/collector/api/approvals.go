@@ -10,7 +10,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/collector/view"
 )
 
-// maxSigned bounds a signed vote or order, in bytes.
+// maxSigned bounds a signed vote, order or pre-approval, in bytes.
 const maxSigned = 64 << 10
 
 func (s *server) approvals(r *http.Request, by Caller, sees view.Scope) (any, error) {
@@ -66,6 +66,18 @@ func (s *server) order(r *http.Request, by Caller, sees view.Scope) (any, error)
 		return nil, err
 	}
 	return s.Order(r.Context(), by, sees, signed)
+}
+
+func (s *server) reviewed(r *http.Request, _ Caller, sees view.Scope) (any, error) {
+	return s.Reviewed(r.Context(), sees)
+}
+
+func (s *server) review(r *http.Request, by Caller, sees view.Scope) (any, error) {
+	signed, err := readSigned(r, maxSigned)
+	if err != nil {
+		return nil, err
+	}
+	return s.Review(r.Context(), by, sees, signed)
 }
 
 // readSigned reads what a person signed, at most limit bytes.

@@ -27,7 +27,7 @@ func TestEveryPathOfTheDocumentIsServed(t *testing.T) {
 			t.Errorf("%s %s: %d %s", match[2], path, status, answer)
 		}
 	}
-	if served != 23 {
-		t.Errorf("the document has %d operations, the API 23", served)
+	if served != 25 {
+		t.Errorf("the document has %d operations, the API 25", served)
 	}
 }

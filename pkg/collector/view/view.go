@@ -190,6 +190,22 @@ type Order struct {
 	Expires   time.Time `json:"expires"`
 }
 
+// Preapproval is one entry of GET /v1/preapprovals: a file of statements that a
+// person approved for the job of one commit.
+type Preapproval struct {
+	ID         string    `json:"id"`
+	Repository string    `json:"repository"`
+	Commit     string    `json:"commit"`
+	Resource   string    `json:"resource"`
+	Rule       string    `json:"rule"`
+	File       string    `json:"file"` // hex SHA-256
+	Statements int       `json:"statements"`
+	By         string    `json:"by"`
+	Reason     string    `json:"reason,omitempty"`
+	At         time.Time `json:"at"`
+	Expires    time.Time `json:"expires"`
+}
+
 // Login says where and as what a program logs a person in.
 type Login struct {
 	Issuer   string   `json:"issuer"`

@@ -173,9 +173,14 @@ func (c *conversation) Waiting(why protocol.Waiting, to []protocol.Action) []pro
 	return c.out
 }
 
-// tellApproval says who released what the client waited for. A refusal says it
+// tellApproval says who released what the client waited for, or would have
+// waited for. A refusal says it
 // itself.
 func (c *conversation) tellApproval(d protocol.Decision) {
+	if d.Effect == protocol.Allow && d.Approval == 0 && d.Decider != "" {
+		c.synthesise(protocol.ClientLeg, nil, func(dst []byte) []byte { return appendNotice(dst, "sluice: "+d.Reason) })
+		return
+	}
 	if d.Approval == 0 || d.Effect != protocol.Allow {
 		return
 	}
