@@ -137,7 +137,7 @@ func judgeApproval(a *record.Approval) judgement {
 	switch a.State {
 	case "pending":
 		j.disposition = delayed
-	case "approved":
+	case "approved", record.Preapproved:
 		j.status, j.action, j.disposition = success, allowed, approved
 	case record.BrokenGlass:
 		j.severity, j.status, j.action, j.disposition, j.alert = high, success, allowed, approved, true
