@@ -35,7 +35,7 @@ type Notify struct {
 // Webhook is one receiver of events.
 type Webhook struct {
 	Name string `yaml:"name"` // unique; what it has not been told is kept under it
-	URL  string `yaml:"url"`
+	URL  string `yaml:"url"`  // where it listens
 	// SecretFile holds the key of signatures: whsec_ and base64.
 	SecretFile config.Path `yaml:"secret_file"`
 }
@@ -51,9 +51,9 @@ type Chat struct {
 type Mail struct {
 	Name   string   `yaml:"name"`
 	Server string   `yaml:"server"` // host:port
-	From   string   `yaml:"from"`
-	To     []string `yaml:"to"`
-	User   string   `yaml:"user"` // empty: no login
+	From   string   `yaml:"from"`   // its address
+	To     []string `yaml:"to"`     // the addresses that get it
+	User   string   `yaml:"user"`   // empty: no login
 	// PasswordFile holds the user's password.
 	PasswordFile config.Path `yaml:"password_file"`
 	// CAFile holds the authorities for the server's certificate. Default: the
