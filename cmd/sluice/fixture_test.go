@@ -88,7 +88,10 @@ func (d *desk) issuer() *issuer.Issuer {
 	server := httptest.NewUnstartedServer(nil)
 	people, err := issuer.New("http://"+server.Listener.Addr().String(), d.path("issuer"))
 	check(d.t, err)
-	server.Config.Handler = people.Handler()
+	server.Config.Handler, err = issuer.NewProvider(people, "sluice", []string{"http://127.0.0.1/callback"}, []issuer.Person{
+		{Name: "ada", Groups: []string{"dba"}}, {Name: "nobody", Groups: []string{"guests"}},
+	})
+	check(d.t, err)
 	server.Start()
 	d.t.Cleanup(server.Close)
 	return people
