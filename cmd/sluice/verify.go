@@ -122,6 +122,11 @@ func (e *env) printReport(r *translog.Report) {
 	if r.Hidden > 0 {
 		e.printf("%s of other sessions are hidden\n", plural(uint64(r.Hidden), "record"))
 	}
+	if w := r.Witnessed; w != nil {
+		for _, by := range w.By {
+			e.printf("witness %s saw %d leaves on %s\n", view.Printable(by.Witness), w.Size, instant(by.At))
+		}
+	}
 	for _, s := range r.Shreddings {
 		e.printf("leaf %d: bodies destroyed on %s by %s: %s\n", s.Index, s.At.Format(time.DateOnly), view.Printable(s.By), view.Printable(s.Reason))
 	}

@@ -267,7 +267,7 @@ class Verification:
             dirs[:] = [d for d in dirs if place == "." and d in ("notes", "records", "proofs") or self.find("bundle-malformed", d)]
             for name in files:
                 match = re.fullmatch(N + (r"\.jsonl" if place == "records" else ""), name)
-                if place == "." and name not in ("bundle.json", "checkpoint") or \
+                if place == "." and name not in ("bundle.json", "checkpoint", "cosigned", "cosigned.proof") or \
                         place != "." and (not match or int(match[1]) >= 2**63 or not (self.bundle / "notes" / match[1]).exists()):
                     self.find("bundle-malformed", place + "/" + name)
                 elif place == "notes":

@@ -24,7 +24,7 @@ var layers = [][]string{
 	},
 	{ // the two programs
 		"agent", "collector", "collector/ingest", "collector/store", "collector/api", "collector/web",
-		"collector/view", "collector/witness", "collector/notify", "collector/forward", "collector/simulate", "collector/collectortest",
+		"collector/view", "collector/witness", "collector/notify", "collector/forward", "collector/cosign", "collector/simulate", "collector/collectortest",
 	},
 	{ // nobody imports it
 		"archtest",
@@ -43,7 +43,7 @@ var sameLayer = map[string][]string{
 	"gitwire":               {"protocol"},
 	"protocol/protocoltest": {"protocol"},
 	"collector": {
-		"collector/ingest", "collector/store", "collector/api", "collector/web", "collector/view", "collector/witness", "collector/notify", "collector/forward", "collector/simulate",
+		"collector/ingest", "collector/store", "collector/api", "collector/web", "collector/view", "collector/witness", "collector/notify", "collector/forward", "collector/cosign", "collector/simulate",
 	},
 	"collector/ingest":        {"collector/store", "collector/view"},
 	"collector/store":         {"collector/view"},
@@ -52,6 +52,7 @@ var sameLayer = map[string][]string{
 	"collector/simulate":      {"collector/view"},
 	"collector/witness":       {"collector/store"},
 	"collector/forward":       {"collector/store"},
+	"collector/cosign":        {"collector/store"},
 	"collector/notify":        {"collector/store", "collector/view"},
 	"collector/collectortest": {"collector/store", "collector/view"},
 }

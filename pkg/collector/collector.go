@@ -26,6 +26,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/approval"
 	"github.com/sluicegate/sluice/pkg/bus"
 	"github.com/sluicegate/sluice/pkg/collector/api"
+	"github.com/sluicegate/sluice/pkg/collector/cosign"
 	"github.com/sluicegate/sluice/pkg/collector/forward"
 	"github.com/sluicegate/sluice/pkg/collector/ingest"
 	"github.com/sluicegate/sluice/pkg/collector/notify"
@@ -64,6 +65,7 @@ type Collector struct {
 	senders []*notify.Sender
 
 	forwarders []*forward.Sender
+	cosigner   *cosign.Cosigner
 }
 
 // Open starts what must stand before the first message: database, bus,
@@ -111,6 +113,9 @@ func (c *Collector) openStore(ctx context.Context) error {
 		return err
 	}
 	if err := checkNewest(ctx, c.cfg.dir(), c.store, key); err != nil {
+		return err
+	}
+	if c.cosigner, err = c.newCosigner(key); err != nil {
 		return err
 	}
 	c.agents, err = openRegistry(c.cfg.dir().agents(), c.log)
@@ -208,6 +213,7 @@ func (c *Collector) Run(ctx context.Context) error {
 		c.store.IndexWords,
 		c.witness.Run,
 		c.keepNewest,
+		c.cosigner.Run,
 		c.watchBus,
 		c.retain,
 		func(ctx context.Context) error { return c.bus.Batches(ctx, c.ingest.Handle) },

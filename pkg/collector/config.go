@@ -43,6 +43,8 @@ type Config struct {
 	Notify Notify `yaml:"notify"`
 	// Forward says which other systems get the records.
 	Forward Forward `yaml:"forward"`
+	// Witnesses co-sign the log's checkpoints.
+	Witnesses []Witness `yaml:"witnesses"`
 	// LogLevel is debug, info, warn or error. Default: info.
 	LogLevel string `yaml:"log_level"`
 }
@@ -198,6 +200,7 @@ func (c *Config) Validate(report config.Problems) {
 	c.validateRetention(report)
 	c.Notify.validate(report)
 	c.Forward.validate(report)
+	c.validateWitnesses(report)
 	if u, err := url.Parse(c.Console.URL); c.Console.URL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "") {
 		report("console.url", "is not the address of a site: write one like https://sluice.example.com")
 	}

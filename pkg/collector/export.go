@@ -23,6 +23,12 @@ func export(ctx context.Context, db *store.Store, to io.Writer, sees view.Scope,
 	if err != nil {
 		return err
 	}
+	// What witnesses saw of a newer checkpoint is of the next export.
+	if size, cosigned, err := db.Cosigned(ctx); err != nil {
+		return err
+	} else if size <= bundle.Size {
+		bundle.Cosigned, bundle.CosignedSize = cosigned, size
+	}
 	archive := tar.NewWriter(to)
 	now := time.Now()
 	err = translog.WriteBundle(bundle, func(name string, data []byte) error {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/record"
@@ -64,6 +63,9 @@ type Export struct {
 	Size       int64                         // of Checkpoint
 	Hashes     HashReader                    // of the log, at least Size leaves of it
 	Batches    iter.Seq2[StoredBatch, error] // those of the scope, by ascending index
+
+	Cosigned     []byte // a checkpoint with witnesses' cosignatures; nil: none
+	CosignedSize int64  // of it; no more than Size
 }
 
 // WriteBundle gives the files of a bundle to write, each once, names with
@@ -75,6 +77,9 @@ func WriteBundle(x Export, write func(name string, data []byte) error) error {
 		return fmt.Errorf("write bundle: %w", err)
 	}
 	if err := errors.Join(write("bundle.json", head), write("checkpoint", x.Checkpoint)); err != nil {
+		return fmt.Errorf("write bundle: %w", err)
+	}
+	if err := x.writeCosigned(write); err != nil {
 		return fmt.Errorf("write bundle: %w", err)
 	}
 	for b, err := range x.Batches {
@@ -105,11 +110,22 @@ func (x *Export) writeBatch(b *StoredBatch, write func(name string, data []byte)
 	if err != nil {
 		return err
 	}
-	var lines strings.Builder
-	for _, h := range proof {
-		lines.WriteString(h.String() + "\n")
+	return write("proofs/"+name, encodeProof(proof))
+}
+
+// writeCosigned writes what witnesses saw, and that the checkpoint extends it.
+func (x *Export) writeCosigned(write func(name string, data []byte) error) error {
+	if x.Cosigned == nil {
+		return nil
 	}
-	return write("proofs/"+name, []byte(lines.String()))
+	var proof []Hash
+	if x.CosignedSize < x.Size {
+		var err error
+		if proof, err = ProveConsistency(x.CosignedSize, x.Size, x.Hashes); err != nil {
+			return err
+		}
+	}
+	return errors.Join(write(cosignedFile, x.Cosigned), write(cosignedProof, encodeProof(proof)))
 }
 
 func (x *Export) writeRecords(b *StoredBatch, write func(name string, data []byte) error) error {

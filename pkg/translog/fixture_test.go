@@ -153,6 +153,9 @@ type world struct {
 	at      time.Time
 	twoKey  string   // agent two's first
 	more    []string // further keys that are trusted
+
+	cosigned     []byte // of witnesses
+	cosignedSize int64
 }
 
 // newWorld holds session sess1 in the batches 0, 1 and 3 of agent one, and a
@@ -209,6 +212,7 @@ func (w *world) bundle(t testing.TB) fstest.MapFS {
 	files := fstest.MapFS{}
 	must(t, translog.WriteBundle(translog.Export{
 		Scope: w.scope, Exported: w.at, Checkpoint: w.checkpoint(t), Size: int64(len(w.batches)), Hashes: &w.nodes,
+		Cosigned: w.cosigned, CosignedSize: w.cosignedSize,
 		Batches: func(yield func(translog.StoredBatch, error) bool) {
 			for _, b := range w.batches {
 				if w.inScope(&b) && !yield(b, nil) {

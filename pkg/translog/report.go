@@ -15,6 +15,9 @@ type Trust struct {
 	Log     string       `json:"log"`               // verifier key of the log
 	Agents  []string     `json:"agents"`            // verifier keys of the agents; several for one that changed its key
 	Revoked []Revocation `json:"revoked,omitempty"` // which of them are not believed any more
+
+	Witnesses []string `json:"witnesses,omitempty"` // verifier keys of witnesses
+	Quorum    int      `json:"quorum,omitempty"`    // how many of them must have co-signed; 0: all
 }
 
 // Revocation ends the belief in an agent's key: what it signed before leaf From
@@ -52,6 +55,7 @@ const (
 	RecordAdded         Code = "record-added"         // a record that the agent did not sign
 	Reordered           Code = "reordered"            // records, or an agent's notes, do not stand in the order of their numbers
 	RecordInvalid       Code = "record-invalid"       // a record is what the agent signed, and makes no sense
+	WitnessMissing      Code = "witness-missing"      // fewer of the trusted witnesses than needed have co-signed the log
 	BodyMissing         Code = "body-missing"         // a record's body is not there, and no shredding says why
 	SessionIncomplete   Code = "session-incomplete"   // a session's closing count and its records differ
 )
@@ -105,6 +109,7 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 
 	Shreddings []IndexedShredding `json:"shreddings"`
+	Witnessed  *Witnessed         `json:"witnessed,omitempty"` // nil: no trusted witness has co-signed
 }
 
 // IndexedShredding is a shredding and its leaf.

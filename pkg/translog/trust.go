@@ -27,6 +27,9 @@ func ParseTrust(data []byte) (Trust, error) {
 type keys struct {
 	log    *Verifier
 	agents map[string][]agentKey // by name
+
+	witnesses []*Witness
+	quorum    int
 }
 
 // agentKey is one of an agent's keys and the leaf from which on it is not
@@ -66,7 +69,30 @@ func newKeys(trust Trust) (*keys, error) {
 		}
 		k.agents[agent.Name()] = append(k.agents[agent.Name()], agentKey{agent, from})
 	}
-	return k, nil
+	return k, k.addWitnesses(&trust)
+}
+
+func (k *keys) addWitnesses(trust *Trust) error {
+	names := map[string]bool{k.log.Name(): true}
+	for _, vkey := range trust.Witnesses {
+		w, err := NewWitness(vkey)
+		if err != nil {
+			return fmt.Errorf("a witness's key: %w", err)
+		}
+		if names[w.Name()] {
+			return fmt.Errorf("the name of witness %s is not its alone", w.Name())
+		}
+		names[w.Name()] = true
+		k.witnesses = append(k.witnesses, w)
+	}
+	if trust.Quorum < 0 || trust.Quorum > len(k.witnesses) {
+		return errors.New("the quorum is more than all witnesses")
+	}
+	k.quorum = trust.Quorum
+	if k.quorum == 0 {
+		k.quorum = len(k.witnesses)
+	}
+	return nil
 }
 
 // open opens the note at a leaf with the key of the agent that it names. Of an

@@ -108,6 +108,7 @@ func (v *verification) run() {
 	v.checkOrder()
 	v.checkSeen()
 	v.checkSessions()
+	v.checkCosigned()
 	v.report.Batches = len(v.batches)
 }
 
@@ -152,7 +153,7 @@ func (v *verification) listFiles() {
 			return err
 		}
 		switch {
-		case name == "bundle.json", name == "checkpoint":
+		case name == "bundle.json", name == "checkpoint", name == cosignedFile, name == cosignedProof:
 			return nil
 		case entry.IsDir() && slices.Contains([]string{".", "notes", "records", "proofs"}, name):
 			return nil

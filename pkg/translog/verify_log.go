@@ -3,11 +3,8 @@ package translog
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
-
-	"github.com/sluicegate/sluice/pkg/record"
 )
 
 // memoryTree holds the nodes of a tree by storage index.
@@ -110,17 +107,9 @@ func (v *verification) checkProof(index int64) error {
 	if err != nil {
 		return err
 	}
-	data, err := v.read(v.fileOf("proofs", index))
+	proof, err := v.readProof(v.fileOf("proofs", index))
 	if err != nil {
 		return err
-	}
-	var proof []Hash
-	for text := range strings.Lines(string(data)) {
-		hash, err := record.ParseHash(strings.TrimSuffix(text, "\n"))
-		if err != nil || len(proof) > 64 {
-			return errors.New("the proof cannot be read")
-		}
-		proof = append(proof, Hash(hash))
 	}
 	return checkInclusion(v.head, index, LeafHash(signed), proof)
 }

@@ -199,6 +199,7 @@ func New(cfg Config) http.Handler {
 	mux.HandleFunc("GET /v1/login", func(w http.ResponseWriter, _ *http.Request) { s.write(w, http.StatusOK, s.Login) })
 	mux.HandleFunc("GET /v1/export", s.allow(readers(), s.export))
 	mux.HandleFunc("GET /v1/log/checkpoint", s.allow(everybody(), s.logCheckpoint))
+	mux.HandleFunc("GET /v1/log/cosigned", s.allow(everybody(), s.logCosigned))
 	mux.HandleFunc("GET /v1/log/tile/{path...}", s.allow(everybody(), s.tile))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		s.refuse(w, &Refusal{http.StatusNotFound, "no such resource"})

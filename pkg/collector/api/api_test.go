@@ -128,6 +128,7 @@ func TestRolesOpenWhatTheyAreFor(t *testing.T) {
 		"GET /v1/findings":            "viewer responder approver admin",
 		"GET /v1/checkpoint":          "viewer responder approver admin",
 		"GET /v1/log/checkpoint":      "viewer responder approver admin",
+		"GET /v1/log/cosigned":        "viewer responder approver admin",
 		"GET /v1/log/tile/0/000.p/1":  "viewer responder approver admin",
 		"GET /v1/log/tile/entries/x":  "viewer responder approver admin",
 		"GET /v1/whoami":              "viewer responder approver admin",

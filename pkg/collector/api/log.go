@@ -27,6 +27,19 @@ func (s *server) logCheckpoint(w http.ResponseWriter, r *http.Request, _ Caller,
 	s.writeLog(w, "text/plain; charset=utf-8", note)
 }
 
+// logCosigned answers with the newest checkpoint that witnesses co-signed.
+func (s *server) logCosigned(w http.ResponseWriter, r *http.Request, _ Caller, _ view.Scope) {
+	_, note, err := s.Store.Cosigned(r.Context())
+	if err == nil && note == nil {
+		err = &Refusal{http.StatusNotFound, "no witness has co-signed the log"}
+	}
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	s.writeLog(w, "text/plain; charset=utf-8", note)
+}
+
 // tile answers with hashes or entries. What a tile holds never changes, so that
 // whoever asked may keep it.
 func (s *server) tile(w http.ResponseWriter, r *http.Request, by Caller, _ view.Scope) {

@@ -27,7 +27,7 @@ func TestEveryPathOfTheDocumentIsServed(t *testing.T) {
 			t.Errorf("%s %s: %d %s", match[2], path, status, answer)
 		}
 	}
-	if served != 25 {
-		t.Errorf("the document has %d operations, the API 25", served)
+	if served != 26 {
+		t.Errorf("the document has %d operations, the API 26", served)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"strconv"
 	"time"
 
-	"go.opentelemetry.io/proto/slim/otlp/collector/logs/v1"
+	v1 "go.opentelemetry.io/proto/slim/otlp/collector/logs/v1"
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"go.opentelemetry.io/proto/slim/otlp/collector/logs/v1"
+	v1 "go.opentelemetry.io/proto/slim/otlp/collector/logs/v1"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicegate/sluice/pkg/collector/collectortest"
