@@ -42,32 +42,35 @@ var askerSettings = []parameter{
 }
 
 // newAsker logs in as the session's server leg did. The caller closes it.
-func newAsker(ctx context.Context, conn *protocol.Conn, database string) (a *asker, err error) {
+func newAsker(ctx context.Context, conn *protocol.Conn, database string) (*asker, error) {
 	plain, err := conn.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	a = &asker{Conn: plain, left: maxAnswers}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, a.Close())
-		}
-	}()
+	a := &asker{Conn: plain, left: maxAnswers}
+	if err := a.begin(ctx, conn, database); err != nil {
+		return nil, errors.Join(err, plain.Close())
+	}
+	return a, nil
+}
+
+// begin secures the connection and logs in.
+func (a *asker) begin(ctx context.Context, conn *protocol.Conn, database string) error {
 	if deadline, ok := ctx.Deadline(); ok {
-		if err := plain.SetDeadline(deadline); err != nil {
-			return nil, err
+		if err := a.SetDeadline(deadline); err != nil {
+			return err
 		}
 	}
 	if err := a.secure(ctx, conn); err != nil {
-		return nil, err
+		return err
 	}
 	a.in = bufio.NewReader(a.Conn)
 	first := []parameter{{"user", conn.Credential.User}, {"database", database}, {"application_name", "sluice/" + conn.Session.ID + " estimate"}}
 	a.out = appendStartup(a.out[:0], first, askerSettings)
 	if err := a.send(); err != nil {
-		return nil, err
+		return err
 	}
-	return a, a.logIn(conn)
+	return a.logIn(conn)
 }
 
 // secure begins TLS where the resource demands it.

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strconv"
@@ -76,5 +77,42 @@ func TestHeldStatementsAreLookedAtWithTheirParameters(t *testing.T) {
 	}
 	if last := looks[len(looks)-1]; len(looks) != len(modes)+1 || !inside[len(inside)-1] || last.Statements[0].Estimated != nil {
 		t.Errorf("in a pipeline: %s", told(last))
+	}
+}
+
+// TestLooksLogInAsSessionsDo covers each way of the agent's login.
+func TestLooksLogInAsSessionsDo(t *testing.T) {
+	s := reachDatabase(t, "reach")
+	t.Cleanup(func() { s.authenticate(t, "scram-sha-256") })
+	if err := s.sql("postgres", "DROP ROLE IF EXISTS oldlook"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.sql("postgres", "SET password_encryption = 'md5'; CREATE ROLE oldlook LOGIN PASSWORD 'old-secret'"); err != nil {
+		t.Fatal(err)
+	}
+	certificate, key := s.certify(t, "app")
+	secured := protocol.ServerTLS{Config: &tls.Config{RootCAs: s.roots, ServerName: "pg.example"}}
+	wrong := protocol.ServerTLS{Config: &tls.Config{RootCAs: s.roots, ServerName: "other.example"}}
+	app := protocol.Credential{User: "app", Password: "app-secret"}
+	for _, test := range []struct {
+		name, method string
+		credential   protocol.Credential
+		tls          protocol.ServerTLS
+		ok           bool
+	}{
+		{"scram over TLS", "scram-sha-256", app, secured, true},
+		{"another server's certificate", "scram-sha-256", app, wrong, false},
+		{"md5", "md5", protocol.Credential{User: "oldlook", Password: "old-secret"}, protocol.ServerTLS{Mode: protocol.TLSOff}, true},
+		{"password over TLS", "password", app, secured, true},
+		{"password in the clear", "password", app, protocol.ServerTLS{Mode: protocol.TLSOff}, false},
+		{"certificate", "cert", protocol.Credential{User: "app", Certificate: certificate, Key: key}, secured, true},
+	} {
+		s.authenticate(t, test.method)
+		reach := look(t, s, "reach", "DROP TABLE orders", func(c *protocol.Conn, op *operation.Operation) {
+			c.Credential, c.TLS, op.Context.Role = test.credential, test.tls, test.credential.User
+		})
+		if (reach.Unknown == "") != test.ok || test.ok && len(reach.Statements[0].Relations) != 1 {
+			t.Errorf("%s: %s", test.name, told(reach))
+		}
 	}
 }

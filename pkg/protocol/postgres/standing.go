@@ -109,11 +109,11 @@ func extended(kind byte) bool {
 	return false
 }
 
-// confirm asks again after people approved a statement: what they saw must
-// still hold. It reports whether the statement has to wait for the answer.
+// confirm asks again after people approved a statement, or had before: what
+// they saw must still hold. It reports whether the statement has to wait for the answer.
 func (c *conversation) confirm(portal *portal) bool {
 	f := &c.front
-	if f.answer.Approval == 0 || f.confirmed || portal == nil && c.status == 'E' {
+	if f.answer.Decider == "" || f.confirmed || portal == nil && c.status == 'E' {
 		return false
 	}
 	f.confirmed = true

@@ -128,15 +128,17 @@ func TestApprovedStatementIsRefusedUnderAnotherSearchPath(t *testing.T) {
 	if err := s.sql("shop", standingFixture); err != nil {
 		t.Fatal(err)
 	}
-	approving := func(_ context.Context, op *operation.Operation, _ func(protocol.Waiting)) (protocol.Decision, error) {
-		d := protocol.Decision{Effect: protocol.Allow}
-		if strings.HasPrefix(string(op.Text.Reveal()), "DELETE") {
-			d.Approval, d.Decider = 7, "ann"
+	approving := func(number uint64) func(context.Context, *operation.Operation, func(protocol.Waiting)) (protocol.Decision, error) {
+		return func(_ context.Context, op *operation.Operation, _ func(protocol.Waiting)) (protocol.Decision, error) {
+			d := protocol.Decision{Effect: protocol.Allow}
+			if strings.HasPrefix(string(op.Text.Reveal()), "DELETE") {
+				d.Approval, d.Decider = number, "ann"
+			}
+			return d, nil
 		}
-		return d, nil
 	}
-	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeExec} {
-		p := startProxy(t, s, proxyOptions{decide: approving})
+	for number, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeExec} {
+		p := startProxy(t, s, proxyOptions{decide: approving(uint64(7 * (number / 2)))}) // 0: approved beforehand
 		conn := p.connect(t, mode)
 		if _, err := conn.Exec(context.Background(), "DELETE FROM moved.straying"); err != nil {
 			t.Fatalf("%v: an approved statement failed: %v", mode, err)
