@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/sluicegate/sluice/pkg/approval"
@@ -20,7 +19,7 @@ func (e *env) showReach(r *operation.Reach) {
 	}
 	for i := range r.Statements {
 		s := &r.Statements[i]
-		e.printf("reach     %s: %s\n", view.Printable(s.Kind), view.Printable(s.Rows()))
+		e.printf("reach     %s\n", view.Printable(strings.TrimSuffix(s.Kind+": "+s.Rows(), ": ")))
 		for j := range s.Relations {
 			relation := &s.Relations[j]
 			e.printf("          %s\n", view.Printable(relation.String()))
@@ -39,6 +38,6 @@ func (e *env) showBefore(b *approval.Before) {
 	e.printf("before    %s in this session, %d denied, %s masked\n", plural(b.Operations, "operation"), b.Denied, plural(b.Masked, "value"))
 	e.printf("          %s\n", view.Printable(b.Shape()))
 	if len(b.First) > 0 {
-		e.printf("          for the first time: %s\n", view.Printable(fmt.Sprint(strings.Join(b.First, ", "))))
+		e.printf("          for the first time: %s\n", view.Printable(strings.Join(b.First, ", ")))
 	}
 }

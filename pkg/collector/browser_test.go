@@ -260,6 +260,8 @@ func TestConsoleInChromium(t *testing.T) {
 		r.Rule, r.Reason = "schema-changes-need-a-person", "Schema changes need a person's yes."
 		r.Where = approval.Where{Database: "shop", Role: "app", SearchPath: `"$user", public`}
 		r.Requester = approval.Requester{Assurance: workload.Verified, Repository: "acme/shop", Name: "ci-job", Kind: workload.AgentAI, Product: "Claude Code"}
+		r.Requester.Commit, r.Requester.Evidence = strings.Repeat("c0ffee", 6)+"beef", []string{"claimed.env CLAUDECODE"}
+		r.Before, r.Reach = explained("orders")
 		r.NotAfter = time.Now().Add(9 * time.Minute)
 	})
 	evil, _ := a.ask(t, "shop-db", hostile, func(r *approval.Request) {
@@ -268,6 +270,7 @@ func TestConsoleInChromium(t *testing.T) {
 		r.Where = approval.Where{Database: hostile, Role: hostile, SearchPath: hostile}
 		r.Requester.Name, r.Requester.Product, r.Requester.Kind = hostile, hostile, workload.AgentAI
 		r.Required.Groups = []string{"dba", hostile}
+		r.Before, r.Reach = explained(hostile)
 	})
 	c := s.chromium()
 	axe, err := os.ReadFile("testdata/axe.min.js")

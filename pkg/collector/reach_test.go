@@ -59,3 +59,20 @@ func TestApproverSeesTheCommitsOfAPush(t *testing.T) {
 		t.Error("the page does not show the commits")
 	}
 }
+
+// explained is what a request about a table may say beside its text.
+func explained(table string) (*approval.Before, *operation.Reach) {
+	estimated, counted := int64(1012), int64(999)
+	relation := operation.RelationReach{
+		Name: "public." + table, Kind: "table", Lock: "ACCESS EXCLUSIVE", Rows: 1_284_003, Bytes: 734 << 20,
+		Dependants: []string{"foreign key of public.order_items, deletes cascade", "trigger audit_" + table, "view public.open_" + table},
+	}
+	update := relation
+	update.Lock = "ROW EXCLUSIVE"
+	return &approval.Before{Operations: 3, Denied: 1, Masked: 2, First: []string{"ALTER TABLE " + table}, Whole: true}, &operation.Reach{
+		Statements: []operation.StatementReach{
+			{Kind: "ALTER TABLE", Relations: []operation.RelationReach{relation}},
+			{Kind: "UPDATE", Estimated: &estimated, Counted: &counted, Relations: []operation.RelationReach{update}},
+		},
+	}
+}

@@ -35,7 +35,8 @@ type RelationReach struct {
 	Dependants []string `json:"dependants,omitempty"`
 }
 
-// Rows says in words how many rows a statement would change.
+// Rows says in words how many rows a statement would change; "" where nobody
+// asked.
 func (s *StatementReach) Rows() string {
 	var words []string
 	if s.Counted != nil {
@@ -49,8 +50,6 @@ func (s *StatementReach) Rows() string {
 		words = append(words, "not counted: "+s.Unknown)
 	case s.Unknown != "":
 		words = append(words, "rows not estimated: "+s.Unknown)
-	case len(words) == 0:
-		words = append(words, "rows are not told for this kind")
 	}
 	return strings.Join(words, "; ")
 }
