@@ -141,7 +141,7 @@ func storeFaults() []fault {
 		}},
 		{name: "tiles altered in the database", do: func(t *testing.T) {
 			const alter = `python3 -c "import sqlite3; db = sqlite3.connect('collector/data/db/collector.db'); db.execute('UPDATE hashes SET hash = zeroblob(32) WHERE position = 0'); db.commit()"`
-			refuses(t, "cp -a collector/data/db good; "+alter, "rm -rf collector/data/db; mv good collector/data/db", "is not the one whose checkpoint")
+			refuses(t, "cp -a collector/data/db good; "+alter, "rm -rf collector/data/db; mv good collector/data/db", "the stored tree is altered")
 		}},
 		{name: "an old copy of everything that the collector has", want: []string{}, do: func(t *testing.T) {
 			while(t, "collector", "cp -a collector/data old-data")

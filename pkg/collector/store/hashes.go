@@ -148,5 +148,33 @@ func (s *Store) checkHead(ctx context.Context, tx *sql.Tx, key *translog.Verifie
 	if size != head.Size || root != head.Root {
 		return fmt.Errorf("the log of %d leaves is not the one whose checkpoint of %d leaves it signed", size, head.Size)
 	}
+	return checkTree(tx, size)
+}
+
+// checkTree reads the newest nodes of the tree and reports whether they fit
+// together.
+func checkTree(tx *sql.Tx, size int64) error {
+	_, from := translog.CheckedFrom(size)
+	rows, err := tx.Query("SELECT position, hash FROM hashes WHERE position >= ? ORDER BY position", from)
+	if err != nil {
+		return fmt.Errorf("check tree: %w", err)
+	}
+	defer rows.Close() //nolint:errcheck // Err says what counts
+	err = translog.CheckTree(size, func() (position int64, hash translog.Hash, err error) {
+		if !rows.Next() {
+			return 0, hash, errors.Join(translog.ErrTree, rows.Err())
+		}
+		var raw sql.RawBytes
+		if err := rows.Scan(&position, &raw); err != nil {
+			return 0, hash, err
+		}
+		if copy(hash[:], raw) != len(hash) || len(raw) != len(hash) {
+			return 0, hash, translog.ErrTree
+		}
+		return position, hash, nil
+	})
+	if err != nil {
+		return fmt.Errorf("check tree: %w", err)
+	}
 	return nil
 }
