@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"context"
 	"strings"
+	"slices"
 	"testing"
 	"time"
 
@@ -177,6 +178,28 @@ func TestAgentThatHasSeenAnotherLogIsAFinding(t *testing.T) {
 	b.handle(node.Batch())
 	equal(t, "leaves", b.size(), 1)
 	equal(t, "findings", strings.Join(b.findings(), " "), store.LogForked)
+}
+
+// What an agent has a receipt for it has freed: it will not come again.
+func TestRolledBackLogDoesNotWaitForWhatItLost(t *testing.T) {
+	node := collectortest.NewAgent(t, "node-1")
+	b := newBench(t, node)
+	b.handle(node.Batch(records()...))
+	lost := node.Batch(records()...)
+	node.Seen = record.Seen{Origin: origin, Size: 2}
+	b.handle(node.Batch(records()...))
+	if size := b.size(); size != 2 {
+		t.Errorf("%d leaves, want 2: the batch waits for one that cannot come", size)
+	}
+	b.handle(lost)
+	if size := b.size(); size != 3 {
+		t.Errorf("%d leaves, want 3", size)
+	}
+	for _, code := range []string{store.Gap, store.LogForked} {
+		if !slices.Contains(b.findings(), code) {
+			t.Errorf("no finding %s among %v", code, b.findings())
+		}
+	}
 }
 
 func TestSyncProvesWhatIsInTheLog(t *testing.T) {

@@ -19,7 +19,7 @@ const (
 	late                 // a gap was accepted before it came
 	broken               // the next by its number, but it names another note before it
 	unlinked             // an epoch that names none before it, though there are some
-	forced               // early, and waited for long enough
+	forced               // early, and what is before it was waited for long enough or cannot come
 )
 
 // tail is the newest known end of one chain.
@@ -48,14 +48,18 @@ func (a *appending) link(b *Batch) (link, error) {
 	if err != nil {
 		return early, err
 	}
+	next := uint64(0)
+	if own != nil {
+		next = own.next
+	}
 	switch {
-	case own == nil && b.Seq > 0:
+	case b.Seq > next && b.Seen.Size > a.size:
+		return forced, nil // this log was rolled back, and the agent has freed what it lost
+	case b.Seq > next:
 		return early, nil
 	case own == nil:
 		return a.firstLink(b)
-	case b.Seq > own.next:
-		return early, nil
-	case b.Seq < own.next:
+	case b.Seq < next:
 		return late, nil
 	case !bytes.Equal(own.hash, b.Prev[:]):
 		return broken, nil
