@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
@@ -132,26 +131,7 @@ func (l *forwardLeg) tls() (*tls.Config, error) {
 	if !l.encrypted {
 		return nil, nil
 	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12} // receivers are other people's
-	if l.ca != "" {
-		text, err := os.ReadFile(string(l.ca))
-		if err != nil {
-			return nil, err
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s holds no certificate", l.ca)
-		}
-	}
-	if l.cert == "" {
-		return cfg, nil
-	}
-	certificate, err := tls.LoadX509KeyPair(string(l.cert), string(l.key))
-	if err != nil {
-		return nil, fmt.Errorf("load certificate: %w", err)
-	}
-	cfg.Certificates = []tls.Certificate{certificate}
-	return cfg, nil
+	return clientTLS(tls.VersionTLS12, l.ca, l.cert, l.key) // receivers are other people's
 }
 
 // openForwarders makes a sender for each receiver and sets its place in the

@@ -3,7 +3,6 @@ package collector
 import (
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -55,8 +54,8 @@ func (b *Bus) validateEmbedded(report config.Problems) {
 }
 
 // security is how a server of one's own is spoken to.
-func (b *Bus) security() (bus.Security, error) {
-	s := bus.Security{Credentials: string(b.CredentialsFile)}
+func (b *Bus) security() (s bus.Security, err error) {
+	s.Credentials = string(b.CredentialsFile)
 	if b.NkeySeedFile != "" {
 		seed, err := os.ReadFile(string(b.NkeySeedFile))
 		if err != nil {
@@ -64,29 +63,10 @@ func (b *Bus) security() (bus.Security, error) {
 		}
 		s.Seed = bytes.TrimSpace(seed)
 	}
-	if !strings.Contains(b.URL, "tls://") && b.CAFile+b.CertFile == "" {
-		return s, nil
+	if strings.Contains(b.URL, "tls://") || b.CAFile+b.CertFile != "" {
+		s.TLS, err = clientTLS(tls.VersionTLS13, b.CAFile, b.CertFile, b.KeyFile)
 	}
-	s.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
-	if b.CAFile != "" {
-		text, err := os.ReadFile(string(b.CAFile))
-		if err != nil {
-			return s, fmt.Errorf("read certificates: %w", err)
-		}
-		s.TLS.RootCAs = x509.NewCertPool()
-		if !s.TLS.RootCAs.AppendCertsFromPEM(text) {
-			return s, fmt.Errorf("%s holds no certificate", b.CAFile)
-		}
-	}
-	if b.CertFile == "" {
-		return s, nil
-	}
-	certificate, err := tls.LoadX509KeyPair(string(b.CertFile), string(b.KeyFile))
-	if err != nil {
-		return s, fmt.Errorf("load certificate: %w", err)
-	}
-	s.TLS.Certificates = []tls.Certificate{certificate}
-	return s, nil
+	return s, err
 }
 
 // reloadBus gives the agents that are enrolled now to the embedded server. One

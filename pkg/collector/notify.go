@@ -2,7 +2,6 @@ package collector
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -158,15 +157,8 @@ func newMail(m Mail, guard notify.Guard) (*notify.Mail, error) {
 			return nil, err
 		}
 	}
-	if m.CAFile != "" {
-		text, err := os.ReadFile(string(m.CAFile))
-		if err != nil {
-			return nil, err
-		}
-		cfg.Authority = x509.NewCertPool()
-		if !cfg.Authority.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s holds no certificate", m.CAFile)
-		}
+	if cfg.Authority, err = authorities(m.CAFile); err != nil {
+		return nil, err
 	}
 	return notify.NewMail(cfg), nil
 }
