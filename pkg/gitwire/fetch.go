@@ -196,7 +196,7 @@ func (s *service) decideFetch(ctx context.Context, asked []byte, no func(reason 
 	if err != nil || decision.Effect != protocol.Allow {
 		return errors.Join(err, s.finish(exchange, no(refusal(decision, err)), protocol.Outcome{Status: protocol.Refused}))
 	}
-	if text := approval(decision); text != "" {
+	if text := printable(decision.Release()); text != "" {
 		_ = s.note(text)
 	}
 	log := &recorder{exchange: exchange, began: s.began}

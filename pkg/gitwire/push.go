@@ -48,7 +48,7 @@ func (s *service) push(ctx context.Context) error {
 	if err != nil || decision.Effect != protocol.Allow {
 		return errors.Join(err, s.finish(exchange, asked.refusal(refusal(decision, err)), protocol.Outcome{Status: protocol.Refused}))
 	}
-	if text := approval(decision); text != "" {
+	if text := printable(decision.Release()); text != "" {
 		_ = s.progress(&asked)(text) // a client that is gone is noticed below
 	}
 	return s.forward(exchange, &asked, sent)

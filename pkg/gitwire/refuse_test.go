@@ -85,8 +85,8 @@ func TestHeldPushSaysSoAndGoesOn(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, text := range []string{
-		`remote: sluice: waiting for approval #7 (rule "no-force", until 2026-01-02T03:04:05Z): History stays. https://sluice.example`,
-		"remote: sluice: approved, approval #7, decided by grace: agreed",
+		`remote: sluice: waiting for approval #7 by rule "no-force", until 2026-01-02T03:04:05Z: History stays. (decide at https://sluice.example`,
+		"remote: sluice: approval #7: approved by grace",
 		"(forced update)",
 	} {
 		if !strings.Contains(out, text) {

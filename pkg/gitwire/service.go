@@ -77,13 +77,12 @@ func (s *service) begin(ctx context.Context, op *operation.Operation, say func(s
 	if err != nil {
 		return nil, protocol.Decision{}, err
 	}
-	var told time.Time
+	var remind protocol.Reminder
 	decision, err := exchange.Decide(ctx, func(w protocol.Waiting) {
-		if time.Since(told) < noteEvery {
+		if !remind.Due(w.Elapsed, noteEvery) {
 			return
 		}
-		told = time.Now()
-		_ = say(waitingText(w)) // a client that is gone is noticed where it is read
+		_ = say(printable(w.String())) // a client that is gone is noticed where it is read
 	})
 	return exchange, decision, err
 }

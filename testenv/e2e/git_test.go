@@ -52,7 +52,7 @@ func TestForcePushWaitsForAPerson(t *testing.T) {
 	if err := job.Wait(); err != nil {
 		t.Fatalf("%v: %s", err, said)
 	}
-	contains(t, said.String(), "sluice: approved, approval #"+number, "(forced update)")
+	contains(t, said.String(), "sluice: approval #"+number+": approved by", "(forced update)")
 	if subject := gitAdmin(t, "log", "-1", "--format=%s", "main"); subject != "other words" {
 		t.Errorf("main's last commit is %q", subject)
 	}

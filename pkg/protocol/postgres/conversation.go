@@ -208,7 +208,7 @@ func (c *conversation) Changed(leg protocol.Leg, change protocol.Change, to []pr
 func (c *conversation) stopped() {
 	server := &c.legs[protocol.ServerLeg]
 	if c.phase == ready && !c.conn.Observe && (server.rest == 0 || server.drop) {
-		c.fatal("57P01", "sluice: "+printable(c.conn.Stopped()))
+		c.fatal("57P01", "sluice: "+protocol.Printable(c.conn.Stopped()))
 	}
 	for c.queue.len() > 0 {
 		c.finish(c.queue.pop(), protocol.Outcome{Status: protocol.Abandoned})

@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"time"
-
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/sqltext"
@@ -115,8 +113,7 @@ type op struct {
 	values    []byte
 	refusal   []byte // the ErrorResponse that the client gets instead of an answer
 
-	noticed    bool          // the client was told that it waits
-	nextNotice time.Duration // when it is told again
+	reminder protocol.Reminder // that the client waits
 }
 
 // end sets how the operation ended, keeping what was counted.

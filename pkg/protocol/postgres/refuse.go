@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/protocol"
@@ -26,20 +25,7 @@ func refusal(d protocol.Decision, err error) string {
 	case err != nil:
 		return "sluice could not decide about this statement, so it is refused"
 	}
-	text := "refused by the policy's default"
-	if d.Rule != "" {
-		text = fmt.Sprintf("refused by rule %q", d.Rule)
-	}
-	if d.Approval != 0 {
-		text += fmt.Sprintf(", approval #%d", d.Approval)
-	}
-	if d.Decider != "" {
-		text += ", decided by " + d.Decider
-	}
-	if d.Reason != "" {
-		text += ": " + d.Reason
-	}
-	return "sluice: " + text
+	return d.Refusal()
 }
 
 // refusalState is the SQLSTATE of a refusal.
@@ -70,19 +56,8 @@ func appendFields(dst []byte, kind byte, severity, code, message string) []byte 
 	dst = appendString(append(dst, 'S'), severity)
 	dst = appendString(append(dst, 'V'), severity)
 	dst = appendString(append(dst, 'C'), code)
-	dst = appendString(append(dst, 'M'), printable(message))
+	dst = appendString(append(dst, 'M'), protocol.Printable(message))
 	return shut(append(dst, 0), mark)
-}
-
-// printable drops what would end a C string or drive a terminal.
-func printable(s string) string {
-	clean := []rune(s)[:0]
-	for _, r := range s {
-		if r >= ' ' && r != 0x7f {
-			clean = append(clean, r)
-		}
-	}
-	return string(clean)
 }
 
 // fatal tells the client why its session ends.
@@ -152,41 +127,19 @@ func (c *conversation) provoke(d debt) {
 func (c *conversation) Waiting(why protocol.Waiting, to []protocol.Action) []protocol.Action {
 	c.begin(protocol.ClientLeg, to)
 	o := c.front.op
-	if c.phase != ready || o == nil || (o.noticed && why.Elapsed < o.nextNotice) {
+	if c.phase != ready || o == nil || !o.reminder.Due(why.Elapsed, noticeEvery) {
 		return c.out
 	}
-	o.noticed, o.nextNotice = true, why.Elapsed+noticeEvery
-	text := "sluice: waiting for an approval"
-	if why.Approval != 0 {
-		text = fmt.Sprintf("sluice: waiting for approval #%d", why.Approval)
-	}
-	if why.Rule != "" {
-		text += fmt.Sprintf(" by rule %q", why.Rule)
-	}
-	if why.Reason != "" {
-		text += ": " + why.Reason
-	}
-	if why.Link != "" {
-		text += " (decide at " + why.Link + ")"
-	}
-	c.synthesise(protocol.ClientLeg, nil, func(dst []byte) []byte { return appendNotice(dst, text) })
+	c.synthesise(protocol.ClientLeg, nil, func(dst []byte) []byte { return appendNotice(dst, why.String()) })
 	return c.out
 }
 
 // tellApproval says who released what the client waited for, or would have
-// waited for. A refusal says it
-// itself.
+// waited for. A refusal says it itself.
 func (c *conversation) tellApproval(d protocol.Decision) {
-	if d.Effect == protocol.Allow && d.Approval == 0 && d.Decider != "" {
-		c.synthesise(protocol.ClientLeg, nil, func(dst []byte) []byte { return appendNotice(dst, "sluice: "+d.Reason) })
+	text := d.Release()
+	if text == "" {
 		return
-	}
-	if d.Approval == 0 || d.Effect != protocol.Allow {
-		return
-	}
-	text := fmt.Sprintf("sluice: approval #%d: approved", d.Approval)
-	if d.Decider != "" {
-		text += " by " + d.Decider
 	}
 	c.synthesise(protocol.ClientLeg, nil, func(dst []byte) []byte { return appendNotice(dst, text) })
 }

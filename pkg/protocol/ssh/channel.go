@@ -141,7 +141,7 @@ func answer(request *ssh.Request, ok bool) {
 func reject(opened ssh.NewChannel, err error) {
 	var failure *ssh.OpenChannelError
 	if errors.As(err, &failure) {
-		_ = opened.Reject(failure.Reason, printable(failure.Message))
+		_ = opened.Reject(failure.Reason, protocol.Printable(failure.Message))
 		return
 	}
 	_ = opened.Reject(ssh.ConnectionFailed, "sluice: the server is gone")
@@ -186,7 +186,7 @@ func (c *hostChannel) noteExit(request *ssh.Request) {
 			outcome = protocol.Outcome{Status: protocol.OK}
 		}
 	case request.Type == "exit-signal" && ssh.Unmarshal(request.Payload, &signal) == nil:
-		outcome.Code = "signal " + printable(signal.Name[:min(len(signal.Name), 16)])
+		outcome.Code = "signal " + protocol.Printable(signal.Name[:min(len(signal.Name), 16)])
 	}
 	c.exitMu.Lock()
 	defer c.exitMu.Unlock()

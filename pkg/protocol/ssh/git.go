@@ -75,7 +75,7 @@ func (c *hostChannel) serveGit(run gitwire.Run) {
 	switch {
 	case err == nil || c.ctx.Err() != nil:
 	case errors.As(err, &broken):
-		c.say("sluice: " + printable(broken.Reason))
+		c.say("sluice: " + protocol.Printable(broken.Reason))
 		_ = c.server.Close()
 	default:
 		_ = c.server.Close() // a peer left, or what it said could not be recorded: the channel ends either way

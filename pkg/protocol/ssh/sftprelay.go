@@ -263,7 +263,7 @@ func (r *sftpRelay) ask(op operation.Operation) (a *asked, refused string, err e
 		decision = protocol.Decision{Reason: "mask \"" + rule + "\" looks for secrets, and cannot in a file that is read in pieces"}
 	}
 	if err == nil && decision.Effect == protocol.Allow {
-		r.c.mention(approved(decision))
+		r.c.mention(decision.Release())
 		return a, "", nil
 	}
 	why := refusal(decision, err)

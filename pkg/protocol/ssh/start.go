@@ -98,7 +98,7 @@ func (c *hostChannel) start(request *ssh.Request) {
 		c.refuse(request, a, refusal(decision, err))
 		return
 	}
-	c.mention(approved(decision))
+	c.mention(decision.Release())
 	done, err := c.server.SendRequest(request.Type, true, request.Payload)
 	if err != nil || !done {
 		c.started = false // the client may try another one
