@@ -35,6 +35,9 @@ type answer struct {
 const (
 	maxAnswer   = 16 << 20
 	maxAnswered = 256 << 20 // inflated
+	// maxLines is how many lines may come before the pack: acknowledgments, of
+	// which protocol v0 has several for a commit, and sections.
+	maxLines = 4*maxHaves + 64
 )
 
 // Stream is a service's two directions as its caller sees them: Read gives
@@ -129,7 +132,7 @@ func (c *inquiry) wished() string {
 // acknowledgments reads ACK and NAK lines. The last one is "NAK", or an ACK
 // without a status.
 func (c *inquiry) acknowledgments() error {
-	for {
+	for range maxLines {
 		p, err := c.from.packet()
 		if err != nil {
 			return err
@@ -145,6 +148,7 @@ func (c *inquiry) acknowledgments() error {
 			return errUnexpected
 		}
 	}
+	return errUnexpected
 }
 
 // negotiate2 is negotiate in protocol v2. The haves go first without "done",
@@ -184,7 +188,7 @@ func (c *inquiry) fetch(done bool) []byte {
 
 // sections reads a response up to the pack, or to its end without one.
 func (c *inquiry) sections() (packed bool, err error) {
-	for {
+	for range maxLines {
 		p, err := c.from.packet()
 		if err != nil {
 			return false, err
@@ -203,6 +207,7 @@ func (c *inquiry) sections() (packed bool, err error) {
 			c.acked[name] = struct{}{}
 		}
 	}
+	return false, errUnexpected
 }
 
 // difference reads the pack. What was read of one that is cut is an answer

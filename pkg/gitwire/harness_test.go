@@ -83,6 +83,7 @@ type host struct {
 	limits  gitwire.Limits
 	version string // caps what protocol the server speaks; empty: as the client asks
 	mute    bool   // the server cannot be asked
+	answers gitwire.Opener
 	room    *gitwire.Room
 
 	guard *guard
@@ -144,8 +145,8 @@ func (h *host) serve(conn *net.UnixConn) {
 			return h.start(ctx, c, "version=2")
 		},
 	}
-	if h.mute {
-		run.Open = nil
+	if h.mute || h.answers != nil {
+		run.Open = h.answers
 	}
 	_, err = gitwire.Serve(ctx, run)
 	h.note(err)

@@ -1,11 +1,13 @@
 package gitwire_test
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,6 +141,51 @@ func TestNobodyToAskMakesForcedUnknown(t *testing.T) {
 	w.commit(w.work, "four") // on top of three, which is no part of the pack
 	w.git(w.work, "push", "-q", "--force", "origin", "HEAD:side")
 	w.expect(t, want{"refs/heads/side", update, no}) // a hash proves this one
+}
+
+// endless is a server that says something, and then the same for ever.
+type endless struct {
+	begins, goesOn string
+	said           atomic.Int64
+}
+
+func (e *endless) Read(p []byte) (n int, _ error) {
+	defer func() { e.said.Add(int64(n)) }()
+	if e.begins != "" {
+		n = copy(p, e.begins)
+		e.begins = e.begins[n:]
+		return n, nil
+	}
+	for n+len(e.goesOn) <= len(p) {
+		n += copy(p[n:], e.goesOn)
+	}
+	return n, nil
+}
+func (*endless) Write(p []byte) (int, error) { return len(p), nil }
+func (*endless) CloseWrite() error           { return nil }
+func (*endless) Close() error                { return nil }
+
+// A server that answers a question of ours without end costs little, and what
+// it was asked stays unknown.
+func TestEndlessAnswersAreCut(t *testing.T) {
+	t.Parallel()
+	const id = "0123456789012345678901234567890123456789"
+	v2 := pkt("version 2\n") + pkt("fetch=filter\n") + pkt("object-format=sha1\n") + "0000"
+	for name, server := range map[string]*endless{
+		"capabilities":    {begins: pkt("version 2\n"), goesOn: pkt("fetch\n")},
+		"references":      {begins: pkt(id + " HEAD\x00side-band-64k\n"), goesOn: pkt(id + " refs/heads/main\n")},
+		"acknowledgments": {begins: v2 + pkt("acknowledgments\n"), goesOn: pkt("ACK " + id + "\n")},
+		"progress":        {begins: v2 + pkt("packfile\n"), goesOn: pkt("\x02busy\n")},
+		"a pack":          {begins: v2 + pkt("packfile\n") + pkt("\x01PACK\x00\x00\x00\x02\x7f\xff\xff\xff"), goesOn: pkt("\x01\x00\x00")},
+	} {
+		w := newWorld(t, "sha1", "")
+		w.answers = func(context.Context, gitwire.Command) (gitwire.Stream, error) { return server, nil }
+		w.git(w.work, "push", "-q", "--force", "origin", w.c1+":main")
+		w.expect(t, want{"refs/heads/main", update, maybe})
+		if said := server.said.Load(); said > 64<<20 {
+			t.Errorf("%s: %d bytes were read", name, said)
+		}
+	}
 }
 
 func TestPackOverTheLimitIsRefused(t *testing.T) {
