@@ -50,7 +50,7 @@ func (s *session) serveChannel(opened ssh.NewChannel) {
 type hostChannel struct {
 	session        *session
 	ctx            context.Context // ends when the client closes the channel
-	client, server ssh.Channel
+	client, server *channel
 	before         preparation
 
 	starting sync.Mutex
@@ -88,6 +88,7 @@ func (s *session) hostChannel(opened ssh.NewChannel) {
 	if err != nil {
 		_ = server.Close()
 		discard(fromServer)
+		server.gone()
 		return
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -97,12 +98,14 @@ func (s *session) hostChannel(opened ssh.NewChannel) {
 	queue := make(chan *ssh.Request, waitingRequests)
 	s.wait.Go(func() {
 		enqueue(fromClient, queue)
+		client.gone()
 		cancel()
 		_ = server.Close()
 	})
 	var handling sync.WaitGroup
 	handling.Go(func() { c.clientRequests(queue) })
 	c.serverRequests(fromServer)
+	server.gone()
 	cancel() // nothing can be decided any more
 	_ = server.Close()
 	c.starting.Lock()

@@ -52,7 +52,7 @@ func TestPacketsOfOneByteTakeNoMemoryWhileTheirProgramIsHeld(t *testing.T) {
 		}
 		return protocol.Decision{Effect: protocol.Allow}
 	})
-	const channels, each = 2, 1 << 20
+	const channels, each = 2, 1 << 19
 	client := w.dial(t, xssh.Password("x"))
 	var sent atomic.Int64
 	var all sync.WaitGroup
@@ -63,7 +63,7 @@ func TestPacketsOfOneByteTakeNoMemoryWhileTheirProgramIsHeld(t *testing.T) {
 	if sent.Load() == channels*each {
 		t.Error("nothing was held back")
 	}
-	if got := heap(); got > 96 {
+	if got := heap(); got > 64 {
 		t.Errorf("%d packets of one byte take %d MiB", sent.Load(), got)
 	}
 	close(free)

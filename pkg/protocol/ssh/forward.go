@@ -43,6 +43,7 @@ func (s *session) forward(opened ssh.NewChannel) {
 	if err != nil {
 		_ = server.Close()
 		discard(fromServer)
+		server.gone()
 		s.settle(a, protocol.Abandoned)
 		return
 	}
@@ -93,7 +94,7 @@ func (s *session) guarded(path string) bool {
 
 // joint is a channel with the requests that come for it.
 type joint struct {
-	channel  ssh.Channel
+	channel  *channel
 	requests <-chan *ssh.Request
 }
 
@@ -101,8 +102,8 @@ type joint struct {
 // the channels is closed, and ends the operation.
 func (s *session) join(a *asked, client, server joint) {
 	var gone sync.WaitGroup
-	gone.Go(func() { discard(client.requests); _ = server.channel.Close() })
-	gone.Go(func() { discard(server.requests); _ = client.channel.Close() })
+	gone.Go(func() { discard(client.requests); client.channel.gone(); _ = server.channel.Close() })
+	gone.Go(func() { discard(server.requests); server.channel.gone(); _ = client.channel.Close() })
 	for _, end := range []joint{client, server} {
 		gone.Go(func() { _, _ = io.Copy(io.Discard, end.channel.Stderr()) }) // a connection has no such stream
 	}

@@ -89,7 +89,7 @@ func (c *hostChannel) askGit(ctx context.Context, command gitwire.Command) (gitw
 	if err != nil {
 		return nil, err
 	}
-	c.session.wait.Go(func() { discard(requests) })
+	c.session.wait.Go(func() { discard(requests); channel.gone() })
 	c.session.wait.Go(func() { _, _ = io.Copy(io.Discard, channel.Stderr()) })
 	stream := &gitStream{Channel: channel}
 	stream.ended = context.AfterFunc(ctx, func() { _ = channel.Close() })

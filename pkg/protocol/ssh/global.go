@@ -176,6 +176,7 @@ func (s *session) arrived(opened ssh.NewChannel, parent *asked) {
 	if err != nil {
 		_ = client.Close()
 		discard(fromClient)
+		client.gone()
 		s.settle(a, protocol.Abandoned)
 		return
 	}

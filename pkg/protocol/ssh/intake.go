@@ -2,86 +2,129 @@ package ssh
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
 
 const (
-	// windowBytes is how much a peer may send on a stream of a channel that
-	// nobody takes, with what packets of an ordinary size have around it.
-	windowBytes = 2<<20 + 64<<10
-	// slackBytes is how much more may come on a leg on which a stream is not
-	// taken: requests, keystrokes, windows.
+	// streamBytes is how much a peer may send on a stream that nobody takes: the
+	// two of a channel share a window, with what packets of an ordinary size
+	// have around them.
+	streamBytes = 1<<20 + 32<<10
+	// slackBytes is how much more may come on a leg: requests, keystrokes,
+	// windows, and what small packets have around them.
 	slackBytes = 8 << 20
 	// aroundShare is the share that packets of the largest size have around
 	// them.
 	aroundShare = 512
+	// restful is how long a reader waits before it is known to wait, and not to
+	// be on its way with what was there already.
+	restful = 20 * time.Millisecond
 )
 
 // intake bounds the memory for what the peer of a leg sent and nobody takes yet.
 // The library bounds it by windows, which count bytes and not packets: a window
 // full of packets of one byte takes seventy times as much memory. Their bytes on
-// the wire say how many there are at most. So when more came since everything
-// was taken than windows and slack allow, the leg is not read until a stream is.
-//
-// Everything is taken while somebody waits for each open stream.
+// the wire say how many there are at most. So once more came than was taken,
+// windows and slack allow, the leg is not read until every stream is taken,
+// which is when a reader waits for each.
 type intake struct {
-	mu     sync.Mutex
-	change sync.Cond // behind is smaller, or closed
-	behind int       // streams that nobody waits for; guarded by mu
-	bytes  int64     // that came and were not taken since behind was 0; guarded by mu
-	closed bool      // guarded by mu
+	over chan struct{} // the leg is closed
+
+	mu      sync.Mutex
+	closed  bool                 // guarded by mu
+	bytes   int64                // that came and were not taken since all was; guarded by mu
+	streams map[*stream]struct{} // that are open; guarded by mu
 }
 
 func newIntake() *intake {
-	i := new(intake)
-	i.change.L = &i.mu
-	return i
+	return &intake{over: make(chan struct{}), streams: map[*stream]struct{}{}}
 }
 
 // admit waits until the leg may be read.
 func (i *intake) admit() error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for i.behind > 0 && i.bytes > slackBytes+int64(i.behind)*windowBytes && !i.closed {
-		i.change.Wait()
-	}
-	if i.closed {
-		return net.ErrClosed
+	for !i.admits(time.Now()) {
+		select {
+		case <-i.over:
+			return net.ErrClosed
+		case <-time.After(restful):
+		}
 	}
 	return nil
+}
+
+func (i *intake) admits(now time.Time) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.bytes <= slackBytes+int64(len(i.streams))*streamBytes {
+		return true
+	}
+	for s := range i.streams {
+		switch {
+		case s.ended: // a peer that goes on nevertheless says it to nobody
+			_, _ = io.Copy(io.Discard, s.ReadWriter) // it does not wait for more
+		case s.waits.IsZero() || now.Sub(s.waits) < restful:
+			return false
+		}
+	}
+	i.bytes = 0
+	return true
 }
 
 // arrived counts what was read of the leg.
 func (i *intake) arrived(n int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.behind > 0 {
-		i.bytes += int64(n)
+	i.bytes += int64(n)
+}
+
+// waits notes that a reader waits for a stream.
+func (i *intake) waits(s *stream) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	s.waits = time.Now()
+}
+
+// took notes that it waits no more, and what it took. Each packet of that had
+// something around it.
+func (i *intake) took(s *stream, n int, err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	s.waits = time.Time{}
+	i.bytes = max(0, i.bytes-int64(n)-int64(n)/aroundShare)
+	s.ended = n == 0 && errors.Is(err, io.EOF)
+}
+
+// forget takes streams out on which nothing can come any more.
+func (i *intake) forget(streams ...*stream) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, s := range streams {
+		delete(i.streams, s)
 	}
 }
 
-// took counts what was taken from a stream, and by how many there are more that
-// nobody waits for. Each of its packets had at least that much around it.
-func (i *intake) took(n, more int) {
+// stream returns a stream of a channel that has just been opened.
+func (i *intake) stream(of io.ReadWriter) *stream {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.bytes = max(0, i.bytes-int64(n)-int64(n)/aroundShare)
-	i.behind += more
-	if i.behind == 0 {
-		i.bytes = 0
-	}
-	i.change.Broadcast()
+	s := &stream{ReadWriter: of, intake: i}
+	i.streams[s] = struct{}{}
+	return s
 }
 
 func (i *intake) close() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.closed = true
-	i.change.Broadcast()
+	if !i.closed {
+		i.closed = true
+		close(i.over)
+	}
 }
 
 // metered is a leg with its intake.
@@ -107,22 +150,17 @@ func (m *metered) Close() error {
 }
 
 // channel is a channel whose streams are counted in an intake. What comes after
-// Close is dropped.
+// Close is dropped. When its requests have ended, gone has to be called.
 type channel struct {
 	ssh.Channel
 	out, errs *stream
 	shut      context.CancelFunc
 }
 
-// counted returns a channel of a leg. It takes no room any more when it has ended
-// or the session has; go runs what sees to that.
+// counted returns a channel of a leg. run runs what drops the rest.
 func counted(ctx context.Context, run func(func()), of ssh.Channel, in *intake) *channel {
-	in.took(0, 2)
 	ctx, shut := context.WithCancel(ctx)
-	c := &channel{
-		Channel: of, shut: shut,
-		out: &stream{ReadWriter: of, intake: in}, errs: &stream{ReadWriter: of.Stderr(), intake: in},
-	}
+	c := &channel{Channel: of, shut: shut, out: in.stream(of), errs: in.stream(of.Stderr())}
 	for _, s := range []*stream{c.out, c.errs} {
 		run(func() {
 			<-ctx.Done()
@@ -131,6 +169,9 @@ func counted(ctx context.Context, run func(func()), of ssh.Channel, in *intake) 
 	}
 	return c
 }
+
+// gone notes that the peer has closed it too.
+func (c *channel) gone() { c.out.intake.forget(c.out, c.errs) }
 
 // Read implements io.Reader.
 func (c *channel) Read(b []byte) (int, error) { return c.out.Read(b) }
@@ -149,25 +190,18 @@ func (c *channel) Close() error {
 type stream struct {
 	io.ReadWriter
 	intake *intake
+	waits  time.Time // since when a reader waits; zero: none does; guarded by the intake's mu
+	ended  bool      // the peer said that nothing more comes; guarded by the intake's mu
 
-	mu   sync.Mutex // one reader at a time: the library wakes only one at the end
-	over bool       // nothing more can come; guarded by mu
+	mu sync.Mutex // one reader at a time: the library wakes only one at the end
 }
 
 // Read implements io.Reader.
 func (s *stream) Read(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over {
-		return 0, io.EOF
-	}
-	s.intake.took(0, -1)
+	s.intake.waits(s)
 	n, err := s.ReadWriter.Read(b)
-	s.over = err != nil
-	if s.over {
-		s.intake.took(n, 0)
-	} else {
-		s.intake.took(n, 1)
-	}
+	s.intake.took(s, n, err)
 	return n, err
 }
