@@ -11,8 +11,9 @@ import (
 )
 
 // room is how much the agent may take, in MiB, for what passes through it: the
-// windows and buffers of a session or two, and what waits for the collector.
-const room = 96
+// windows and buffers of a session or two, and what is garbage until the next
+// collection, which is far where the heap was large before.
+const room = 256
 
 // look is how often it is looked at.
 const look = 50 * time.Millisecond
