@@ -105,7 +105,8 @@ type uploadAdvertisement struct {
 	wantable     bool         // a ref has the id that was looked for; v2: always
 }
 
-// readUpload reads upload-pack's advertisement, and looks for one id.
+// readUpload reads upload-pack's advertisement, and looks for one id. How many
+// references there are is for the time to bound that a question may take.
 func readUpload(from *source, wanted string) (uploadAdvertisement, error) {
 	ad := uploadAdvertisement{format: sha1Format}
 	for n := 0; ; n++ {
@@ -124,7 +125,7 @@ func readUpload(from *source, wanted string) (uploadAdvertisement, error) {
 			ad.version, ad.wantable = 2, true
 			continue
 		}
-		if !ad.line(text, wanted) {
+		if !ad.line(text, wanted) || ad.version == 2 && n > maxLines {
 			return ad, errUnexpected
 		}
 	}

@@ -35,8 +35,9 @@ type answer struct {
 const (
 	maxAnswer   = 16 << 20
 	maxAnswered = 256 << 20 // inflated
-	// maxLines is how many lines may come before the pack: acknowledgments, of
-	// which protocol v0 has several for a commit, and sections.
+	// maxLines is how many lines may come before the pack, and between two pieces
+	// of it: capabilities, acknowledgments, of which protocol v0 has several for
+	// a commit, sections, progress.
 	maxLines = 4*maxHaves + 64
 )
 
@@ -245,7 +246,10 @@ type bands struct {
 }
 
 func (b *bands) Read(p []byte) (int, error) {
-	for len(b.rest) == 0 {
+	for idle := 0; len(b.rest) == 0; idle++ {
+		if idle > maxLines {
+			return 0, errUnexpected
+		}
 		packet, err := b.from.packet()
 		if err != nil {
 			return 0, err
