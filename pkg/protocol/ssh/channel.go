@@ -87,6 +87,7 @@ func (s *session) hostChannel(opened ssh.NewChannel) {
 	client, fromClient, err := s.accept(opened, s.intake)
 	if err != nil {
 		_ = server.Close()
+		server.drop()
 		discard(fromServer)
 		server.gone()
 		return
@@ -101,6 +102,7 @@ func (s *session) hostChannel(opened ssh.NewChannel) {
 		client.gone()
 		cancel()
 		_ = server.Close()
+		server.drop() // nobody is there any more who would read it
 	})
 	var handling sync.WaitGroup
 	handling.Go(func() { c.clientRequests(queue) })
@@ -114,6 +116,8 @@ func (s *session) hostChannel(opened ssh.NewChannel) {
 	c.parts.Wait()
 	c.finish()
 	_ = client.Close()
+	client.drop()
+	server.drop()
 	handling.Wait()
 }
 

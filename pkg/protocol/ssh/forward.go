@@ -42,6 +42,7 @@ func (s *session) forward(opened ssh.NewChannel) {
 	client, fromClient, err := s.accept(opened, s.intake)
 	if err != nil {
 		_ = server.Close()
+		server.drop()
 		discard(fromServer)
 		server.gone()
 		s.settle(a, protocol.Abandoned)
@@ -102,18 +103,35 @@ type joint struct {
 // the channels is closed, and ends the operation.
 func (s *session) join(a *asked, client, server joint) {
 	var gone sync.WaitGroup
-	gone.Go(func() { discard(client.requests); client.channel.gone(); _ = server.channel.Close() })
-	gone.Go(func() { discard(server.requests); server.channel.gone(); _ = client.channel.Close() })
+	answered := make(chan struct{}) // all that the server sent has passed
+	gone.Go(func() {
+		discard(client.requests)
+		client.channel.gone()
+		_ = server.channel.Close()
+		server.channel.drop()
+	})
+	gone.Go(func() {
+		discard(server.requests)
+		server.channel.gone()
+		<-answered
+		_ = client.channel.Close()
+		client.channel.drop()
+	})
 	for _, end := range []joint{client, server} {
 		gone.Go(func() { _, _ = io.Copy(io.Discard, end.channel.Stderr()) }) // a connection has no such stream
 	}
 	var streams sync.WaitGroup
 	streams.Go(func() { s.pour(a, protocol.Input, server.channel, client.channel) })
-	streams.Go(func() { s.pour(a, protocol.Response, client.channel, server.channel) })
+	streams.Go(func() {
+		defer close(answered)
+		s.pour(a, protocol.Response, client.channel, server.channel)
+	})
 	streams.Wait()
 	s.settle(a, protocol.OK)
-	_ = client.channel.Close()
-	_ = server.channel.Close()
+	for _, end := range []joint{client, server} {
+		_ = end.channel.Close()
+		end.channel.drop()
+	}
 	gone.Wait()
 }
 

@@ -31,7 +31,7 @@ func (c *hostChannel) relayGit(a *asked) bool {
 		return false
 	}
 	run := gitwire.Run{
-		Command: command, Client: c.client, Go: c.session.wait.Go, Answer: c.client, Server: &gitStream{Channel: c.server}, Open: c.askGit,
+		Command: command, Client: c.client, Go: c.session.wait.Go, Answer: c.client, Server: &gitStream{channel: c.server}, Open: c.askGit,
 		Guard: c.session.conn.Guard, Parent: a.op.ID,
 		Limits: gitwire.Limits{Dir: c.session.plugin.options.PackDir}, Room: c.session.plugin.packs, Workload: c.session.netns(),
 		Note: c.mention, Preface: a.record,
@@ -91,7 +91,7 @@ func (c *hostChannel) askGit(ctx context.Context, command gitwire.Command) (gitw
 	}
 	c.session.wait.Go(func() { discard(requests); channel.gone() })
 	c.session.wait.Go(func() { _, _ = io.Copy(io.Discard, channel.Stderr()) })
-	stream := &gitStream{Channel: channel}
+	stream := &gitStream{channel: channel}
 	stream.ended = context.AfterFunc(ctx, func() { _ = channel.Close() })
 	version := ssh.Marshal(struct{ Name, Value string }{"GIT_PROTOCOL", "version=2"})
 	if _, err = channel.SendRequest("env", true, version); err == nil { // many servers take none: the answer shows
@@ -110,7 +110,7 @@ func (c *hostChannel) askGit(ctx context.Context, command gitwire.Command) (gitw
 // gitStream is a channel whose Close lets a server that has said everything
 // say how it ended.
 type gitStream struct {
-	ssh.Channel
+	*channel
 
 	ended func() bool // stops waiting for the end of a question; nil: there is none
 	mu    sync.Mutex
@@ -119,7 +119,7 @@ type gitStream struct {
 
 // Read implements io.Reader.
 func (s *gitStream) Read(p []byte) (int, error) {
-	n, err := s.Channel.Read(p)
+	n, err := s.channel.Read(p)
 	if errors.Is(err, io.EOF) {
 		s.mu.Lock()
 		s.over = true
@@ -132,12 +132,13 @@ func (s *gitStream) Read(p []byte) (int, error) {
 func (s *gitStream) Close() error {
 	if s.ended != nil {
 		s.ended()
-		return s.Channel.Close()
+		s.drop()
+		return s.channel.Close()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
-		return s.Channel.CloseWrite()
+		return s.channel.CloseWrite()
 	}
-	return s.Channel.Close()
+	return s.channel.Close()
 }

@@ -175,6 +175,7 @@ func (s *session) arrived(opened ssh.NewChannel, parent *asked) {
 	server, fromServer, err := s.accept(opened, s.ahead.intake)
 	if err != nil {
 		_ = client.Close()
+		client.drop()
 		discard(fromClient)
 		client.gone()
 		s.settle(a, protocol.Abandoned)

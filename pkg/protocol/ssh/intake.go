@@ -149,18 +149,18 @@ func (m *metered) Close() error {
 	return m.Conn.Close()
 }
 
-// channel is a channel whose streams are counted in an intake. What comes after
-// Close is dropped. When its requests have ended, gone has to be called.
+// channel is a channel whose streams are counted in an intake. Whoever takes no
+// more of it calls drop; when its requests have ended, gone has to be called.
 type channel struct {
 	ssh.Channel
 	out, errs *stream
-	shut      context.CancelFunc
+	drop      context.CancelFunc // what still comes; nobody may be reading what counts
 }
 
 // counted returns a channel of a leg. run runs what drops the rest.
 func counted(ctx context.Context, run func(func()), of ssh.Channel, in *intake) *channel {
-	ctx, shut := context.WithCancel(ctx)
-	c := &channel{Channel: of, shut: shut, out: in.stream(of), errs: in.stream(of.Stderr())}
+	ctx, drop := context.WithCancel(ctx)
+	c := &channel{Channel: of, drop: drop, out: in.stream(of), errs: in.stream(of.Stderr())}
 	for _, s := range []*stream{c.out, c.errs} {
 		run(func() {
 			<-ctx.Done()
@@ -178,13 +178,6 @@ func (c *channel) Read(b []byte) (int, error) { return c.out.Read(b) }
 
 // Stderr is the other stream.
 func (c *channel) Stderr() io.ReadWriter { return c.errs }
-
-// Close implements io.Closer.
-func (c *channel) Close() error {
-	err := c.Channel.Close()
-	c.shut()
-	return err
-}
 
 // stream is one direction of a channel that the peer writes.
 type stream struct {
