@@ -159,9 +159,7 @@ func (c *console) session(v *visit) error {
 	if err != nil {
 		return err
 	}
-	if page.Orders, err = c.standing(v, &page); err != nil {
-		return err
-	}
+	page.Orders = c.standing(v, &page)
 	return c.show(v, "session", "Session "+id, page)
 }
 
