@@ -136,7 +136,7 @@ func storeFaults() []fault {
 		}},
 		{name: "an old copy of the database", do: func(t *testing.T) {
 			while(t, "collector", "cp -a collector/data/db old-db")
-			time.Sleep(3 * time.Second) // what the copy does not have
+			grown(t) // what the copy does not have
 			refuses(t, "mv collector/data/db gone; mv old-db collector/data/db", "rm -rf collector/data/db; mv gone collector/data/db", "not the one that this collector had")
 		}},
 		{name: "tiles altered in the database", do: func(t *testing.T) {
@@ -145,7 +145,7 @@ func storeFaults() []fault {
 		}},
 		{name: "an old copy of everything that the collector has", want: []string{}, do: func(t *testing.T) {
 			while(t, "collector", "cp -a collector/data old-data")
-			time.Sleep(3 * time.Second) // what the copy does not have
+			grown(t) // what the copy does not have
 			while(t, "collector", "mv collector/data newest; mv old-data collector/data")
 			eventually(t, "an agent contradicts the log", func() bool { return strings.Contains(run("ctl", "findings").out, "log-forked") })
 			eventually(t, "verification names it", func() bool {

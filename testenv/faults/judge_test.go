@@ -159,6 +159,22 @@ func verify(t *testing.T) []string {
 	return codes
 }
 
+// grown waits until the log has some more leaves, and the agent knows of them.
+func grown(t *testing.T) {
+	t.Helper()
+	size := func() (n int64) {
+		r := run("ctl", "--json", "verify")
+		var report struct{ Size int64 }
+		if err := json.Unmarshal([]byte(r.out), &report); err != nil {
+			t.Fatalf("verify: %v: %s", err, r.all)
+		}
+		return report.Size
+	}
+	before := size()
+	eventually(t, "the log grows", func() bool { return size() >= before+10 })
+	time.Sleep(time.Second) // a receipt is on its way
+}
+
 // armed ends a program at a place, once, when it next gets there.
 func armed(t *testing.T, place string) (fired func() bool) {
 	t.Helper()
