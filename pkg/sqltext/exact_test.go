@@ -48,8 +48,11 @@ func TestATextIsTakenApartWithItsPlaces(t *testing.T) {
 		t.Fatal(problems)
 	}
 	want := []sqltext.Exact{
-		{Kind: "ALTER TABLE", Place: sqltext.Place{Line: 2, Column: 1}}, {Kind: "CREATE TABLE", Place: sqltext.Place{Line: 2, Column: 26}},
-		{Kind: "BEGIN", Place: sqltext.Place{Line: 6, Column: 1}}, {Kind: "UPDATE", Place: sqltext.Place{Line: 6, Column: 8}}, {Kind: "COMMIT", Place: sqltext.Place{Line: 7, Column: 1}},
+		{Kind: "ALTER TABLE", Place: sqltext.Place{Line: 2, Column: 1}},
+		{Kind: "CREATE TABLE", Place: sqltext.Place{Line: 2, Column: 26}},
+		{Kind: "BEGIN", Place: sqltext.Place{Line: 6, Column: 1}},
+		{Kind: "UPDATE", Place: sqltext.Place{Line: 6, Column: 8}},
+		{Kind: "COMMIT", Place: sqltext.Place{Line: 7, Column: 1}},
 	}
 	if len(found) != len(want) {
 		t.Fatalf("got %+v", found)

@@ -190,7 +190,7 @@ func lastName(name string) string {
 func SplitName(name string) []string {
 	var parts []string
 	for {
-		part, rest := name, ""
+		var part, rest string
 		if strings.HasPrefix(name, `"`) {
 			end := 1
 			for end < len(name) && (name[end] != '"' || end+1 < len(name) && name[end+1] == '"') {

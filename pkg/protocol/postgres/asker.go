@@ -35,10 +35,16 @@ func (e serverError) Error() string { return "the server answers with SQLSTATE "
 // askerSettings keep a session from doing, and from waiting for, more than it
 // must. A server that does not know one refuses the session.
 var askerSettings = []parameter{
-	{"client_encoding", "UTF8"}, {"standard_conforming_strings", "on"}, {"search_path", "pg_catalog, pg_temp"},
-	{"default_transaction_read_only", "on"}, {"row_security", "off"},
-	{"statement_timeout", "1000"}, {"lock_timeout", "200"}, {"idle_in_transaction_session_timeout", "3000"}, // milliseconds
-	{"max_parallel_workers_per_gather", "0"}, {"jit", "off"},
+	{"client_encoding", "UTF8"},
+	{"standard_conforming_strings", "on"},
+	{"search_path", "pg_catalog, pg_temp"},
+	{"default_transaction_read_only", "on"},
+	{"row_security", "off"},
+	{"statement_timeout", "1000"},
+	{"lock_timeout", "200"},
+	{"idle_in_transaction_session_timeout", "3000"}, // milliseconds
+	{"max_parallel_workers_per_gather", "0"},
+	{"jit", "off"},
 }
 
 // newAsker logs in as the session's server leg did. The caller closes it.
@@ -219,16 +225,16 @@ func (a *asker) ask(question string, params ...operation.Param) (rows [][]string
 	}
 }
 
-// one is ask for one row of so many cells.
-func (a *asker) one(width int, question string, params ...operation.Param) ([]string, error) {
+// value is ask for one row of one cell.
+func (a *asker) value(question string, params ...operation.Param) (string, error) {
 	rows, err := a.ask(question, params...)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	if len(rows) != 1 || len(rows[0]) != width {
-		return nil, fmt.Errorf("the server answers with %d rows", len(rows))
+	if len(rows) != 1 || len(rows[0]) != 1 {
+		return "", fmt.Errorf("the server answers with %d rows", len(rows))
 	}
-	return rows[0], nil
+	return rows[0][0], nil
 }
 
 // appendQuestion appends the messages that run a text with its parameters,

@@ -167,9 +167,9 @@ func (l *looking) relations(locks []sqltext.Lock, s *operation.StatementReach) {
 	for i := range s.Relations {
 		size := int64(-1)
 		_ = l.within(func() error { // what is locked, or not for this role, has no size
-			row, err := l.one(1, sizeQuery, listParam(known[i:i+1]))
+			text, err := l.value(sizeQuery, listParam(known[i:i+1]))
 			if err == nil {
-				size = number(row[0])
+				size = number(text)
 			}
 			return err
 		})
@@ -235,9 +235,9 @@ func (l *looking) rows(a *sqltext.Affected, op *operation.Operation, s *operatio
 		if err := l.under(l.where.SearchPath); err != nil {
 			return err
 		}
-		row, err := l.one(1, "SELECT pg_catalog.count(*) FROM ("+a.Query+") AS affected", op.Params...)
+		text, err := l.value("SELECT pg_catalog.count(*) FROM ("+a.Query+") AS affected", op.Params...)
 		if err == nil {
-			n := number(row[0])
+			n := number(text)
 			s.Counted = &n
 		}
 		return err
@@ -273,12 +273,12 @@ func (l *looking) estimate(a *sqltext.Affected, params []operation.Param, s *ope
 		s.Unknown = "one of its tables is not there"
 		return "", nil
 	}
-	locks, err := l.one(1, lockTextQuery, listParam(oids))
+	locks, err := l.value(lockTextQuery, listParam(oids))
 	if err != nil {
 		return "", err
 	}
-	if locks[0] != "" { // empty where nothing is a table, to which is objected below
-		if _, err := l.ask(locks[0]); err != nil {
+	if locks != "" { // empty where nothing is a table, to which is objected below
+		if _, err := l.ask(locks); err != nil {
 			return "", err
 		}
 	}
@@ -288,18 +288,18 @@ func (l *looking) estimate(a *sqltext.Affected, params []operation.Param, s *ope
 		parts := sqltext.SplitName(name)
 		lasts = append(lasts, parts[len(parts)-1])
 	}
-	objection, err := l.one(1, objectionQuery, listParam(oids), listParam(lasts), listParam(a.Types), listParam(types))
+	objection, err := l.value(objectionQuery, listParam(oids), listParam(lasts), listParam(a.Types), listParam(types))
 	if err != nil {
 		return "", err
 	}
-	if s.Unknown = objection[0]; s.Unknown != "" {
+	if s.Unknown = objection; objection != "" {
 		return "", nil
 	}
-	said, err := l.one(1, doubtQuery, listParam(oids), listParam(a.Refs), listParam(a.Types), listParam(types), listParam(a.Functions), textParam(strconv.FormatBool(a.Arithmetic)))
+	doubt, err = l.value(doubtQuery, listParam(oids), listParam(a.Refs), listParam(a.Types), listParam(types), listParam(a.Functions), textParam(strconv.FormatBool(a.Arithmetic)))
 	if err != nil {
 		return "", err
 	}
-	if doubt = said[0]; a.Doubt != "" {
+	if a.Doubt != "" {
 		doubt = a.Doubt
 	}
 	if err := l.under(l.where.SearchPath); err != nil {
@@ -311,7 +311,7 @@ func (l *looking) estimate(a *sqltext.Affected, params []operation.Param, s *ope
 
 // plan returns the planner's rows of a query that is not run.
 func (l *looking) plan(query string, params []operation.Param) (*int64, error) {
-	row, err := l.one(1, "EXPLAIN (FORMAT JSON) "+query, params...)
+	text, err := l.value("EXPLAIN (FORMAT JSON) "+query, params...)
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +320,7 @@ func (l *looking) plan(query string, params []operation.Param) (*int64, error) {
 			Rows float64 `json:"Plan Rows"`
 		}
 	}
-	if err := json.Unmarshal([]byte(row[0]), &plans); err != nil || len(plans) != 1 {
+	if err := json.Unmarshal([]byte(text), &plans); err != nil || len(plans) != 1 {
 		return nil, errMalformed
 	}
 	n := int64(plans[0].Plan.Rows)
