@@ -27,6 +27,7 @@ var references = []struct {
 	{"../../docs/configuration.md", "sluice-agent", "Agent", "agent.go", []string{"agent.go"}},
 	{"../../docs/configuration-collector.md", "sluice-collector", "Config", "pkg/collector", []string{
 		"../collector/config.go", "../collector/notify.go", "../collector/retention.go", "../collector/forward.go",
+		"../collector/cosign.go",
 	}},
 }
 
