@@ -103,7 +103,7 @@ func AgentPermissions(cluster, agent string) (Permissions, error) {
 
 // CollectorPermissions returns exactly what a cluster's collector does on a
 // server of somebody else's: set up and empty its two streams, read them, and
-// send receipts, decisions, orders and answers. It may not delete a stream.
+// send receipts, decisions, orders, policies and answers. It may not delete a stream.
 func CollectorPermissions(cluster string) (Permissions, error) {
 	s, err := newSubjects(cluster, "any")
 	if err != nil {
@@ -111,7 +111,7 @@ func CollectorPermissions(cluster string) (Permissions, error) {
 	}
 	s.agent = "*"
 	allowed := Permissions{
-		Publish:   []string{s.receipt(), s.decisions(), s.orders(), canarySubject(cluster)},
+		Publish:   []string{s.receipt(), s.decisions(), s.orders(), s.policies(), canarySubject(cluster)},
 		Subscribe: []string{"_INBOX.>", allSyncs(cluster)},
 		Respond:   true,
 	}
