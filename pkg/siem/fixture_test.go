@@ -105,6 +105,8 @@ func otherRecords() []pair {
 		ended("unknown000000000", 9, record.Outcome{Status: "abandoned"}, record.Body{}),
 		{record.Header{Type: record.AgentAlert, Alert: &record.Alert{Kind: "backstop-drop", Destination: "192.0.2.10:5432", Count: 3, Detail: "a packet that the agent did not send"}}, record.Body{}},
 		{record.Header{Type: record.AgentOrder, Order: &record.Order{ID: "o1", Kind: "quarantine", Container: "c0ffee", By: "ada", Reason: "leak"}}, record.Body{}},
+		{record.Header{Type: record.AgentPolicy, Agent: &record.Agent{Version: "0.9.0", Host: "runner-1", Policy: "cd34"}}, record.Body{Extra: json.RawMessage(`{"sequence":2}`)}},
+		{record.Header{Type: record.ApprovalSettled, Session: kube, Operation: 1, Approval: &record.Approval{ID: "a3", Rule: "ask", State: record.Preapproved, Approver: "ada"}}, record.Body{}},
 		{record.Header{Type: record.PersonActed, Person: &record.Person{Act: "search", Name: "ada@example.com", Issuer: "https://id.example.com", Subject: "1", From: "192.0.2.99"}}, text("orders")},
 	}
 }

@@ -23,6 +23,8 @@ func (e *Event) classify() (class, activity) {
 	switch {
 	case e.Invalid || h.Alert != nil:
 		return detectionFinding, activity{1, "Create"}
+	case h.Type == record.AgentPolicy:
+		return appLifecycle, activity{8, "Update"}
 	case h.Agent != nil:
 		return appLifecycle, activity{3, "Start"}
 	case h.Person != nil:

@@ -101,6 +101,8 @@ func TestOCSFStatesWhatSluiceDid(t *testing.T) {
 		"approval.settled " + host + "/5":      {"High", "Success", "Allowed", "Approved", "Update"},     // broken glass
 		"operation.intent " + host + "/3":      {"Medium", "Failure", "Denied", "Blocked", "Update"},     // forced push
 		"session.closed " + pg:                 {"Medium", "Failure", "Denied", "Blocked", "Disconnect"}, // violation
+		"approval.settled kube000000000000/1":  {"Low", "Success", "Allowed", "Approved", "Update"},
+		"agent.policy <nil>":                   {"Informational", "Success", "Allowed", "Allowed", "Update"},
 		"agent.alert <nil>":                    {"High", "Unknown", "Observed", "Detected", "Create"},
 		"operation.outcome unknown000000000/9": {"Informational", "Failure", "Allowed", "Allowed", "Operation"},
 	} {

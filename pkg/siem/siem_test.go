@@ -3,6 +3,8 @@ package siem_test
 import (
 	"bytes"
 	"errors"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -124,4 +126,21 @@ func outcomeOf(t *testing.T, session string) siem.Batch {
 	header, err := record.AppendHeader(nil, &h)
 	check(t, err)
 	return siem.Batch{Agent: "node-1", Entries: []record.Entry{{Header: header}}}
+}
+
+// TestEveryTypeOfRecordHasWords looks at the constants of pkg/record, so that a
+// new type is not forgotten here.
+func TestEveryTypeOfRecordHasWords(t *testing.T) {
+	source, err := os.ReadFile("../record/record.go")
+	check(t, err)
+	types := regexp.MustCompile(`Type = "([a-z.]+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(types) < 13 {
+		t.Fatalf("found %v", types)
+	}
+	for _, m := range types {
+		e := siem.Event{Agent: "node-1", Header: record.Header{Type: record.Type(m[1]), Time: began}}
+		if text := string(e.AppendSyslog(nil)); m[1] != string(record.OperationChunk) && strings.Contains(text, "newer kind") {
+			t.Errorf("%s has no words", m[1])
+		}
+	}
 }
