@@ -13,6 +13,11 @@
 // approver who has just logged in; a collector that lies could then vote in
 // that approver's name, so a rule can demand the approver's own key.
 //
+// Two things let a request go on unasked, both signed with people's own keys and
+// checked as votes are: a BreakGlass token while the collector is away, and a
+// Preapproval of exactly the statements that somebody reviewed in a file, for
+// the verified job of one commit.
+//
 // The agent's Desk holds, counts and times. A Ballot does the counting without
 // clock or network, and the collector uses it to tell an approver at once why
 // a vote will not count; what the agent counts is what decides.
