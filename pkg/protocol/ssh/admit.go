@@ -95,7 +95,7 @@ func (s *session) login(user string) string {
 	}
 	if err := s.reached(); err != nil {
 		why := safely(err)
-		s.fail(errors.Join(errors.New("log in to the server: "+why), a.end(protocol.Outcome{Status: protocol.Failed, Code: why})))
+		s.blame(errors.Join(errors.New("log in to the server: "+why), a.end(protocol.Outcome{Status: protocol.Failed, Code: why})))
 		return "sluice: " + why
 	}
 	if err := a.end(protocol.Outcome{Status: protocol.OK}); err != nil {

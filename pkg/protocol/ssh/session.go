@@ -135,12 +135,17 @@ func (s *session) serverLeft() {
 
 // fail ends the session for a fault of ours.
 func (s *session) fail(err error) {
+	s.blame(err)
+	s.cancel()
+}
+
+// blame notes why a session ends that the client ends, once it was told.
+func (s *session) blame(err error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.fault == nil && !errors.Is(err, errEnded) {
 		s.fault = err
 	}
-	s.mu.Unlock()
-	s.cancel()
 }
 
 func (s *session) faulty() error {
