@@ -135,6 +135,10 @@ func TestAgentEnrolledLaterNeedsItsUserThere(t *testing.T) {
 		t.Error("an agent that the server does not know published")
 	}
 	n.configure()
+	await(t, "the server is up", func() bool { // one that is told to read its file earlier starts twice
+		text, err := os.ReadFile(filepath.Join(n.dir, "log"))
+		return err == nil && strings.Contains(string(text), "Server is ready")
+	})
 	check(t, n.process.Process.Signal(syscall.SIGHUP))
 	await(t, "its user is there", func() bool { return publish() == nil })
 }

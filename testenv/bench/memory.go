@@ -76,11 +76,11 @@ func anonymous(pids []string) (int, error) {
 	return sum, nil
 }
 
-// agentProcesses are the agent's privileged half and its children.
-func agentProcesses() ([]string, error) {
+// processOf returns the pid of one of the lab's programs.
+func processOf(name string) (int, error) {
 	text, err := os.ReadFile(filepath.Join(os.Getenv("SLUICE_LAB_DIR"), "state.json"))
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	var state struct {
 		Processes map[string]struct {
@@ -88,9 +88,21 @@ func agentProcesses() ([]string, error) {
 		} `json:"processes"`
 	}
 	if err := json.Unmarshal(text, &state); err != nil {
+		return 0, err
+	}
+	if state.Processes[name].PID == 0 {
+		return 0, fmt.Errorf("the lab has no %s", name)
+	}
+	return state.Processes[name].PID, nil
+}
+
+// agentProcesses are the agent's privileged half and its children.
+func agentProcesses() ([]string, error) {
+	first, err := processOf("agent")
+	if err != nil {
 		return nil, err
 	}
-	pid := strconv.Itoa(state.Processes["agent"].PID)
+	pid := strconv.Itoa(first)
 	children, err := filepath.Glob(filepath.Join("/proc", pid, "task", "*", "children"))
 	if err != nil {
 		return nil, err

@@ -2,19 +2,22 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
 // column is one way to the same server.
 type column struct {
-	name string
-	env  []string // libpq's
+	name  string
+	env   []string // libpq's
+	alone bool     // while the collector stands still
 }
 
 // columns reads from the environment where scripts/bench put the server, the
@@ -22,12 +25,15 @@ type column struct {
 // client logs in itself.
 func columns() []column {
 	return []column{
-		{"direct", []string{"PGHOST=" + os.Getenv("BENCH_DIRECT"), "PGPORT=5432", "PGSSLMODE=require", "PGPASSWORD=" + os.Getenv("BENCH_PASSWORD")}},
-		{"pgbouncer", []string{"PGHOST=" + os.Getenv("BENCH_POOLER"), "PGPORT=6432", "PGSSLMODE=disable"}},
-		{"haproxy", []string{"PGHOST=" + os.Getenv("BENCH_POOLER"), "PGPORT=6433", "PGSSLMODE=require", "PGPASSWORD=" + os.Getenv("BENCH_PASSWORD")}},
-		{"agent", []string{"PGHOST=pg.lab", "PGPORT=5432", "PGSSLMODE=disable"}},
+		{name: "direct", env: []string{"PGHOST=" + os.Getenv("BENCH_DIRECT"), "PGPORT=5432", "PGSSLMODE=require", "PGPASSWORD=" + os.Getenv("BENCH_PASSWORD")}},
+		{name: "pgbouncer", env: []string{"PGHOST=" + os.Getenv("BENCH_POOLER"), "PGPORT=6432", "PGSSLMODE=disable"}},
+		{name: "haproxy", env: []string{"PGHOST=" + os.Getenv("BENCH_POOLER"), "PGPORT=6433", "PGSSLMODE=require", "PGPASSWORD=" + os.Getenv("BENCH_PASSWORD")}},
+		{name: "agent", env: toAgent},
 	}
 }
+
+// toAgent is how a job reaches the agent: as if it were the server.
+var toAgent = []string{"PGHOST=pg.lab", "PGPORT=5432", "PGSSLMODE=disable"}
 
 // inJob runs a command in a job container and returns its output.
 func inJob(env []string, argv ...string) (string, error) {
@@ -57,23 +63,18 @@ func timed(env []string, argv ...string) (time.Duration, error) {
 
 var tps = regexp.MustCompile(`tps = ([0-9.]+) \(without initial connection time\)`)
 
-// points runs pgbench's select-only script in each protocol mode.
+// points runs pgbench's select-only script in each protocol mode. What ends in
+// .node is the same with a collector that stands still meanwhile, as one of
+// another machine that this one does not pay for: records are signed and wait
+// in the spool.
 func points(rounds, seconds int) error {
+	ways := append(columns(), column{name: "node", env: toAgent, alone: true})
 	for _, clients := range []int{1, 8} {
 		for _, mode := range []string{"simple", "extended", "prepared"} {
 			rates := map[string][]float64{}
 			for range rounds {
-				for _, c := range columns() {
-					out, err := inJob(c.env, "pgbench", "--no-vacuum", "--select-only", "--protocol="+mode,
-						"--client="+strconv.Itoa(clients), "--time="+strconv.Itoa(seconds))
-					if err != nil {
-						return err
-					}
-					found := tps.FindStringSubmatch(out)
-					if found == nil {
-						return fmt.Errorf("pgbench printed no rate:\n%s", out)
-					}
-					rate, err := strconv.ParseFloat(found[1], 64)
+				for _, c := range ways {
+					rate, err := point(c, mode, clients, seconds)
 					if err != nil {
 						return err
 					}
@@ -84,9 +85,74 @@ func points(rounds, seconds int) error {
 			report(name, "direct", rates["agent"], rates["direct"])
 			report(name, "pgbouncer", rates["agent"], rates["pgbouncer"])
 			report(name, "haproxy", rates["agent"], rates["haproxy"])
+			report(name+".node", "pgbouncer", rates["node"], rates["pgbouncer"])
 		}
 	}
 	return nil
+}
+
+// point returns the queries of a second.
+func point(c column, mode string, clients, seconds int) (rate float64, err error) {
+	if c.alone {
+		collector, err := processOf("collector")
+		if err != nil {
+			return 0, err
+		}
+		if err := syscall.Kill(collector, syscall.SIGSTOP); err != nil {
+			return 0, fmt.Errorf("stop the collector: %w", err)
+		}
+		defer func() { err = errors.Join(err, goOn(collector)) }()
+	}
+	out, err := inJob(c.env, "pgbench", "--no-vacuum", "--select-only", "--protocol="+mode,
+		"--client="+strconv.Itoa(clients), "--time="+strconv.Itoa(seconds))
+	if err != nil {
+		return 0, err
+	}
+	found := tps.FindStringSubmatch(out)
+	if found == nil {
+		return 0, fmt.Errorf("pgbench printed no rate:\n%s", out)
+	}
+	return strconv.ParseFloat(found[1], 64)
+}
+
+// goOn lets the collector go on, and waits until it has taken in what waited,
+// so that the next column does not pay for it.
+func goOn(collector int) error {
+	if err := syscall.Kill(collector, syscall.SIGCONT); err != nil {
+		return fmt.Errorf("let the collector go on: %w", err)
+	}
+	const look, idle = 500 * time.Millisecond, 2 // ticks of 10 ms
+	var before int
+	for calm := 0; calm < 4; {
+		time.Sleep(look)
+		now, err := ticks(collector)
+		if err != nil {
+			return err
+		}
+		calm++
+		if now-before > idle {
+			calm = 0
+		}
+		before = now
+	}
+	return nil
+}
+
+// ticks returns the processor time of a process (utime and stime of
+// proc_pid_stat(5)).
+func ticks(pid int) (int, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0, errors.New("a process's stat is too short")
+	}
+	user, err1 := strconv.Atoi(fields[11])
+	system, err2 := strconv.Atoi(fields[12])
+	return user + system, errors.Join(err1, err2)
 }
 
 // bulk reads the same 100,000 rows by SELECT and by COPY, and by SELECT with a

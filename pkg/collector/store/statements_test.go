@@ -19,7 +19,7 @@ func TestKeptStatementsAreUsedAgainAndNeverTwiceAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback() //nolint:errcheck // nothing is to be kept
+	defer tx.Rollback()
 	if _, err := tx.Exec("CREATE TABLE numbers (n INTEGER); CREATE TABLE others (n INTEGER)"); err != nil {
 		t.Fatal(err)
 	}

@@ -37,8 +37,8 @@ func isWord(r rune) bool {
 	return unicode.IsLetter(r) || unicode.IsNumber(r)
 }
 
-// split appends the words of a text that is folded.
-func split(words []string, folded string) []string {
+// split returns the words of a text that is folded.
+func split(folded string) (words []string) {
 	from := -1
 	for i, r := range folded {
 		switch {
@@ -97,7 +97,7 @@ func (t *term) in(words []string) bool {
 func readTerms(typed string) []term {
 	var all []term
 	add := func(text string, quoted bool) {
-		words := split(nil, fold(text))
+		words := split(fold(text))
 		if len(words) > 0 {
 			all = append(all, term{words: words, prefix: !quoted && strings.HasSuffix(text, "*")})
 		}

@@ -31,7 +31,7 @@ func TestWordsAreFoldedAndFound(t *testing.T) {
 		{strings.Repeat("a", 100), strings.Repeat("a", 99), false},
 		{strings.Repeat("a", 100), strings.Repeat("a", 99) + "*", true},
 	} {
-		words := split(nil, fold(test.text))
+		words := split(fold(test.text))
 		got := true
 		for _, one := range readTerms(test.typed) {
 			got = got && one.in(words)
@@ -52,7 +52,7 @@ func TestIndexKeepsPrefixes(t *testing.T) {
 		for i := range text {
 			text[i] = letters[rand.IntN(len(letters))]
 		}
-		for _, word := range split(nil, fold(string(text))) {
+		for _, word := range split(fold(string(text))) {
 			whole := indexed(word)
 			if slices.ContainsFunc([]byte(whole), func(c byte) bool { return !isWord(rune(c)) }) {
 				t.Fatalf("%q is not one word of the index", whole)

@@ -189,7 +189,7 @@ func wordsOf(h *record.Header, body *record.Body, protocol string) []string {
 	if !ok {
 		return nil
 	}
-	return split(nil, fold(text))
+	return split(fold(text))
 }
 
 func (w *wording) unreadable(b *stored, no uint64, err error) error {
