@@ -48,7 +48,7 @@ func (c *hostChannel) relayFiles(a *asked) bool {
 	c.parts.Go(func() {
 		out.Wait()
 		r.abandon()
-		_ = c.client.CloseWrite()
+		c.endOutput()
 	})
 	return true
 }

@@ -152,9 +152,19 @@ func (c *hostChannel) refuse(request *ssh.Request, a *asked, why string) {
 // exitWith tells the client that its program ended, and closes the channel.
 func (c *hostChannel) exitWith(status uint32) {
 	_, _ = c.client.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
-	_ = c.client.CloseWrite()
+	c.endOutput()
 	_ = c.client.Close()
 	_ = c.server.Close()
+}
+
+// endOutput tells the client that its program writes no more. The channel must
+// not be written to meanwhile: when a client does not read what is being said to
+// it, the close that follows tells it instead.
+func (c *hostChannel) endOutput() {
+	if c.errMu.TryLock() {
+		defer c.errMu.Unlock()
+		_ = c.client.CloseWrite()
+	}
 }
 
 // say writes a line to the client's stderr.
