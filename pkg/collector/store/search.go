@@ -139,7 +139,7 @@ func (l *looking) record(ctx context.Context, i int) error {
 	}
 	session, ok := l.sessions[header.Session]
 	if !ok {
-		session, err = scanKnown(l.store.read.QueryRowContext(ctx, selectKnown, header.Session, l.batch.agent))
+		session, err = scanAbout(l.store.read.QueryRowContext(ctx, selectAbout, header.Session, l.batch.agent))
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}

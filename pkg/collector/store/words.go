@@ -93,11 +93,11 @@ func newestShredding(ctx context.Context, db querier) (index int64, err error) {
 // about is what the words of a session's records need of it.
 type about struct{ resource, protocol, repository string }
 
-const selectKnown = "SELECT resource, protocol, repository FROM sessions WHERE id = ? AND agent = ?"
+const selectAbout = "SELECT resource, protocol, repository FROM sessions WHERE id = ? AND agent = ?"
 
-func scanKnown(row scanner) (k about, err error) {
-	err = row.Scan(&k.resource, &k.protocol, &k.repository)
-	return k, err
+func scanAbout(row scanner) (a about, err error) {
+	err = row.Scan(&a.resource, &a.protocol, &a.repository)
+	return a, err
 }
 
 // groupSize is how many records of a batch share a row of the index. They are
@@ -203,7 +203,7 @@ func (w *wording) session(agent, id string) (about, error) {
 	if k, ok := w.sessions[name]; ok {
 		return k, nil
 	}
-	k, err := scanKnown(w.tx.QueryRow(selectKnown, id, agent))
+	k, err := scanAbout(w.tx.QueryRow(selectAbout, id, agent))
 	if err == nil {
 		w.sessions[name] = k
 	}
