@@ -49,7 +49,7 @@ func (s *Store) IndexWords(ctx context.Context) error {
 
 // wordsPerChange bounds the batches whose words are indexed in one
 // transaction: while it runs, nothing can be appended.
-const wordsPerChange = 4
+const wordsPerChange = 2
 
 // indexSome indexes the next few batches and reports whether there may be
 // more.
