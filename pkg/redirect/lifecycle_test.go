@@ -76,6 +76,17 @@ func TestSecondAgentOnTheSamePinsIsRefused(t *testing.T) {
 	}
 }
 
+func TestAgentWaitsForThePinsOfOneThatIsEnding(t *testing.T) {
+	l := newLab(t)
+	l.stop()
+	ended := make(chan error, 1)
+	time.AfterFunc(300*time.Millisecond, func() { ended <- l.agent.Close() })
+	next, err := redirect.Open(redirect.Config{Pins: l.pins, Port: l.slice.Port}, zaptest.NewLogger(t))
+	must(t, err)
+	must(t, <-ended)
+	must(t, next.Close())
+}
+
 func TestNextAgentTakesOverWithoutAGap(t *testing.T) {
 	l := newLab(t)
 	before := l.linkIDs(t)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -16,13 +17,18 @@ const (
 	defaultBPFFS = "/sys/fs/bpf"
 	mapPins      = "maps"
 	linkPins     = "links"
+
+	// A killed agent holds its lock until the last of its threads has given
+	// back its maps and sockets, a while after the process seems to be gone.
+	lockPatience = 3 * time.Second
 )
 
 // ErrInUse means that another agent holds these pins.
 var ErrInUse = errors.New("another agent uses these pins")
 
 // lockPins opens the directory of the pins, making it and mounting bpffs as
-// needed, for this agent alone. The lock ends with the process.
+// needed, for this agent alone. The lock ends with the process; it waits a
+// little for one that is ending.
 func lockPins(path string) (*os.File, error) {
 	if err := ensureBPFFS(path); err != nil {
 		return nil, err
@@ -36,10 +42,15 @@ func lockPins(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open pins: %w", err)
 	}
-	if err := unix.Flock(int(pins.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, ErrInUse), pins.Close())
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(20 * time.Millisecond) {
+		err := unix.Flock(int(pins.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return pins, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, ErrInUse), pins.Close())
+		}
 	}
-	return pins, nil
 }
 
 // ensureBPFFS mounts bpffs when path is not on one: at its usual place if path
