@@ -50,7 +50,12 @@ func startTime(pid int) string {
 	}
 	// The command, in parentheses, may itself hold spaces and parentheses.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 20 || fields[0] == "Z" {
+	if len(fields) < 20 {
+		return ""
+	}
+	// A first thread that has ended is a zombie while others still hold the
+	// process's files and locks; alone, it is only waiting to be reaped.
+	if state, threads := fields[0], fields[17]; state == "Z" && threads == "1" {
 		return ""
 	}
 	return fields[19]
