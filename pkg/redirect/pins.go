@@ -42,15 +42,17 @@ func lockPins(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open pins: %w", err)
 	}
-	for deadline := time.Now().Add(lockPatience); ; time.Sleep(20 * time.Millisecond) {
-		err := unix.Flock(int(pins.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return pins, nil
-		}
-		if time.Now().After(deadline) {
+	patience := time.After(lockPatience)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for unix.Flock(int(pins.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		select {
+		case <-again.C:
+		case <-patience:
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, ErrInUse), pins.Close())
 		}
 	}
+	return pins, nil
 }
 
 // ensureBPFFS mounts bpffs when path is not on one: at its usual place if path
