@@ -18,20 +18,21 @@ func (s *Spool) writeLast(number uint32) error {
 	return writeSummed(s.cfg.Dir, "last", binary.LittleEndian.AppendUint32(nil, number))
 }
 
-// readLast returns 0 when no segment was ever made.
-func (s *Spool) readLast() (uint32, error) {
+// readLast returns 0 when no segment was ever made. known is false when the
+// file cannot be read any more.
+func (s *Spool) readLast() (last uint32, known bool, err error) {
 	data, ok, err := readSummed(filepath.Join(s.cfg.Dir, "last"))
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if !ok || len(data) != 0 && len(data) != 4 {
 		s.damage = append(s.damage, Damage{Kind: AlteredState})
-		return 0, nil
+		return 0, false, nil
 	}
 	if len(data) == 0 {
-		return 0, nil
+		return 0, true, nil
 	}
-	return binary.LittleEndian.Uint32(data), nil
+	return binary.LittleEndian.Uint32(data), true, nil
 }
 
 // writeSummed replaces a small file in one step, followed by its checksum.

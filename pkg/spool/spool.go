@@ -139,7 +139,7 @@ func (s *Spool) load() error {
 	if err != nil {
 		return err
 	}
-	last, err := s.readLast()
+	last, known, err := s.readLast()
 	if err != nil {
 		return err
 	}
@@ -148,6 +148,14 @@ func (s *Spool) load() error {
 			s.damage = append(s.damage, Damage{Kind: MissingSegment, Position: at(numbers[i-1]+1, 0)})
 		}
 		seg, err := openSegment(s.cfg.Dir, number)
+		if errors.Is(err, errAltered) && known && number > last {
+			// It was being made when the process died, and never held an entry.
+			if err := os.Remove(filepath.Join(s.cfg.Dir, segmentName(number))); err != nil {
+				return err
+			}
+			numbers = numbers[:i]
+			break
+		}
 		if errors.Is(err, errAltered) {
 			s.damage = append(s.damage, Damage{Kind: AlteredSegment, Position: at(number, 0)})
 			continue

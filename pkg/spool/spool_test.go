@@ -279,6 +279,26 @@ func TestMissingNewestSegmentIsFound(t *testing.T) {
 	}
 }
 
+// A process can die while it makes the next segment: the file is there, and its
+// head is not.
+func TestSegmentThatWasBeingMadeIsNoDamage(t *testing.T) {
+	for _, before := range []int{0, 400} {
+		dir := t.TempDir()
+		s := open(t, dir)
+		fill(t, s, 0, before)
+		must(t, s.Close())
+		names := segments(t, dir)
+		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%010d.seg", len(names)+1)), make([]byte, 1<<14), 0o600))
+		s = open(t, dir)
+		if len(s.Damage()) > 0 {
+			t.Errorf("with %d segments before: damage %+v", len(names), s.Damage())
+		}
+		fill(t, s, before, 400)
+		wantNumbers(t, numbers(t, s, 0), 0, before+400)
+		must(t, s.Close())
+	}
+}
+
 func TestTornTailIsReportedAndNothingElseLost(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
