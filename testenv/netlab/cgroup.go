@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,8 +58,28 @@ func (c *Cgroup) Enter(cmd *exec.Cmd) {
 	cmd.SysProcAttr.CgroupFD = int(c.dir.Fd())
 }
 
-// Close removes the cgroup. It fails while a process is in it.
-func (c *Cgroup) Close() error { return errors.Join(c.dir.Close(), os.Remove(c.Path)) }
+// closePatience is how long a process may take to leave its cgroup once it has
+// been seen to end.
+const closePatience = 2 * time.Second
+
+// Close removes the cgroup. It fails while a process is in it that does not
+// end.
+func (c *Cgroup) Close() error {
+	patience := time.After(closePatience)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := os.Remove(c.Path)
+		if !errors.Is(err, unix.EBUSY) {
+			return errors.Join(c.dir.Close(), err)
+		}
+		select {
+		case <-again.C:
+		case <-patience:
+			return errors.Join(c.dir.Close(), err)
+		}
+	}
+}
 
 func cgroup2() (string, error) {
 	mounts, err := os.ReadFile("/proc/self/mounts")
