@@ -80,6 +80,18 @@ func TestOpenSSHSessions(t *testing.T) {
 	}
 }
 
+// OpenSSH's own order would have AES-CTR and HMAC-SHA-256, which take a second
+// look at each byte.
+func TestOpenSSHSpeaksGCM(t *testing.T) {
+	w := newWorld(t, nil)
+	_, errs, _ := w.ssh(t, "", "-v", "true")
+	for _, direction := range []string{"server->client", "client->server"} {
+		if !strings.Contains(errs, direction+" cipher: aes128-gcm@openssh.com") {
+			t.Errorf("%s is another: %.3000q", direction, errs)
+		}
+	}
+}
+
 func TestOpenSSHIsRefusedInWords(t *testing.T) {
 	w := newWorld(t, func(_ context.Context, op *operation.Operation, _ func(protocol.Waiting)) protocol.Decision {
 		if strings.Contains(string(op.Text.Reveal()), "forbidden") || op.Kind == operation.Shell {

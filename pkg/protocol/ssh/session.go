@@ -69,8 +69,13 @@ func (s *session) run(serving context.Context) error {
 		return err
 	}
 	_ = client.SetDeadline(time.Now().Add(graceTime))
-	opening := &opening{Conn: client, first: func() { s.ahead = reach(s.ctx, s.conn) }}
-	leg, channels, requests, err := ssh.NewServerConn(opening, config)
+	greeted, err := greet(client)
+	if err != nil {
+		return s.unadmitted(err)
+	}
+	s.ahead = reach(s.ctx, s.conn)
+	config.Ciphers = offered(client.in)
+	leg, channels, requests, err := ssh.NewServerConn(greeted, config)
 	if err != nil {
 		return s.unadmitted(err)
 	}
@@ -202,19 +207,4 @@ func violation(ctx context.Context, leg protocol.Leg, err error) error {
 		return nil
 	}
 	return &protocol.Violation{Leg: leg, Reason: "what it sent is not SSH as it was agreed"}
-}
-
-// opening is a connection that says when its peer sent its first bytes.
-type opening struct {
-	net.Conn
-	first func()
-	once  sync.Once
-}
-
-func (o *opening) Read(b []byte) (int, error) {
-	n, err := o.Conn.Read(b)
-	if n > 0 {
-		o.once.Do(o.first)
-	}
-	return n, err
 }
