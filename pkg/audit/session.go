@@ -44,6 +44,7 @@ type streams struct {
 type digest struct {
 	hash hash.Hash
 	kind string        // before the hex: empty, or that of a keyed hash
+	sum  func() string // in place of both: who has the bytes hashes them
 	at   time.Duration // of the first byte
 	size int64
 }
@@ -122,11 +123,20 @@ func (s *Session) intent(op *operation.Operation, in *record.Intent) (spool.Posi
 func (s *Session) Chunk(op uint64, stream string, at time.Duration, chunk []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.chunk(op, stream, at, chunk)
+	return s.chunk(op, stream, at, chunk, nil)
 }
 
-// chunk is Chunk. mu is held.
-func (s *Session) chunk(op uint64, stream string, at time.Duration, chunk []byte) error {
+// Digested is Chunk for a stream whose owner hashes it, the chunk included.
+// What is not kept is recorded with what sum returns by then. It may be called
+// until the operation has its outcome, and must not call the session.
+func (s *Session) Digested(op uint64, stream string, at time.Duration, chunk []byte, sum func() string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.chunk(op, stream, at, chunk, sum)
+}
+
+// chunk is Chunk, or Digested. mu is held.
+func (s *Session) chunk(op uint64, stream string, at time.Duration, chunk []byte, sum func() string) error {
 	st := s.streams[op]
 	if st == nil {
 		st = &streams{}
@@ -152,7 +162,7 @@ func (s *Session) chunk(op uint64, stream string, at time.Duration, chunk []byte
 		}
 	}
 	if beyond := chunk[whole:]; len(beyond) > 0 {
-		return s.digest(op, st, stream, at, beyond)
+		return s.digest(op, st, stream, at, beyond, sum)
 	}
 	return nil
 }
@@ -176,7 +186,7 @@ func (s *Session) SealedChunk(op uint64, stream string, at time.Duration, chunk 
 	if st.beyond[stream] == nil {
 		st.beyond[stream] = &digest{hash: hmac.New(sha256.New, s.log.write.key), kind: sealedBy}
 	}
-	return s.digest(op, st, stream, at, chunk)
+	return s.digest(op, st, stream, at, chunk, nil)
 }
 
 // crowded reports whether the spool, or the workload's share of it, is so full
@@ -193,19 +203,21 @@ func (s *Session) crowded() bool {
 }
 
 // digest takes bytes beyond the limit. mu is held.
-func (s *Session) digest(op uint64, st *streams, stream string, at time.Duration, chunk []byte) error {
+func (s *Session) digest(op uint64, st *streams, stream string, at time.Duration, chunk []byte, sum func() string) error {
 	if st.beyond == nil {
 		st.beyond = map[string]*digest{}
 	}
 	d := st.beyond[stream]
 	if d == nil {
-		d = &digest{hash: sha256.New()}
+		d = &digest{hash: sha256.New(), sum: sum}
 		st.beyond[stream] = d
 	}
 	if d.size == 0 {
 		d.at = at
 	}
-	d.hash.Write(chunk)
+	if d.sum == nil {
+		d.hash.Write(chunk)
+	}
 	d.size += int64(len(chunk))
 	if d.size < digestBytes {
 		return nil
@@ -213,12 +225,20 @@ func (s *Session) digest(op uint64, st *streams, stream string, at time.Duration
 	return s.flush(op, stream, d)
 }
 
+// text is the digest as it is recorded.
+func (d *digest) text() string {
+	if d.sum != nil {
+		return d.sum()
+	}
+	return d.kind + hex.EncodeToString(d.hash.Sum(nil))
+}
+
 // flush records a digest. mu is held.
 func (s *Session) flush(op uint64, stream string, d *digest) error {
 	if d.size == 0 {
 		return nil
 	}
-	c := record.Chunk{Stream: stream, At: int64(d.at), Size: d.size, Digest: d.kind + hex.EncodeToString(d.hash.Sum(nil))}
+	c := record.Chunk{Stream: stream, At: int64(d.at), Size: d.size, Digest: d.text()}
 	d.hash.Reset()
 	d.size = 0
 	if _, err := s.append(&record.Header{Type: record.OperationChunk, Operation: op, Chunk: &c}, &record.Body{}, record.Closed{}); err != nil {
@@ -246,7 +266,7 @@ func (s *Session) Finish(op uint64, at time.Duration, chunk []byte, out record.O
 	}
 	size := int64(len(chunk))
 	if size > min(pieceBytes, s.log.cfg.ResponseLimit-kept) || s.crowded() {
-		if err := s.chunk(op, "response", at, chunk); err != nil {
+		if err := s.chunk(op, "response", at, chunk, nil); err != nil {
 			return err
 		}
 		return s.outcome(op, out, nil)

@@ -3,6 +3,8 @@ package gitwire_test
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -265,6 +267,7 @@ type asked struct {
 	text     string
 	request  []byte
 	pack     []byte
+	digest   string // of the pack, as it is recorded
 	response []byte
 	outcome  protocol.Outcome
 }
@@ -322,10 +325,19 @@ func (x *exchange) Record(stream protocol.Stream, _ time.Duration, chunk []byte)
 	return nil
 }
 
+// Digested implements protocol.Exchange: it is for packs, whose digest is known.
+func (x *exchange) Digested(stream protocol.Stream, at time.Duration, chunk []byte, sum func() string) error {
+	x.asked.digest = sum()
+	return x.Record(stream, at, chunk)
+}
+
 // Done implements protocol.Exchange.
 func (x *exchange) Done(outcome protocol.Outcome) error {
 	if x.ended || !x.decided {
 		x.guard.breach("an operation ended out of turn")
+	}
+	if digest := sha256.Sum256(x.asked.pack); x.asked.digest != "" && outcome.Status == protocol.OK && x.asked.digest != protocol.Whole+hex.EncodeToString(digest[:]) {
+		x.guard.breach("a pack has another digest than is recorded")
 	}
 	x.ended = true
 	x.asked.outcome = outcome

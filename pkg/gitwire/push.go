@@ -2,6 +2,7 @@ package gitwire
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -160,19 +161,20 @@ func (s *service) deliver(log *recorder, asked *request, sent *pack) error {
 		return fmt.Errorf("forward a push: %w", err)
 	}
 	if sent != nil {
-		if err := s.deliverPack(log, sent.store.reader()); err != nil {
+		if err := s.deliverPack(log, sent); err != nil {
 			return err
 		}
 	}
 	return s.Server.CloseWrite()
 }
 
-func (s *service) deliverPack(log *recorder, from io.Reader) error {
+func (s *service) deliverPack(log *recorder, sent *pack) error {
+	from, digest := sent.store.reader(), protocol.Whole+hex.EncodeToString(sent.digest[:])
 	buf := make([]byte, 256<<10)
 	for {
 		n, err := io.ReadFull(from, buf)
 		if n > 0 {
-			if err := log.bulk(buf[:n]); err != nil {
+			if err := log.digested(buf[:n], digest); err != nil {
 				return err
 			}
 			if _, err := s.Server.Write(buf[:n]); err != nil {

@@ -112,7 +112,6 @@ type recorder struct {
 var errEnded = errors.New("git: the operation has ended")
 
 func (r *recorder) request(chunk []byte) error  { return r.record(protocol.Request, chunk) }
-func (r *recorder) bulk(chunk []byte) error     { return r.record(protocol.Input, chunk) }
 func (r *recorder) response(chunk []byte) error { return r.record(protocol.Response, chunk) }
 
 func (r *recorder) record(stream protocol.Stream, chunk []byte) error {
@@ -122,6 +121,16 @@ func (r *recorder) record(stream protocol.Stream, chunk []byte) error {
 		return errEnded
 	}
 	return r.exchange.Record(stream, time.Since(r.began), chunk)
+}
+
+// digested records a chunk of input of which a digest is known.
+func (r *recorder) digested(chunk []byte, digest string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return errEnded
+	}
+	return r.exchange.Digested(protocol.Input, time.Since(r.began), chunk, func() string { return digest })
 }
 
 // end waits for a chunk that is being recorded, and takes no other.

@@ -150,10 +150,25 @@ func (x *exchange) Record(stream protocol.Stream, at time.Duration, chunk []byte
 	if !x.decided || x.done {
 		return errOrder
 	}
-	if x.op.SealedRequest && stream == protocol.Request || x.op.SealedResponse && stream == protocol.Response {
+	if x.sealed(stream) {
 		return x.guard.Trail.SealedChunk(x.op.ID, string(stream), at, chunk)
 	}
 	return x.guard.Trail.Chunk(x.op.ID, string(stream), at, chunk)
+}
+
+// Digested is Record for a stream whose digest the caller has.
+func (x *exchange) Digested(stream protocol.Stream, at time.Duration, chunk []byte, sum func() string) error {
+	if !x.decided || x.done {
+		return errOrder
+	}
+	if x.sealed(stream) {
+		return x.guard.Trail.SealedChunk(x.op.ID, string(stream), at, chunk)
+	}
+	return x.guard.Trail.Digested(x.op.ID, string(stream), at, chunk, sum)
+}
+
+func (x *exchange) sealed(stream protocol.Stream) bool {
+	return x.op.SealedRequest && stream == protocol.Request || x.op.SealedResponse && stream == protocol.Response
 }
 
 // Done ends the exchange.

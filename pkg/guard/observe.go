@@ -38,6 +38,12 @@ func (o *observed) Record(stream protocol.Stream, at time.Duration, chunk []byte
 	return nil
 }
 
+// Digested implements protocol.Exchange.
+func (o *observed) Digested(stream protocol.Stream, at time.Duration, chunk []byte, sum func() string) error {
+	o.keep(func() error { return o.x.Digested(stream, at, chunk, sum) })
+	return nil
+}
+
 // Done implements protocol.Exchange.
 func (o *observed) Done(outcome protocol.Outcome) error {
 	o.keep(func() error { return o.x.Done(outcome) })

@@ -32,7 +32,10 @@ func (yes) Decide(context.Context, func(protocol.Waiting)) (protocol.Decision, e
 func (yes) DecideNow() (protocol.Decision, bool, error) {
 	return protocol.Decision{Effect: protocol.Allow}, true, nil
 }
-func (yes) Record(protocol.Stream, time.Duration, []byte) error  { return nil }
+func (yes) Record(protocol.Stream, time.Duration, []byte) error { return nil }
+func (yes) Digested(protocol.Stream, time.Duration, []byte, func() string) error {
+	return nil
+}
 func (yes) Done(protocol.Outcome) error                          { return nil }
 func (yes) Finish(time.Duration, []byte, protocol.Outcome) error { return nil }
 

@@ -169,6 +169,12 @@ type Exchange interface {
 	// as the client will see it. It must return nil before the chunk is
 	// forwarded. The chunk is not kept after the call.
 	Record(stream Stream, at time.Duration, chunk []byte) error
+	// Digested is Record for a stream that the caller hashes itself, so that
+	// nobody hashes it twice. What is not kept is recorded with what sum
+	// returns, SoFar or Whole and a digest in hex. It may be called until the
+	// exchange ends, and must not call the exchange. All of a stream is
+	// recorded in one of both ways.
+	Digested(stream Stream, at time.Duration, chunk []byte, sum func() string) error
 	// Done ends the exchange, also when it was refused.
 	Done(outcome Outcome) error
 	// Finish is Record of the response's last chunk and Done in one, which
@@ -207,6 +213,12 @@ type Waiting struct {
 
 // Stream names a direction of data inside an operation.
 type Stream string
+
+// What the digests of Exchange.Digested begin with.
+const (
+	SoFar = "so-far:" // of the stream up to the end of the bytes that it stands for
+	Whole = "whole:"  // of the whole stream, of which the rest may not follow
+)
 
 // The streams.
 const (

@@ -110,6 +110,10 @@ func (b *book) DecideNow() (protocol.Decision, bool, error) {
 	return protocol.Decision{Effect: protocol.Allow}, b.decide == nil, nil
 }
 
+func (b *book) Digested(stream protocol.Stream, at time.Duration, chunk []byte, _ func() string) error {
+	return b.Record(stream, at, chunk)
+}
+
 func (b *book) Record(_ protocol.Stream, _ time.Duration, chunk []byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -189,7 +189,7 @@ type Chunk struct {
 	Stream string `json:"stream"`
 	At     int64  `json:"at_ns"`            // since the operation began
 	Size   int64  `json:"size"`             // bytes that this record stands for
-	Digest string `json:"digest,omitempty"` // hex SHA-256 of bytes that are not in the body
+	Digest string `json:"digest,omitempty"` // hex SHA-256 of bytes that are not in the body, or of more; docs/audit-format.md
 }
 
 // Outcome is how an operation ended.

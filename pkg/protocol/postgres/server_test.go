@@ -212,6 +212,10 @@ func (e *exchange) DecideNow() (protocol.Decision, bool, error) {
 	return protocol.Decision{Effect: protocol.Allow}, e.guard.decide == nil && e.op.ReadOnly, nil
 }
 
+func (e *exchange) Digested(stream protocol.Stream, at time.Duration, chunk []byte, _ func() string) error {
+	return e.Record(stream, at, chunk)
+}
+
 func (e *exchange) Record(stream protocol.Stream, _ time.Duration, chunk []byte) error {
 	if stream == protocol.Request && e.op.SealedRequest || stream == protocol.Response && e.op.SealedResponse {
 		return nil // by digest and size

@@ -110,6 +110,11 @@ func (x *exchange) Record(stream protocol.Stream, _ time.Duration, _ []byte) err
 	return nil
 }
 
+// Digested implements protocol.Exchange.
+func (x *exchange) Digested(stream protocol.Stream, at time.Duration, chunk []byte, _ func() string) error {
+	return x.Record(stream, at, chunk)
+}
+
 // Finish implements protocol.Exchange.
 func (x *exchange) Finish(at time.Duration, chunk []byte, outcome protocol.Outcome) error {
 	if err := x.Record(protocol.Response, at, chunk); err != nil {

@@ -50,6 +50,16 @@ func (a *asked) record(stream protocol.Stream, chunk []byte) error {
 	return a.exchange.Record(stream, time.Since(a.began), chunk)
 }
 
+// digested is record for a stream that the caller hashes.
+func (a *asked) digested(stream protocol.Stream, chunk []byte, sum func() string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.exchange == nil {
+		return errEnded
+	}
+	return a.exchange.Digested(stream, time.Since(a.began), chunk, sum)
+}
+
 // hid counts values that were masked.
 func (a *asked) hid(values int) {
 	a.mu.Lock()

@@ -48,11 +48,21 @@ type file struct {
 	read, wrote passed // guarded by mu
 }
 
-// note remembers a piece that passed.
+// note remembers a piece that passes.
 func (f *file) note(p *passed, offset uint64, piece []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p.add(offset, piece)
+}
+
+// pass remembers and records a piece before it passes.
+func (f *file) pass(p *passed, stream protocol.Stream, offset uint64, piece []byte) error {
+	f.note(p, offset, piece)
+	return f.op.digested(stream, piece, func() string {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return protocol.SoFar + p.digest()
+	})
 }
 
 // passed is what went through a file in one direction.
@@ -75,6 +85,9 @@ func (p *passed) add(offset uint64, piece []byte) {
 	p.hash.Write(piece)
 }
 
+// digest is that of what passed so far.
+func (p *passed) digest() string { return hex.EncodeToString(p.hash.Sum(nil)) }
+
 // summary says what went through: the digest is the file's where all of it
 // went in order.
 func (f *file) summary() string {
@@ -88,7 +101,7 @@ func (f *file) summary() string {
 		if direction.p.hash == nil {
 			continue
 		}
-		text := fmt.Sprintf("%s %d bytes, sha256:%s", direction.verb, direction.p.bytes, hex.EncodeToString(direction.p.hash.Sum(nil)))
+		text := fmt.Sprintf("%s %d bytes, sha256:%s", direction.verb, direction.p.bytes, direction.p.digest())
 		if direction.p.shuffled {
 			text += ", in pieces out of order"
 		}

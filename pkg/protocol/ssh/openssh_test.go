@@ -217,7 +217,8 @@ func TestFilesAreCopied(t *testing.T) {
 				t.Fatalf("got %d bytes, %v, %q, %d", len(got), err, errs, code)
 			}
 			found := slices.ContainsFunc(w.guard.asked(operation.File)[before:], func(e *entry) bool {
-				return strings.Contains(e.outcome.Tag, digest) && !strings.Contains(e.outcome.Tag, "order")
+				recorded := e.digests[protocol.Input] + e.digests[protocol.Response]
+				return strings.Contains(e.outcome.Tag, digest) && !strings.Contains(e.outcome.Tag, "order") && recorded == protocol.SoFar+digest
 			})
 			if found != test.says {
 				t.Errorf("the digest is recorded: %v", found)

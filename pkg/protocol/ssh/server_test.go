@@ -57,6 +57,7 @@ type entry struct {
 	text    string
 	streams map[protocol.Stream][]byte
 	sizes   map[protocol.Stream]int64
+	digests map[protocol.Stream]string // of what is not kept
 	outcome protocol.Outcome
 	ended   bool
 	book    *rulebook
@@ -70,7 +71,7 @@ func (b *rulebook) Begin(_ context.Context, op *operation.Operation) (protocol.E
 	defer b.mu.Unlock()
 	b.last++
 	op.ID = b.last
-	e := &entry{op: *op, text: string(op.Text.Reveal()), streams: map[protocol.Stream][]byte{}, sizes: map[protocol.Stream]int64{}, book: b}
+	e := &entry{op: *op, text: string(op.Text.Reveal()), streams: map[protocol.Stream][]byte{}, sizes: map[protocol.Stream]int64{}, digests: map[protocol.Stream]string{}, book: b}
 	b.ops = append(b.ops, e)
 	return e, nil
 }
@@ -94,6 +95,11 @@ func (e *entry) Record(stream protocol.Stream, _ time.Duration, chunk []byte) er
 		e.streams[stream] = append(e.streams[stream], chunk...)
 	}
 	return nil
+}
+
+func (e *entry) Digested(stream protocol.Stream, at time.Duration, chunk []byte, sum func() string) error {
+	e.digests[stream] = sum()
+	return e.Record(stream, at, chunk)
 }
 
 func (e *entry) Done(outcome protocol.Outcome) error {
@@ -224,8 +230,12 @@ Subsystem sftp internal-sftp
 		}
 	}
 	must(t, os.MkdirAll("/run/sshd", 0o755))
-	server := exec.Command("/usr/sbin/sshd", "-D", "-E", w.path("sshd.log"), "-f", w.write(t, "sshd_config", []byte(config)))
+	server := exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", w.write(t, "sshd_config", []byte(config)))
+	log, err := os.Create(w.path("sshd.log")) // with -E, children that end later would make it again
+	must(t, err)
+	server.Stderr = log
 	must(t, server.Start())
+	must(t, log.Close())
 	t.Cleanup(func() {
 		_ = server.Process.Kill()
 		_ = server.Wait()

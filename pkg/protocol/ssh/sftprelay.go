@@ -191,8 +191,7 @@ func (r *sftpRelay) continued(request *fileRequest) (pending, bool) {
 
 // written records a piece of a file before it is forwarded.
 func (r *sftpRelay) written(request *fileRequest, f *file) error {
-	f.note(&f.wrote, request.offset, request.data)
-	if err := f.op.record(protocol.Input, request.data); err != nil {
+	if err := f.pass(&f.wrote, protocol.Input, request.offset, request.data); err != nil {
 		r.c.session.fail(err)
 		return io.EOF
 	}

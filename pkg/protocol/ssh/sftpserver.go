@@ -153,8 +153,7 @@ func (r *sftpRelay) reply(reply fileReply) (bool, error) {
 		p.ours <- reply
 		return false, nil
 	case p.reads != nil && reply.kind == sftpData:
-		p.reads.note(&p.reads.read, p.offset, reply.data)
-		if err := p.reads.op.record(protocol.Response, reply.data); err != nil && !errors.Is(err, errEnded) {
+		if err := p.reads.pass(&p.reads.read, protocol.Response, p.offset, reply.data); err != nil && !errors.Is(err, errEnded) {
 			r.c.session.fail(err)
 			return false, io.EOF
 		}
