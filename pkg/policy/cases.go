@@ -82,6 +82,7 @@ type opClause struct {
 	SearchPath    string         `yaml:"search_path"`
 	InTransaction bool           `yaml:"in_transaction"`
 	Statements    []statedClause `yaml:"statements"`
+	Rows          int64          `yaml:"rows"` // that it changes
 	SSH           *sshClause     `yaml:"ssh"`
 	Git           *gitClause     `yaml:"git"`
 }
@@ -158,7 +159,7 @@ func (c *caseClause) run(p *Policy) error {
 	if c.Expect.Effect == "" {
 		return errors.Join(differences...)
 	}
-	got := p.Evaluate(s, c.Op.operation())
+	got := p.Evaluate(s, c.Op.operation()).Changed(c.Op.Rows)
 	if got.Effect.String() != c.Expect.Effect || c.Expect.Rule != "" && got.Rule != c.Expect.Rule {
 		differences = append(differences, fmt.Errorf("got %s by rule %q (%s), want %s by rule %q",
 			got.Effect, got.Rule, got.Reason, c.Expect.Effect, c.Expect.Rule))

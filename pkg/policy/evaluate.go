@@ -43,6 +43,24 @@ type Ruling struct {
 	Rule    string   // the deciding rule's name; empty for the default
 	Reason  string   // for the person at the client; never holds what a job wrote; may be empty
 	Approve *Approve // who can release it; set exactly when Effect is Hold; shared
+	Limit   *Limit   // what it may change, when Effect is not Deny; nil: anything; shared
+}
+
+// Limit is how many rows an operation may change. It is known only afterwards:
+// who forwards the operation counts, and undoes what is more. It refuses what
+// it cannot count or undo.
+type Limit struct {
+	Rows   int64
+	Rule   string
+	Reason string
+}
+
+// Changed is what a ruling comes to when the operation has changed so many rows.
+func (r Ruling) Changed(rows int64) Ruling {
+	if r.Limit == nil || rows <= r.Limit.Rows {
+		return r
+	}
+	return Ruling{Rule: r.Limit.Rule, Reason: r.Limit.Reason}
 }
 
 // Evaluate rules on one operation of a session. Every deny rule is asked
@@ -66,10 +84,10 @@ func (p *Policy) Evaluate(s *session.Session, op *operation.Operation) Ruling {
 			}
 			applies, err := rule.when.holds(scope)
 			if err != nil {
-				return Ruling{Rule: rule.name, Reason: "the rule could not be evaluated: " + explain(err)}
+				return rule.fails(err)
 			}
 			if applies {
-				return Ruling{Effect: effect, Rule: rule.name, Reason: rule.reason, Approve: rule.approve}
+				return r.limited(scope, Ruling{Effect: effect, Rule: rule.name, Reason: rule.reason, Approve: rule.approve})
 			}
 		}
 	}
@@ -79,7 +97,29 @@ func (p *Policy) Evaluate(s *session.Session, op *operation.Operation) Ruling {
 	case p.fallback != Allow:
 		return Ruling{Reason: "no rule allows it"}
 	}
-	return Ruling{Effect: Allow}
+	return r.limited(scope, Ruling{Effect: Allow})
+}
+
+// limited adds to a ruling the least that a rule lets the operation change.
+func (r *resource) limited(scope *scope, ruling Ruling) Ruling {
+	if ruling.Effect == Deny {
+		return ruling
+	}
+	for _, rule := range r.limits {
+		applies, err := rule.when.holds(scope)
+		if err != nil {
+			return rule.fails(err)
+		}
+		if applies && (ruling.Limit == nil || rule.limit.Rows < ruling.Limit.Rows) {
+			ruling.Limit = rule.limit
+		}
+	}
+	return ruling
+}
+
+// fails is the ruling of a rule that cannot be evaluated.
+func (r *rule) fails(err error) Ruling {
+	return Ruling{Rule: r.name, Reason: "the rule could not be evaluated: " + explain(err)}
 }
 
 // unparsed is the ruling on what nobody understood.

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"fmt"
+
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/session"
 )
@@ -27,19 +29,32 @@ func (p *Policy) Explain(s *session.Session, op *operation.Operation) (Ruling, [
 	var all []Asked
 	for effect := Deny; effect <= Allow; effect++ {
 		for _, rule := range r.rules[effect] {
-			asked := Asked{Rule: rule.name, Effect: effect.String(), Decides: rule.name == ruling.Rule}
-			switch applies, err := rule.when.holds(scope); {
-			case !rule.speaksOf(op, blind):
-				asked.Answer = "is not asked"
-			case err != nil:
-				asked.Answer = "could not be evaluated: " + explain(err)
-			case applies:
-				asked.Answer = "matches"
-			default:
-				asked.Answer = "does not match"
-			}
+			asked := rule.asked(scope, rule.speaksOf(op, blind))
+			asked.Decides = rule.name == ruling.Rule
 			all = append(all, asked)
 		}
 	}
+	for _, rule := range r.limits {
+		asked := rule.asked(scope, ruling.Effect != Deny || rule.name == ruling.Rule)
+		asked.Effect = fmt.Sprintf("deny over %d rows", rule.limit.Rows)
+		asked.Decides = rule.name == ruling.Rule || ruling.Limit == rule.limit
+		all = append(all, asked)
+	}
 	return ruling, all
+}
+
+// asked is what the rule answers, if it is asked.
+func (r *rule) asked(scope *scope, speaks bool) Asked {
+	asked := Asked{Rule: r.name, Effect: r.effect.String()}
+	switch applies, err := r.when.holds(scope); {
+	case !speaks:
+		asked.Answer = "is not asked"
+	case err != nil:
+		asked.Answer = "could not be evaluated: " + explain(err)
+	case applies:
+		asked.Answer = "matches"
+	default:
+		asked.Answer = "does not match"
+	}
+	return asked
 }

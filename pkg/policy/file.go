@@ -61,6 +61,7 @@ type ruleClause struct {
 	Effect    string         `yaml:"effect"`
 	Approve   *approveClause `yaml:"approve"`
 	Reason    string         `yaml:"reason"`
+	OverRows  *int64         `yaml:"over_rows"`
 }
 
 // approveClause says who can release a held operation.

@@ -68,6 +68,7 @@ type resource struct {
 	credentials []credential
 	masks       mask.Set
 	rules       [Allow + 1][]*rule // by effect, each in the order of the file
+	limits      []*rule            // those that deny over a number of rows, in no effect of their own
 
 	reads         detail // all that its rules read
 	readsReadOnly bool   // a rule reads op.read_only

@@ -30,6 +30,7 @@ type rule struct {
 	effect  Effect
 	when    *condition
 	approve *Approve
+	limit   *Limit // of a rule that denies only what changes more
 	reason  string
 }
 
@@ -49,7 +50,11 @@ func (c *compiler) rules(p *Policy, clauses []ruleClause) {
 		names[clause.Name] = true
 		compiled := c.rule(path, clause)
 		for _, r := range c.selected(path, p, clause.Resources) {
-			r.rules[compiled.effect] = append(r.rules[compiled.effect], compiled)
+			if compiled.limit != nil {
+				r.limits = append(r.limits, compiled)
+			} else {
+				r.rules[compiled.effect] = append(r.rules[compiled.effect], compiled)
+			}
 			if compiled.when != nil {
 				r.reads |= compiled.when.reads.details
 				r.readsReadOnly = r.readsReadOnly || compiled.when.reads.readOnly
@@ -76,7 +81,24 @@ func (c *compiler) rule(path string, clause *ruleClause) *rule {
 	case clause.Approve != nil:
 		c.doc.Problem(path+".approve", "has no use here: only effect: hold asks for approval")
 	}
+	if clause.OverRows != nil {
+		r.limit = c.limit(path, r, *clause.OverRows)
+	}
 	return r
+}
+
+// limit compiles how many rows an operation may change. What has no statements
+// has no rows either that anybody could count.
+func (c *compiler) limit(path string, r *rule, rows int64) *Limit {
+	switch {
+	case r.effect != Deny:
+		c.doc.Problem(path+".over_rows", "has no use here: only effect: deny can undo what a statement did")
+	case rows < 1:
+		c.doc.Problem(path+".over_rows", "%d is out of range: write how many rows may be changed, 1 or more", rows)
+	case r.when == nil || r.when.reads.details&sqlDetail == 0:
+		c.doc.Problem(path+".when", "does not read op.sql: say which statements over_rows counts, as in op.sql.statements.exists(s, s.class == \"write\")")
+	}
+	return &Limit{Rows: rows, Rule: r.name, Reason: r.reason}
 }
 
 // effect reads a rule's effect.

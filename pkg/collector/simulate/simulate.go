@@ -12,6 +12,8 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
 	"github.com/sluicegate/sluice/pkg/operation"
@@ -25,6 +27,7 @@ type Past struct {
 	Session   *session.Session
 	Operation *operation.Operation
 	Intent    *record.Intent
+	Changed   int64 // rows
 }
 
 // Each calls visit for each operation of one session, whose records are all
@@ -49,10 +52,22 @@ func (r Reader) Each(records []view.Record, visit func(Past)) error {
 		case header.Intent != nil && s == nil:
 			return errors.New("the session has no opening")
 		case header.Intent != nil:
-			visit(Past{s, r.operation(&header, texts[header.Operation]), header.Intent})
+			was := texts[header.Operation]
+			visit(Past{s, r.operation(&header, was), header.Intent, changed(was.Tag)})
 		}
 	}
 	return nil
+}
+
+// changed is how many rows a command of PostgreSQL's changed, by its tag. That of
+// COPY has the same form in both directions, and counts for none.
+func changed(tag string) int64 {
+	verb, _, _ := strings.Cut(tag, " ")
+	if !slices.Contains([]string{"INSERT", "UPDATE", "DELETE", "MERGE"}, verb) {
+		return 0
+	}
+	rows, _ := strconv.ParseInt(tag[strings.LastIndexByte(tag, ' ')+1:], 10, 64) // the server's own words
+	return rows
 }
 
 // Change is one way in which operations are decided otherwise.
@@ -72,7 +87,7 @@ func By(p *policy.Policy, was Past) (Change, bool) {
 	if was.Intent.Approval > 0 {
 		effect = policy.Hold.String()
 	}
-	ruling := p.Evaluate(was.Session, was.Operation)
+	ruling := p.Evaluate(was.Session, was.Operation).Changed(was.Changed)
 	return Change{
 		was.Session.Resource, effect, ruling.Effect.String(), ruling.Rule, was.Operation.Parsed, Job(was),
 	}, ruling.Effect.String() != effect
