@@ -94,6 +94,9 @@ func (x *exchange) recorded(decision protocol.Decision, durable bool) (protocol.
 		return protocol.Decision{}, fmt.Errorf("record intent: %w", err)
 	}
 	if decision.Effect == protocol.Allow {
+		if limit := x.ruling.Limit; limit != nil {
+			decision.Limit = &protocol.RowLimit{Rows: limit.Rows, Rule: limit.Rule, Reason: limit.Reason}
+		}
 		x.guard.History.allowed(x.op)
 		if !x.beforehand && defines(x.op) {
 			x.guard.defined.Store(true)

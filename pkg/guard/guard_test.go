@@ -38,6 +38,7 @@ rules:
     when: op.sql.statements.exists(s, s.class == "ddl")
     effect: hold
     approve: {groups: [dba], votes: 1, timeout: 30s}
+  - {name: few-rows, when: 'op.sql.statements.exists(s, s.kind == "DELETE")', effect: deny, over_rows: 5, reason: Ask.}
 default: allow
 `
 
@@ -181,6 +182,19 @@ func TestDeniedByRule(t *testing.T) {
 	must(t, err)
 	if decision.Effect != protocol.Deny || decision.Rule != "no-drops" || decision.Reason != "Not here." {
 		t.Errorf("got %+v", decision)
+	}
+}
+
+func TestLimitOnRowsComesWithTheDecision(t *testing.T) {
+	b := newBench(t, verified())
+	want := protocol.RowLimit{Rows: 5, Rule: "few-rows", Reason: "Ask."}
+	decision, err := b.decide(t, t.Context(), statement("DELETE", operation.Write))
+	must(t, err)
+	if decision.Effect != protocol.Allow || decision.Limit == nil || *decision.Limit != want {
+		t.Errorf("got %+v, %+v", decision, decision.Limit)
+	}
+	if decision, err = b.decide(t, t.Context(), statement("UPDATE", operation.Write)); err != nil || decision.Limit != nil {
+		t.Errorf("got %+v, %v", decision, err)
 	}
 }
 

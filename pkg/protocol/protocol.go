@@ -199,6 +199,18 @@ type Decision struct {
 	Reason   string // for the person at the client; safe to show
 	Approval uint64 // the approval's number, 0 when none was asked for
 	Decider  string // who decided the approval
+
+	// Limit is how many rows the operation may change; nil: any number. It is
+	// set for statements alone, and the plug-in must undo and refuse what
+	// changes more, and refuse what it cannot count.
+	Limit *RowLimit
+}
+
+// RowLimit is a rule that is decided once an operation has changed its rows.
+type RowLimit struct {
+	Rows   int64
+	Rule   string
+	Reason string // as that of a decision; may be empty
 }
 
 // Waiting says why nothing happens yet.

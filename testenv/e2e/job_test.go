@@ -146,3 +146,21 @@ func TestSessionSaysWho(t *testing.T) {
 	}
 	contains(t, ctl(t, "search", "4711"), s.ID)
 }
+
+// TestStatementThatChangesTooManyRowsIsUndone asks the database itself, and the
+// trail, what became of it.
+func TestStatementThatChangesTooManyRowsIsUndone(t *testing.T) {
+	began := time.Now()
+	r := psql("UPDATE orders SET cents = cents + 1 WHERE id < 4")
+	contains(t, r.all(), `refused by rule "orders-change-a-few-at-a-time": it changed 3 rows, which is more than 2, and was undone`)
+	r = psql("UPDATE orders SET cents = cents + 1 WHERE id < 3")
+	contains(t, r.all(), "UPDATE 2")
+	if truth := admin(t, "SELECT cents FROM orders WHERE id < 4 ORDER BY id"); truth != "1251\n121\n4900" {
+		t.Errorf("the orders cost %s", truth)
+	}
+	admin(t, "UPDATE orders SET cents = cents - 1 WHERE id < 3")
+	newest(t, began, func(s sessionView) bool {
+		shown := ctl(t, "show", s.ID)
+		return strings.Contains(shown, "orders-change-a-few-at-a-time") && strings.Contains(shown, "UPDATE 3")
+	})
+}

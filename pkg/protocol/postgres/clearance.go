@@ -32,6 +32,18 @@ func (c *conversation) clearance(analysis *sqltext.Analysis, portal *portal) cle
 		c.settle(f.op)
 		return over
 	}
+	if f.bracketed {
+		return c.bracketed(analysis)
+	}
+	if found := c.ruled(analysis, portal); found != cleared {
+		return found
+	}
+	return c.limitClearance(analysis, portal)
+}
+
+// ruled is the part of the clearance that is known before anything runs.
+func (c *conversation) ruled(analysis *sqltext.Analysis, portal *portal) clearance {
+	f := &c.front
 	if f.err != nil || f.answer.Effect != protocol.Allow {
 		c.deny(refusalState(f.err), refusal(f.answer, f.err), "")
 		return refused

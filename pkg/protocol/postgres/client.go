@@ -21,10 +21,11 @@ type front struct {
 	reads    int    // how often the catalog was read for it
 	probed   bool   // its columns were asked for
 	layout   layout // what a probe of a simple query told
-	failed   bool   // the probe failed, and the client was told
+	failed   bool   // a question of ours failed, and the client was told
 
 	stands    int  // how often the standing was asked for it
 	confirmed bool // the standing was asked for after people approved it
+	bracketed bool // a transaction of ours was begun for it
 }
 
 var errTwoStrings = errors.New("a statement is not one string")
@@ -77,6 +78,9 @@ func (c *conversation) clientMessage(s *stream, kind byte, frame []byte) {
 		return
 	}
 	if c.queue.heavy(c.plugin.options.MaxMessage) && kind != msgTerminate && !c.awaitIdle() {
+		return
+	}
+	if c.counting != nil && !c.copyIn && kind != msgCopyDone && kind != msgCopyFail && !c.awaitIdle() {
 		return
 	}
 	if c.standBefore(kind) {
@@ -340,23 +344,6 @@ func (c *conversation) clientExecute(s *stream, frame []byte) {
 		c.forwarded(o, analysis)
 	}
 	c.front = front{}
-}
-
-// portalText returns what a portal runs. What was prepared before definitions
-// changed is understood anew.
-func (c *conversation) portalText(portal *portal) (*sqltext.Analysis, []byte) {
-	if portal == nil || portal.stmt == nil {
-		return nil, nil
-	}
-	stmt := portal.stmt
-	if stmt.analysis != nil && stmt.vouched != c.catalog.vouches() {
-		stmt.vouched = c.catalog.vouches()
-		stmt.analysis = c.analyseAs(stmt.text, stmt.conforming, true)
-		if stmt.unsaid {
-			stmt.analysis = nil
-		}
-	}
-	return stmt.analysis, stmt.text
 }
 
 // abandonFront ends the operation of a message that will not be forwarded. While

@@ -58,6 +58,7 @@ type conversation struct {
 	installs  bool                         // what runs may change functions and operators
 	dirty     bool                         // the transaction touched a masked relation
 	voided    []undo                       // memory of void
+	counting  *op                          // whose changed rows the server is still to tell
 	copyIn    bool                         // the server reads COPY data
 	copyOut   copyOut                      // what it sends
 	lostSync  bool                         // a Sync came during COPY, where the server ignores it

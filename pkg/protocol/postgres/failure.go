@@ -43,7 +43,7 @@ func (c *conversation) relayError(s *stream, frame []byte, head *debt) {
 		touched = touched || head.own || head.touched(c)
 		if head.own && c.front.op != nil {
 			o = c.front.op
-			c.front.failed = head.purpose == forProbe
+			c.front.failed = head.purpose == forProbe || head.purpose == forBegin
 			o.end(protocol.Outcome{Status: protocol.Failed, Code: errorCode(frame)})
 		}
 		if head.own && (head.purpose == forCatalog || head.purpose == forStanding) {

@@ -244,3 +244,20 @@ func count(r *reader, n *int) int {
 	*n = r.int16()
 	return *n
 }
+
+// portalText returns what a portal runs. What was prepared before definitions
+// changed is understood anew.
+func (c *conversation) portalText(portal *portal) (*sqltext.Analysis, []byte) {
+	if portal == nil || portal.stmt == nil {
+		return nil, nil
+	}
+	stmt := portal.stmt
+	if stmt.analysis != nil && stmt.vouched != c.catalog.vouches() {
+		stmt.vouched = c.catalog.vouches()
+		stmt.analysis = c.analyseAs(stmt.text, stmt.conforming, true)
+		if stmt.unsaid {
+			stmt.analysis = nil
+		}
+	}
+	return stmt.analysis, stmt.text
+}

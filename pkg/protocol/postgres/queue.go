@@ -41,6 +41,8 @@ const (
 	forProbe            // to learn the columns of a statement before it runs
 	forCatalog          // to learn what is masked
 	forStanding         // to learn as whom statements run, and where names are looked for
+	forBegin            // to count rows before they are committed
+	forEnd              // to commit or undo them; answered by the end of the client's query
 )
 
 // queue holds the debts, oldest first.
@@ -103,6 +105,7 @@ type op struct {
 	touched bool // may concern a masked relation: its errors are not the server's own
 	vouched bool // catalog.vouches when it was understood
 	copies  copyPlan
+	limit   *limit // on the rows that it changes
 
 	analysis  *sqltext.Analysis  // what the text says
 	ran       *sqltext.Statement // what it runs or reads by a name
@@ -123,6 +126,13 @@ func (o *op) end(outcome protocol.Outcome) {
 		outcome.Tag = o.Outcome.Tag
 	}
 	o.Outcome = outcome
+}
+
+// refuse notes why the operation is refused. rule is the mask or the limit that
+// does it, or empty when the guard did.
+func (o *op) refuse(code, message, rule string) {
+	o.refusal = appendError(o.refusal[:0], "ERROR", code, message)
+	o.Outcome = protocol.Outcome{Status: protocol.Refused, Code: code, Rule: rule, Tag: o.Outcome.Tag}
 }
 
 // newOp returns an operation with empty memory.
@@ -157,6 +167,9 @@ func (c *conversation) finish(d debt, outcome protocol.Outcome) {
 // settle reports the end of an operation and keeps its memory for the
 // next, which is free once the actions of this call were done.
 func (c *conversation) settle(o *op) {
+	if c.counting == o {
+		c.counting = nil
+	}
 	c.act(protocol.Action{Kind: protocol.Done, Op: &o.Pending})
 	if cap(o.text)+cap(o.values) < 64<<10 {
 		c.retired = append(c.retired, o)

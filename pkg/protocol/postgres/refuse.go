@@ -67,13 +67,8 @@ func (c *conversation) fatal(code, message string) {
 	})
 }
 
-// deny notes why the operation at the front is refused. rule is the mask that
-// does it, or empty when the guard did.
-func (c *conversation) deny(code, message, rule string) {
-	o := c.front.op
-	o.refusal = appendError(o.refusal[:0], "ERROR", code, message)
-	o.Outcome = protocol.Outcome{Status: protocol.Refused, Code: code, Rule: rule}
-}
+// deny notes why the operation at the front is refused.
+func (c *conversation) deny(code, message, rule string) { c.front.op.refuse(code, message, rule) }
 
 // refuseQuery answers a simple query that is not run. Outside of a transaction
 // block, and in one that has failed already, nothing has to be undone and the
@@ -81,11 +76,7 @@ func (c *conversation) deny(code, message, rule string) {
 // transaction failed, so it is made to fail.
 func (c *conversation) refuseQuery(o *op) {
 	if c.status == 'T' {
-		c.synthesise(protocol.ServerLeg, nil, func(dst []byte) []byte {
-			dst, mark := open(dst, msgQuery)
-			return shut(appendString(dst, provocation), mark)
-		})
-		c.queue.push(debt{kind: oweQuery, own: true, purpose: forError, op: o})
+		c.sendOwnQuery(provocation, debt{purpose: forError, op: o})
 		return
 	}
 	c.write(protocol.ClientLeg, o.refusal, o)

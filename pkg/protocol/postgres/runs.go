@@ -13,19 +13,26 @@ func (o *op) lineage() *sqltext.Lineage {
 	if o.ran != nil {
 		return o.ran.Lineage
 	}
-	if o.analysis == nil {
+	if s := outer(o.analysis, o.statement); s != nil {
+		return s.Lineage
+	}
+	return nil
+}
+
+// outer returns the nth statement of a text, nil where it has not so many.
+func outer(analysis *sqltext.Analysis, n int) *sqltext.Statement {
+	if analysis == nil {
 		return nil
 	}
-	n := 0
-	for i := range o.analysis.Statements {
-		s := &o.analysis.Statements[i]
+	for i := range analysis.Statements {
+		s := &analysis.Statements[i]
 		if s.Nested {
 			continue
 		}
-		if n == o.statement {
-			return s.Lineage
+		if n == 0 {
+			return s
 		}
-		n++
+		n--
 	}
 	return nil
 }

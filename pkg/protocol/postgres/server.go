@@ -131,6 +131,10 @@ func (c *conversation) answerComplete(s *stream, kind byte, frame []byte, head *
 	if head.kind != oweExecute && head.kind != oweQuery || head.op == nil {
 		return false
 	}
+	if head.op.limit != nil {
+		c.answerLimited(s, kind, frame, head)
+		return true
+	}
 	c.pass(s, len(frame), head.op)
 	if kind == msgCommandComplete {
 		head.op.Outcome.Tag = c.commandTag(frame[headerSize:])
@@ -163,7 +167,10 @@ func (c *conversation) serverReady(s *stream, frame []byte, head *debt) bool {
 	c.copyIn = false
 	if head.own && head.purpose != forError {
 		c.swallow(s, len(frame))
-		c.ownReady(head.purpose)
+		c.ownReady(c.queue.pop())
+		return true
+	}
+	if c.limitedReady(s, frame, head) {
 		return true
 	}
 	c.pass(s, len(frame), head.op)

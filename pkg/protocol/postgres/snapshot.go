@@ -224,6 +224,7 @@ func (c *conversation) ownAnswer(s *stream, kind byte, frame []byte, head *debt)
 		kind == msgBindComplete && head.kind == oweBind,
 		kind == msgCloseComplete && head.kind == oweClose:
 		over = true
+	case kind == msgCommandComplete && (head.purpose == forBegin || head.purpose == forEnd):
 	case kind == msgCommandComplete && head.kind == oweExecute:
 		over = true
 		if head.purpose == forStanding {
@@ -243,9 +244,10 @@ func (c *conversation) ownAnswer(s *stream, kind byte, frame []byte, head *debt)
 }
 
 // ownReady ends a question between simple queries.
-func (c *conversation) ownReady(purpose purpose) {
-	c.queue.pop()
+func (c *conversation) ownReady(d debt) {
 	switch {
+	case d.purpose == forEnd:
+		c.endOurs(d.op)
 	case !c.opened && c.owesReading(): // the other question
 	case !c.opened:
 		if c.catalog.failed || c.standing.stale() {
@@ -254,7 +256,7 @@ func (c *conversation) ownReady(purpose purpose) {
 		}
 		c.openToClient()
 		return
-	case purpose == forProbe && c.front.failed:
+	case (d.purpose == forProbe || d.purpose == forBegin) && c.front.failed:
 		c.sendReady()
 	}
 	c.resume(true)

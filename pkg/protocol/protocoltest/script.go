@@ -10,7 +10,7 @@
 //	client< MESSAGE     the client must receive exactly this next
 //	ask? KIND "TEXT"    an operation must be asked about
 //	wait: N "REASON"    the guard says that approval N is waited for
-//	decide: allow       or: decide: deny "RULE" "REASON"
+//	decide: allow       or: decide: deny "RULE" "REASON", or: decide: allow 2 rows "RULE"
 //	done? STATUS        an operation must have ended so; optionally: code "C", rows N
 //	client close        the client closes its leg; likewise "server close"
 //	end                 Serve must return without an error; "end violation" with a Violation

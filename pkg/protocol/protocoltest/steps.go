@@ -41,7 +41,10 @@ func (r *run) wait(rest string) error {
 
 func (r *run) decide(rest string) error {
 	d := protocol.Decision{Effect: protocol.Allow}
-	if rest != "allow" {
+	var limit protocol.RowLimit
+	if _, err := fmt.Sscanf(rest, "allow %d rows %q", &limit.Rows, &limit.Rule); err == nil {
+		d.Limit = &limit
+	} else if rest != "allow" {
 		d = protocol.Decision{}
 		if _, err := fmt.Sscanf(rest, "deny %q %q", &d.Rule, &d.Reason); err != nil {
 			return err
