@@ -7,9 +7,10 @@ TRUST is the trust file, BUNDLE a directory, KEPT checkpoints or receipts from e
 with its code. Exit status: 0 all holds, 1 findings, 2 it could not be checked. It shares nothing with `sluice verify` but
 the document, and needs nothing but Python's standard library. It is slow: some 200 notes a second.
 """
-import base64, hashlib, hmac, json, os, re, sys
-from datetime import datetime, timezone
+import base64, hashlib, json, os, re, sys
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 MAX_NOTE, MAX_FILE = 2048, 16 << 20
 MAX_HEADER, MAX_BODY, MAX_PAYLOAD, MAX_RECORDS = 96 << 10, 240 << 10, 448 << 10, 8192
@@ -145,7 +146,7 @@ def open_shredding(signed, key):
 
 N, H, E = "(0|[1-9][0-9]*)", "([A-Za-z0-9+/]{43}=)", "([0-9a-f]{32}%s)"
 BATCH = re.compile("\n".join([
-    "sluice.audit-batch/1", "([A-Za-z0-9_-]{1,64}/[A-Za-z0-9_-]{1,64})", f"epoch {E % ''} {E % '|-'} (boot|recover)", f"seq {N}",
+    "sluice.audit-batch/2", "([A-Za-z0-9_-]{1,64}/[A-Za-z0-9_-]{1,64})", f"epoch {E % ''} {E % '|-'} (boot|recover)", f"seq {N}",
     f"prev {H}", f"records {N} {N}", f"root {H}", f"payload {H} {N}", f"time (-?{N}) (-?{N}) (synced|unsynced)", f"drops {N}",
     f"seen ([^ \n]+) {N} {H}", "flags (open|seal)", ""]))
 
@@ -190,31 +191,34 @@ def root_from_proof(index, size, leaf, proof):
         return sha(b"\1", root_from_proof(index, k, leaf, rest), other)
     return sha(b"\1", other, root_from_proof(index - k, size - k, leaf, rest))
 
-def commit(salt, text):
-    return hmac.new(unhash(salt), text.encode(), "sha256").digest()
+HEAD = re.compile(f"(?m)^{N} {H}(?: (?:([A-Za-z0-9+/]{{22}}==) {N}|{H}) {N})?\n".encode())
 
-class Line:
-    """One line of a records file: what it says, and whether something is wrong with it in itself."""
+def cut(data, at, length):
+    end = at + number(length)
+    if data[end:end + 1] != b"\n":
+        raise Bad("not as long as it says")
+    return data[at:end], end + 1
 
-    FIELDS = ["no", "leaf", "salt_header", "salt_body", "body_hash", "header", "body"]
-
-    def __init__(self, raw, hiding):
-        self.no, self.leaf, self.said, self.wrong = 0, ZERO, {}, True
+def read_entries(data, hiding):
+    """The entries of a records file: what each says, and whether something is wrong with it in itself."""
+    at = 0
+    while at < len(data):
+        e, head = SimpleNamespace(no=0, leaf=ZERO, header=None, body=b"", destroyed=False, wrong=True), HEAD.match(data, at)
         try:
-            said = parse_json(raw.decode())
-            self.no = said["no"] if type(said["no"]) is int else 0
-            if write_json({k: said[k] for k in self.FIELDS if k in said}) == raw and type(said["no"]) is int and \
-                    0 <= self.no < 2**64 and None not in said.values():
-                self.leaf, self.said = unhash(said["leaf"]), said
-                self.wrong = not self.fits(hiding, **said)
-        except (Bad, KeyError, ValueError, TypeError, AttributeError):
-            pass
-
-    def fits(self, hiding, no, leaf, salt_header=None, salt_body=None, body_hash=None, header=None, body=None):
-        if header is None and salt_header is salt_body is body_hash is body is None:
-            return hiding
-        hash_of_body = commit(salt_body, body) if body_hash is None else unhash(body_hash) if salt_body is body is None else ZERO
-        return self.leaf == sha(b"\0ev1", no.to_bytes(8, "big"), commit(salt_header, header), hash_of_body)
+            no, leaf, salt, header, hashed, length = (part and part.decode() for part in head.groups())
+            e.no, e.leaf, e.destroyed, end = number(no), unhash(leaf), hashed is not None, head.end()
+            if length:
+                e.header, end = cut(data, end, header or length)
+            if salt:
+                e.body, end = cut(data, end, length)
+            is_no = b"ev2" + e.no.to_bytes(8, "big")
+            hash_of_body = sha(b"\2", is_no, unbase64(salt, 16), e.body) if salt else unhash(hashed or leaf)
+            e.wrong = e.leaf != sha(b"\0", is_no, hash_of_body, e.header) if length else not hiding
+        except (Bad, AttributeError, OverflowError):
+            head = HEAD.search(data, data.find(b"\n", at) + 1 or len(data))
+            end = head.start() if head else len(data)
+        at = end
+        yield e
 
 class Verification:
     def __init__(self, trust, bundle):
@@ -223,16 +227,14 @@ class Verification:
         for text in trust["agents"]:
             key = Key(text, revoked.get(text, 2**63))
             self.agents.setdefault(key.name, []).append(key)
-        raw = self.read("bundle.json")
-        said = parse_json(raw)
+        said = parse_json(raw := self.read("bundle.json"))
         self.scope, self.first, self.session = said["scope"]["kind"], said["scope"].get("first", 0), said["scope"].get("session", "")
         scope = {"kind": self.scope, **({"first": self.first} if self.first else {}), **({"session": self.session} if self.session else {})}
         time = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{0,8}[1-9])?Z", said["exported"])
-        if write_json({"format": "sluice.bundle/1", "scope": scope, "exported": said["exported"]}) != raw or not time or \
+        if write_json({"format": "sluice.bundle/2", "scope": scope, "exported": said["exported"]}) != raw or not time or \
                 self.scope not in ("log", "range", "session") or type(self.first) is not int:
             raise Bad("bundle.json is not of this format")
-        moment = datetime.fromisoformat(time[1]).replace(tzinfo=timezone.utc)
-        self.exported = int(moment.timestamp()) * 1000 + int(float(time[2] or 0) * 1000)
+        self.exported = int(datetime.fromisoformat(time[1] + "+00:00").timestamp()) * 1000 + int(float(time[2] or 0) * 1000)
         self.head, self.notes, self.batches, self.bodies, self.leaves, self.shuffled = None, {}, [], {}, None, False
 
     def read(self, name):
@@ -250,8 +252,7 @@ class Verification:
         except Bad as e:
             self.find("checkpoint-signature" if (self.bundle / "checkpoint").exists() else "bundle-malformed", "checkpoint", e)
         self.list_files()
-        if self.head:
-            self.check_leaves(*self.head)
+        self.head and self.check_leaves(*self.head)
         for index in sorted(self.notes):
             self.check_note(index, self.notes[index])
         for b in self.batches:
@@ -266,7 +267,7 @@ class Verification:
             place = os.path.relpath(where, self.bundle)
             dirs[:] = [d for d in dirs if place == "." and d in ("notes", "records", "proofs") or self.find("bundle-malformed", d)]
             for name in files:
-                match = re.fullmatch(N + (r"\.jsonl" if place == "records" else ""), name)
+                match = re.fullmatch(N, name)
                 if place == "." and name not in ("bundle.json", "checkpoint", "cosigned", "cosigned.proof") or \
                         place != "." and (not match or int(match[1]) >= 2**63 or not (self.bundle / "notes" / match[1]).exists()):
                     self.find("bundle-malformed", place + "/" + name)
@@ -304,8 +305,8 @@ class Verification:
     def check_note(self, index, signed):
         try:
             if signed.startswith(b"sluice.shred/1\n"):
-                if (self.bundle / f"records/{index}.jsonl").exists():
-                    self.find("bundle-malformed", f"records/{index}.jsonl")
+                if (self.bundle / f"records/{index}").exists():
+                    self.find("bundle-malformed", f"records/{index}")
                 for of, first, last in open_shredding(signed, self.log):
                     self.bodies.setdefault(of, []).append((first, last, index))
                 return
@@ -326,10 +327,9 @@ class Verification:
 
     def check_records(self, b):
         try:
-            raw = self.read(f"records/{b.index}.jsonl")
+            before, lines = len(self.findings), list(read_entries(self.read(f"records/{b.index}"), self.scope == "session"))
         except Bad as e:
             return self.find("record-deleted", b, e)
-        before, lines = len(self.findings), [Line(part, self.scope == "session") for part in raw.splitlines(keepends=True)]
         self.check_numbers(b, lines)
         if len(self.findings) > before:
             return
@@ -337,7 +337,7 @@ class Verification:
             return self.find("record-altered", b, "the records do not give the root")
         b.whole = True
         for line in lines:
-            if "header" in line.said:
+            if line.header is not None:
                 self.check_record(b, line)
 
     def check_numbers(self, b, lines):
@@ -363,16 +363,16 @@ class Verification:
     def check_record(self, b, line):
         where = f"{b.name} leaf {b.index} record {line.no}"
         try:
-            header = parse_json(line.said["header"], MAX_HEADER)
-            if header.get("schema") != "sluice.record/1" or header.get("no") != line.no or not header.get("type") or \
+            header = parse_json(line.header.decode(), MAX_HEADER)
+            if header.get("no") != line.no or not header.get("type") or \
                     any((header.get(part) is not None) != (header["type"] in types) for part, types in PARTS.items()):
                 raise Bad("the header makes no sense")
-            if line.said.get("body"):
-                parse_json(line.said["body"], MAX_BODY)
-        except Bad as e:
+            if line.body:
+                parse_json(line.body.decode(), MAX_BODY)
+        except (Bad, ValueError) as e:
             return self.find("record-invalid", where, e)
         b.entries.append(header)
-        if "body_hash" in line.said and not any(first <= line.no <= last and at > b.index for first, last, at in self.bodies.get(b.index, [])):
+        if line.destroyed and not any(first <= line.no <= last and at > b.index for first, last, at in self.bodies.get(b.index, [])):
             self.find("body-missing", where)
 
     def check_chains(self):

@@ -212,7 +212,7 @@ func (l *Log) append(s *Session, h *record.Header, body *record.Body, counts rec
 func (l *Log) place(h *record.Header, encoded []byte, netns uint64) (_ spool.Position, err error) {
 	w := &l.write
 	now := time.Now()
-	h.Schema, h.No, h.Time, h.Mono = record.Schema, w.next, failpoint.Wall(now), int64(now.Sub(l.start))
+	h.No, h.Time, h.Mono = w.next, failpoint.Wall(now), int64(now.Sub(l.start))
 	if w.buffer, err = record.AppendHeader(appendStamp(w.buffer[:0], h.No, h.Time), h); err != nil {
 		return 0, err
 	}

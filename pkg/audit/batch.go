@@ -30,7 +30,7 @@ const (
 
 // batcher turns records into batches. The goroutine of Run owns it.
 type batcher struct {
-	packer  *record.Packer
+	packer  record.Packer
 	salter  *record.Salter
 	epoch   record.Epoch // that salter is of
 	entries []record.Entry
@@ -47,13 +47,6 @@ type place struct {
 
 // batchAll signs everything that waits, and returns how many batches it made.
 func (l *Log) batchAll() (int, error) {
-	if l.batcher.packer == nil {
-		packer, err := record.NewPacker()
-		if err != nil {
-			return 0, err
-		}
-		l.batcher.packer = packer
-	}
 	l.write.mu.Lock()
 	l.write.shares.mark(l.write.next)
 	l.write.mu.Unlock()
@@ -123,8 +116,7 @@ func (l *Log) collect() (upTo spool.Position, lost uint64, err error) {
 				lost = no - next
 			}
 			next = no + 1
-			saltHeader, saltBody := b.salter.Salts(no)
-			b.entries = append(b.entries, record.Entry{No: no, Header: header, Body: entry.Rest, SaltHeader: saltHeader, SaltBody: saltBody})
+			b.entries = append(b.entries, record.Entry{No: no, Header: header, Body: entry.Rest, Salt: b.salter.Salt(no)})
 			b.places = append(b.places, place{entry.Next, ms})
 		}
 		upTo = entry.Next

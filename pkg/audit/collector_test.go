@@ -55,7 +55,6 @@ func must(t testing.TB, err error) {
 type collector struct {
 	keys     keys
 	verifier *translog.Verifier
-	unpack   *record.Unpacker
 	deliver  func([]byte)
 
 	mu           sync.Mutex
@@ -76,9 +75,6 @@ func newCollector(t *testing.T, k keys) *collector {
 	var err error
 	c.verifier, err = translog.NewVerifier(k.agentPub)
 	must(t, err)
-	c.unpack, err = record.NewUnpacker()
-	must(t, err)
-	t.Cleanup(c.unpack.Close)
 	return c
 }
 
@@ -135,7 +131,7 @@ func (c *collector) ingest(note, payload []byte) ([]byte, error) {
 		return nil, err
 	}
 	if _, ok := c.index[b.BatchID]; !ok {
-		entries, err := c.unpack.Unpack(payload)
+		entries, err := record.Unpack(payload)
 		if err != nil {
 			return nil, err
 		}

@@ -71,7 +71,7 @@ func TestNoteThatTheDiskAlteredIsNotSignedAgain(t *testing.T) {
 	eventually(t, "the batch is out", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.size == 1 })
 	query(t, s, 2, "SELECT 2")
 	r.crash()
-	alter(t, dir, "sluice.audit-batch/1")
+	alter(t, dir, "sluice.audit-batch/2")
 	c.set(func() { c.mute = false })
 	r = start(t, dir, c)
 	must(t, r.stop())

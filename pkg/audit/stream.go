@@ -52,7 +52,7 @@ func (r *Remote) Close() error { return r.conn.Close() }
 func (r *Remote) put(h *record.Header, body []byte, netns uint64) (spool.Position, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	h.Schema, h.Time = record.Schema, time.Now()
+	h.Time = time.Now()
 	request, err := record.AppendHeader(append(r.buffer[:0], make([]byte, requestHead)...), h)
 	if err != nil {
 		return 0, err

@@ -139,12 +139,12 @@ func (c *Collector) openBus(ctx context.Context) (err error) {
 	return err
 }
 
-func (c *Collector) openIngest(context.Context) (err error) {
-	c.ingest, err = ingest.New(ingest.Config{
+func (c *Collector) openIngest(context.Context) error {
+	c.ingest = ingest.New(ingest.Config{
 		Store: c.store, Cluster: c.cfg.Cluster, Origin: c.cfg.origin(),
 		Key: c.agents.key, Send: c.bus.SendReceipt, Log: c.log.Named("ingest"),
 	})
-	return err
+	return nil
 }
 
 func (c *Collector) openWitness(ctx context.Context) error {
@@ -345,9 +345,6 @@ func (c *Collector) Close() error {
 		if err := c.api.Close(); !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
-	}
-	if c.ingest != nil {
-		c.ingest.Close()
 	}
 	if c.bus != nil {
 		c.bus.Close()

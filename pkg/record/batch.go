@@ -10,7 +10,7 @@ import (
 )
 
 // batchTitle is the first line of a batch note.
-const batchTitle = "sluice.audit-batch/1"
+const batchTitle = "sluice.audit-batch/2"
 
 // MaxNote bounds a signed batch note, in bytes.
 const MaxNote = 2 << 10

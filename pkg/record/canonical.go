@@ -16,7 +16,7 @@ import (
 // must give data. So nothing is accepted here that has a second meaning.
 func decodeCanonical(data []byte) (Header, bool) {
 	r := reader{rest: string(data)}
-	h := Header{Schema: r.text(`{"schema":`), No: r.count(`,"no":`), Type: Type(r.text(`,"type":`))}
+	h := Header{No: r.count(`{"no":`), Type: Type(r.text(`,"type":`))}
 	h.Time, _ = time.Parse(time.RFC3339Nano, r.text(`,"time":`))
 	h.Mono = r.number(`,"mono_ns":`)
 	h.Session = r.text(`,"session":`)
@@ -33,7 +33,7 @@ func decodeCanonical(data []byte) (Header, bool) {
 		return Header{}, false
 	}
 	again, err := AppendHeader(make([]byte, 0, len(data)), &h)
-	return h, err == nil && h.Schema == Schema && bytes.Equal(again, data)
+	return h, err == nil && bytes.Equal(again, data)
 }
 
 // decodeCanonicalBody does the same for bodies of a text or bytes and of plain

@@ -28,9 +28,6 @@ func DecodeHeader(data []byte) (Header, error) {
 	if err := decode(data, MaxHeader, &h); err != nil {
 		return Header{}, fmt.Errorf("decode header: %w", err)
 	}
-	if h.Schema != Schema {
-		return Header{}, errors.New("decode header: unknown schema")
-	}
 	if err := h.checkParts(); err != nil {
 		return Header{}, fmt.Errorf("decode header: %w", err)
 	}

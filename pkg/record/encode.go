@@ -18,9 +18,7 @@ func AppendHeader(dst []byte, h *Header) ([]byte, error) {
 	if h.Time.Year() < 1970 || h.Time.Year() > 9999 {
 		return dst, errors.New("encode header: the time is out of range")
 	}
-	dst = append(dst, `{"schema":`...)
-	dst = appendString(dst, h.Schema)
-	dst = append(dst, `,"no":`...)
+	dst = append(dst, `{"no":`...)
 	dst = strconv.AppendUint(dst, h.No, 10)
 	dst = append(dst, `,"type":`...)
 	dst = appendString(dst, string(h.Type))

@@ -38,27 +38,26 @@ func (h *Hash) UnmarshalText(text []byte) error {
 
 // Salt hides what a commitment commits to once the committed bytes are gone: a
 // bare digest of a short statement could be guessed.
-type Salt = Hash
+type Salt [16]byte
 
 // Entry is one record as it is stored and sent: the exact bytes of header and
-// body, and the salts of their commitments. The bytes belong to whoever made
+// body, and the salt of the body's commitment. The bytes belong to whoever made
 // the entry and are never changed.
 type Entry struct {
 	No           uint64
 	Header, Body []byte
-	SaltHeader   Salt
-	SaltBody     Salt
+	Salt         Salt
 	// BodyHash is nil. When the body was destroyed it is the commitment that
-	// remains, and Body and SaltBody are empty.
+	// remains, and Body and Salt are empty.
 	BodyHash *Hash
 }
 
 // Leaf returns the entry's leaf in the tree of its batch.
 func (e *Entry) Leaf() Hash {
 	if e.BodyHash != nil {
-		return Leaf(e.No, Commit(e.SaltHeader, e.Header), *e.BodyHash)
+		return Leaf(e.No, *e.BodyHash, e.Header)
 	}
-	return Leaf(e.No, Commit(e.SaltHeader, e.Header), Commit(e.SaltBody, e.Body))
+	return Leaf(e.No, CommitBody(e.No, e.Salt, e.Body), e.Header)
 }
 
 // Shred returns the entry without its body.
@@ -66,39 +65,45 @@ func (e *Entry) Shred() Entry {
 	if e.BodyHash != nil {
 		return *e
 	}
-	hash := Commit(e.SaltBody, e.Body)
-	return Entry{No: e.No, Header: e.Header, SaltHeader: e.SaltHeader, BodyHash: &hash}
+	hash := CommitBody(e.No, e.Salt, e.Body)
+	return Entry{No: e.No, Header: e.Header, BodyHash: &hash}
 }
 
-// Commit returns HMAC-SHA256(salt, data) (RFC 2104): a commitment that tells
-// nothing about data without its salt.
-func Commit(salt Salt, data []byte) Hash {
-	var inner, outer [sha256.BlockSize]byte
-	for i := range inner {
-		inner[i], outer[i] = 0x36, 0x5c
-	}
-	for i, b := range salt {
-		inner[i] ^= b
-		outer[i] ^= b
-	}
+// What is hashed of a record begins with a byte that no other hash begins with
+// (RFC 6962 §2.1 has 0x00 and 0x01), the version, and the record's number.
+const (
+	leafPrefix = 0x00
+	bodyPrefix = 0x02
+	version    = "ev2"
+	prefixLen  = 1 + len(version) + 8
+)
+
+// CommitBody returns the commitment to the body of record no:
+// SHA-256(0x02 ‖ "ev2" ‖ u64(no) ‖ salt ‖ body). It tells nothing about the body
+// without the salt, and docs/audit-format.md says why.
+func CommitBody(no uint64, salt Salt, body []byte) Hash {
+	var head [prefixLen + len(salt)]byte
+	return sum(append(appendPrefix(head[:0], bodyPrefix, no), salt[:]...), body)
+}
+
+// Leaf returns the leaf of record no: SHA-256(0x00 ‖ "ev2" ‖ u64(no) ‖ body ‖
+// header). The commitment to the body hides the header as well.
+func Leaf(no uint64, body Hash, header []byte) Hash {
+	var head [prefixLen + len(body)]byte
+	return sum(append(appendPrefix(head[:0], leafPrefix, no), body[:]...), header)
+}
+
+func appendPrefix(dst []byte, first byte, no uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(append(dst, first), version...), no)
+}
+
+// sum is SHA-256 of head and rest, without memory of its own.
+func sum(head, rest []byte) (h Hash) {
 	digest := sha256.New()
-	digest.Write(inner[:])
-	digest.Write(data)
-	var message [sha256.BlockSize + sha256.Size]byte
-	copy(message[:], outer[:])
-	digest.Sum(message[:sha256.BlockSize])
-	return sha256.Sum256(message[:])
-}
-
-// Leaf returns the RFC 6962 leaf hash of "ev1", the record's number in eight
-// bytes, big endian, and the commitments to header and body.
-func Leaf(no uint64, header, body Hash) Hash {
-	var data [1 + 3 + 8 + 2*sha256.Size]byte // the first byte is the leaf prefix 0x00
-	copy(data[1:], "ev1")
-	binary.BigEndian.PutUint64(data[4:], no)
-	copy(data[12:], header[:])
-	copy(data[12+sha256.Size:], body[:])
-	return sha256.Sum256(data[:])
+	digest.Write(head)
+	digest.Write(rest)
+	digest.Sum(h[:0])
+	return h
 }
 
 // Salter derives the salts of an epoch's records from one secret, so that a
@@ -119,18 +124,9 @@ func NewSalter(secret [32]byte) *Salter {
 	return &Salter{block: block}
 }
 
-// Salts returns the salts of record no: AES-256 as a pseudo-random function
-// over (no, 0) to (no, 3).
-func (s *Salter) Salts(no uint64) (header, body Salt) {
+// Salt returns the salt of record no: AES-256 of the number.
+func (s *Salter) Salt(no uint64) Salt {
 	binary.BigEndian.PutUint64(s.in[:], no)
-	for i := range 4 {
-		s.in[aes.BlockSize-1] = byte(i)
-		s.block.Encrypt(s.out[:], s.in[:])
-		half := header[:]
-		if i >= 2 {
-			half = body[:]
-		}
-		copy(half[i%2*aes.BlockSize:], s.out[:])
-	}
-	return header, body
+	s.block.Encrypt(s.out[:], s.in[:])
+	return s.out
 }

@@ -1,11 +1,13 @@
 package record
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/klauspost/compress/s2"
 )
 
 // MaxPayload bounds a payload, in bytes. One message carries one payload, and a
@@ -13,151 +15,162 @@ import (
 const MaxPayload = 448 << 10
 
 // MaxFrames bounds what a payload unpacks to, in bytes. Records of one job are
-// much alike, so that a payload often holds several times its size.
+// much alike, so that a payload often holds many times its size.
 const MaxFrames = 2 << 20
 
 // MaxRecords bounds the records of a batch.
 const MaxRecords = 8192
 
-// frameHead is the fixed part of an entry's frame:
+// A payload is
 //
-//	no u64 | salt of header 32 | salt of body 32 | len(header) u32 | len(body) u32 | header | body
+//	first u64 | count u32 | count salts of 16 | frames, as one S2 block
 //
-// Numbers are big endian.
-const frameHead = 8 + 32 + 32 + 4 + 4
+// and a frame, one for each record from first on,
+//
+//	len(header) u32 | len(body) u32 | header | body
+//
+// Numbers are big endian. Salts cannot be compressed, and would keep what stands
+// around them from it.
+const (
+	payloadHead = 8 + 4
+	frameHead   = 4 + 4
+)
 
 // shredded stands in place of a body's length, and the commitment in place of
-// its salt, where a collector keeps an entry whose body was destroyed. No agent
+// the body, where a collector keeps an entry whose body was destroyed. No agent
 // may send one.
 const shredded = 1<<32 - 1
 
 // Overhead is what a payload needs for an entry beside header and body.
-const Overhead = frameHead
+const Overhead = len(Salt{}) + frameHead
 
-// Packer makes payloads. It is not safe for concurrent use.
+// Packer makes payloads. The zero value is one. It is not safe for concurrent
+// use.
 type Packer struct {
-	encoder *zstd.Encoder
 	frames  []byte
-}
-
-// NewPacker returns a Packer that compresses on the caller's goroutine. The
-// batch note holds a hash of the payload, so that it needs no checksum of its
-// own.
-func NewPacker() (*Packer, error) {
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false))
-	if err != nil {
-		return nil, fmt.Errorf("set up compression: %w", err)
-	}
-	return &Packer{encoder: encoder}, nil
+	payload []byte
 }
 
 // ErrTooMuch reports entries that do not fit one payload.
 var ErrTooMuch = errors.New("the records do not fit one payload")
 
-// Pack returns the payload of entries: their frames, one after the other,
-// compressed as one zstd frame (RFC 8878). The result is the caller's. The
-// error is ErrTooMuch.
-func (p *Packer) Pack(entries []Entry) ([]byte, error) {
+// Pack returns the payload of entries, whose numbers must have no gaps; nothing
+// at all for no entries. The result is valid until the next call. The error is
+// ErrTooMuch.
+//
+// The frames are compressed as an S2 block (klauspost/compress/s2), at a quarter of
+// the time that zstd takes for two thirds of the size. The batch note holds a
+// hash of the payload, so that it needs no checksum of its own.
+func (p *Packer) Pack(entries []Entry) ([]byte, error) { return p.pack(entries, 0) }
+
+// PackStored is Pack for what a collector keeps: bodies may have been destroyed.
+func (p *Packer) PackStored(entries []Entry) ([]byte, error) { return p.pack(entries, destroyed) }
+
+// destroyed bounds what a payload grows by when bodies give way to their
+// commitments.
+const destroyed = MaxRecords * sha256.Size
+
+func (p *Packer) pack(entries []Entry, more int) ([]byte, error) {
+	if len(entries) == 0 {
+		return nil, nil
+	}
 	p.frames = p.frames[:0]
 	for i := range entries {
 		p.frames = appendFrame(p.frames, &entries[i])
 	}
-	if len(p.frames) > MaxFrames || len(entries) > MaxRecords {
+	if len(p.frames) > MaxFrames+more || len(entries) > MaxRecords {
 		return nil, fmt.Errorf("pack %d records: %w: %d bytes", len(entries), ErrTooMuch, len(p.frames))
 	}
-	payload := p.encoder.EncodeAll(p.frames, nil)
-	if len(payload) > MaxPayload {
+	plain := payloadHead + len(entries)*len(Salt{})
+	payload := slices.Grow(p.payload[:0], plain+s2.MaxEncodedLen(len(p.frames)))
+	payload = binary.BigEndian.AppendUint64(payload, entries[0].No)
+	payload = binary.BigEndian.AppendUint32(payload, uint32(len(entries)))
+	for i := range entries {
+		if entries[i].No != entries[0].No+uint64(i) {
+			return nil, fmt.Errorf("pack %d records: their numbers have a gap", len(entries))
+		}
+		payload = append(payload, entries[i].Salt[:]...)
+	}
+	payload = payload[:plain+len(s2.Encode(payload[plain:cap(payload)], p.frames))]
+	p.payload = payload
+	if len(payload) > MaxPayload+more {
 		return nil, fmt.Errorf("pack %d records: %w: %d bytes when packed", len(entries), ErrTooMuch, len(payload))
 	}
 	return payload, nil
 }
 
 func appendFrame(dst []byte, e *Entry) []byte {
-	salt, length := e.SaltBody, uint32(len(e.Body))
-	if e.BodyHash != nil {
-		salt, length = *e.BodyHash, shredded
-	}
-	dst = binary.BigEndian.AppendUint64(dst, e.No)
-	dst = append(dst, e.SaltHeader[:]...)
-	dst = append(dst, salt[:]...)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(e.Header)))
-	dst = binary.BigEndian.AppendUint32(dst, length)
-	dst = append(dst, e.Header...)
-	return append(dst, e.Body...)
-}
-
-// Unpacker reads payloads that anybody may have written. It is safe for
-// concurrent use.
-type Unpacker struct {
-	decoder *zstd.Decoder
-}
-
-// NewUnpacker returns an Unpacker whose memory for one payload is bounded.
-func NewUnpacker() (*Unpacker, error) {
-	decoder, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxFrames), zstd.WithDecoderConcurrency(0))
-	if err != nil {
-		return nil, fmt.Errorf("set up decompression: %w", err)
+	if e.BodyHash != nil {
+		dst = binary.BigEndian.AppendUint32(dst, shredded)
+		return append(append(dst, e.Header...), e.BodyHash[:]...)
 	}
-	return &Unpacker{decoder: decoder}, nil
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(e.Body)))
+	return append(append(dst, e.Header...), e.Body...)
 }
 
-// Close frees what the Unpacker holds.
-func (u *Unpacker) Close() { u.decoder.Close() }
-
-// Unpack returns the entries of a payload. It says nothing about their
-// content: compare Root over their leaves with the batch.
-func (u *Unpacker) Unpack(payload []byte) ([]Entry, error) { return u.unpack(payload, false) }
+// Unpack returns the entries of a payload that anybody may have written. Its
+// memory is bounded. It says nothing about their content: compare Root over
+// their leaves with the batch.
+func Unpack(payload []byte) ([]Entry, error) { return unpack(payload, 0) }
 
 // UnpackStored is Unpack for a payload that a collector keeps: bodies may have
 // been destroyed.
-func (u *Unpacker) UnpackStored(payload []byte) ([]Entry, error) { return u.unpack(payload, true) }
+func UnpackStored(payload []byte) ([]Entry, error) { return unpack(payload, destroyed) }
 
-func (u *Unpacker) unpack(payload []byte, stored bool) ([]Entry, error) {
-	if len(payload) > MaxPayload {
-		return nil, errors.New("unpack records: the payload is too large")
-	}
+func unpack(payload []byte, more int) ([]Entry, error) {
 	if len(payload) == 0 {
 		return nil, nil
 	}
-	frames, err := u.decoder.DecodeAll(payload, nil)
+	if len(payload) > MaxPayload+more || len(payload) < payloadHead {
+		return nil, errors.New("unpack records: the payload is too large or too small")
+	}
+	first, count := binary.BigEndian.Uint64(payload), int(binary.BigEndian.Uint32(payload[8:]))
+	salts := payload[payloadHead:]
+	if count == 0 || count > MaxRecords || count*len(Salt{}) > len(salts) {
+		return nil, errors.New("unpack records: there are too many, or none")
+	}
+	block := salts[count*len(Salt{}):]
+	if size, err := s2.DecodedLen(block); err != nil || size > MaxFrames+more {
+		return nil, errors.New("unpack records: they are too large")
+	}
+	frames, err := s2.Decode(nil, block)
 	if err != nil {
 		return nil, fmt.Errorf("unpack records: %w", err)
 	}
-	var entries []Entry
-	for len(frames) > 0 {
-		var e Entry
-		e, frames, err = cutFrame(frames, stored)
-		if err != nil {
-			return nil, fmt.Errorf("unpack record %d of the payload: %w", len(entries), err)
+	entries := make([]Entry, count)
+	for i := range entries {
+		e := &entries[i]
+		e.No, e.Salt = first+uint64(i), Salt(salts[i*len(Salt{}):])
+		if frames, err = cutFrame(e, frames, more > 0); err != nil {
+			return nil, fmt.Errorf("unpack record %d of the payload: %w", i, err)
 		}
-		if len(entries) == MaxRecords {
-			return nil, errors.New("unpack records: there are too many")
-		}
-		entries = append(entries, e)
+	}
+	if len(frames) > 0 {
+		return nil, errors.New("unpack records: something follows the last one")
 	}
 	return entries, nil
 }
 
-func cutFrame(frames []byte, stored bool) (Entry, []byte, error) {
+// cutFrame takes the frame of an entry off frames.
+func cutFrame(e *Entry, frames []byte, stored bool) (rest []byte, err error) {
 	if len(frames) < frameHead {
-		return Entry{}, nil, errors.New("a frame is cut short")
+		return nil, errors.New("a frame is cut short")
 	}
-	header := uint64(binary.BigEndian.Uint32(frames[72:]))
-	body := uint64(binary.BigEndian.Uint32(frames[76:]))
+	header, body := uint64(binary.BigEndian.Uint32(frames)), uint64(binary.BigEndian.Uint32(frames[4:]))
+	frames = frames[frameHead:]
 	gone := stored && body == shredded
 	if gone {
-		body = 0
+		body = sha256.Size
 	}
-	if header > MaxHeader || body > MaxBody || header+body > uint64(len(frames)-frameHead) {
-		return Entry{}, nil, errors.New("a frame has an impossible length")
+	if header > MaxHeader || body > MaxBody || header+body > uint64(len(frames)) {
+		return nil, errors.New("a frame has an impossible length")
 	}
-	e := Entry{No: binary.BigEndian.Uint64(frames), SaltHeader: Salt(frames[8:40]), SaltBody: Salt(frames[40:72])}
-	if gone {
-		hash := e.SaltBody
-		e.SaltBody, e.BodyHash = Salt{}, &hash
-	}
-	frames = frames[frameHead:]
 	e.Header, frames = frames[:header:header], frames[header:]
 	e.Body, frames = frames[:body:body], frames[body:]
-	return e, frames, nil
+	if gone {
+		hash := Hash(e.Body)
+		e.Body, e.Salt, e.BodyHash = nil, Salt{}, &hash
+	}
+	return frames, nil
 }

@@ -16,8 +16,9 @@ import (
 	"github.com/sluicegate/sluice/pkg/session"
 )
 
-// Schema names the version of the header and body encoding.
-const Schema = "sluice.record/1"
+// Schema names the version of the header and body encoding. It stands in no
+// record: the title of the batch note that signs them has the same version.
+const Schema = "sluice.record/2"
 
 // Type says what a record reports.
 type Type string
@@ -42,7 +43,6 @@ const (
 // Header is the part of a record that is always kept. Exactly one of the
 // pointers is set, the one that Type names.
 type Header struct {
-	Schema    string    `json:"schema"`
 	No        uint64    `json:"no"` // per agent and epoch, from 0, without gaps
 	Type      Type      `json:"type"`
 	Time      time.Time `json:"time"`                // wall clock, UTC

@@ -117,7 +117,7 @@ func events(t testing.TB) []siem.Event {
 	t.Helper()
 	var entries []record.Entry
 	for i, p := range append(databaseRecords(), otherRecords()...) {
-		p.header.Schema, p.header.No, p.header.Time = record.Schema, uint64(i), began.Add(time.Duration(i)*time.Millisecond)
+		p.header.No, p.header.Time = uint64(i), began.Add(time.Duration(i)*time.Millisecond)
 		header, err := record.AppendHeader(nil, &p.header)
 		check(t, err)
 		body, err := record.AppendBody(nil, &p.body)

@@ -122,7 +122,7 @@ func TestUnknownFormatIsAnError(t *testing.T) {
 func outcomeOf(t *testing.T, session string) siem.Batch {
 	t.Helper()
 	h := ended(session, 1, record.Outcome{Status: "ok"}, record.Body{}).header
-	h.Schema, h.Time = record.Schema, began
+	h.Time = began
 	header, err := record.AppendHeader(nil, &h)
 	check(t, err)
 	return siem.Batch{Agent: "node-1", Entries: []record.Entry{{Header: header}}}

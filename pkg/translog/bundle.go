@@ -1,7 +1,7 @@
 package translog
 
 import (
-	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +14,7 @@ import (
 
 // bundleFormat names the version of the bundle's layout, which
 // docs/audit-format.md describes.
-const bundleFormat = "sluice.bundle/1"
+const bundleFormat = "sluice.bundle/2"
 
 // ScopeKind says what a bundle claims to hold.
 type ScopeKind string
@@ -129,48 +129,39 @@ func (x *Export) writeCosigned(write func(name string, data []byte) error) error
 }
 
 func (x *Export) writeRecords(b *StoredBatch, write func(name string, data []byte) error) error {
-	var records bytes.Buffer
+	var records []byte
 	for i := range b.Entries {
-		hidden := x.Scope.Kind == OneSession && sessionOf(b.Entries[i].Header) != x.Scope.Session
-		if err := writeLine(&records, &b.Entries[i], hidden); err != nil {
-			return err
-		}
+		hide := x.Scope.Kind == OneSession && sessionOf(b.Entries[i].Header) != x.Scope.Session
+		records = appendEntry(records, &b.Entries[i], b.Entries[i].Leaf(), hide)
 	}
-	return write("records/"+strconv.FormatInt(b.Index, 10)+".jsonl", records.Bytes())
+	return write("records/"+strconv.FormatInt(b.Index, 10), records)
 }
 
-// line is one record in a bundle, one JSON object on one line. Header and body
-// are strings that hold the exact bytes, which are JSON themselves.
-type line struct {
-	No         uint64       `json:"no"`
-	Leaf       record.Hash  `json:"leaf"`
-	SaltHeader *record.Salt `json:"salt_header,omitempty"`
-	SaltBody   *record.Salt `json:"salt_body,omitempty"`
-	BodyHash   *record.Hash `json:"body_hash,omitempty"`
-	Header     *string      `json:"header,omitempty"`
-	Body       *string      `json:"body,omitempty"`
-}
-
-func writeLine(dst *bytes.Buffer, e *record.Entry, hidden bool) error {
-	l := line{No: e.No, Leaf: e.Leaf()}
-	if !hidden {
-		header := string(e.Header)
-		l.SaltHeader, l.Header = &e.SaltHeader, &header
-		if e.BodyHash != nil {
-			l.BodyHash = e.BodyHash
-		} else {
-			body := string(e.Body)
-			l.SaltBody, l.Body = &e.SaltBody, &body
-		}
+// appendEntry appends the one form that a record has in a bundle: a line that
+// says which one it is and how long the others are, then a line with the exact
+// bytes of the header and one with those of the body, which are JSON and may hold
+// newlines of their own.
+//
+//	no leaf salt length-of-header length-of-body
+//	no leaf commitment-to-the-body length-of-header      where the body was destroyed
+//	no leaf                                              where the record is hidden
+func appendEntry(dst []byte, e *record.Entry, leaf record.Hash, hide bool) []byte {
+	dst = append(strconv.AppendUint(dst, e.No, 10), ' ')
+	dst = base64.StdEncoding.AppendEncode(dst, leaf[:])
+	if hide {
+		return append(dst, '\n')
 	}
-	return encodeLine(dst, &l)
-}
-
-// encodeLine writes the one form of a line.
-func encodeLine(dst *bytes.Buffer, l *line) error {
-	encoder := json.NewEncoder(dst)
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(l)
+	dst = append(dst, ' ')
+	if e.BodyHash != nil {
+		dst = base64.StdEncoding.AppendEncode(dst, e.BodyHash[:])
+		dst = strconv.AppendInt(append(dst, ' '), int64(len(e.Header)), 10)
+		return append(append(append(dst, '\n'), e.Header...), '\n')
+	}
+	dst = base64.StdEncoding.AppendEncode(dst, e.Salt[:])
+	dst = strconv.AppendInt(append(dst, ' '), int64(len(e.Header)), 10)
+	dst = strconv.AppendInt(append(dst, ' '), int64(len(e.Body)), 10)
+	dst = append(append(append(dst, '\n'), e.Header...), '\n')
+	return append(append(dst, e.Body...), '\n')
 }
 
 // sessionOf returns the session that a header names, "" for none or for a

@@ -13,15 +13,15 @@ func logTamperings() []tampering {
 	return []tampering{
 		{name: "a batch missing", tamper: func(t *testing.T, _ *world, files fstest.MapFS) {
 			delete(files, "notes/1")
-			delete(files, "records/1.jsonl")
+			delete(files, "records/1")
 		}, want: []translog.Code{translog.BatchMissing, translog.SessionIncomplete}},
 		{name: "the tail cut", tamper: func(t *testing.T, _ *world, files fstest.MapFS) {
 			delete(files, "notes/7")
-			delete(files, "records/7.jsonl")
+			delete(files, "records/7")
 		}, want: []translog.Code{translog.TailTruncated}},
 		{name: "two notes exchanged", tamper: func(t *testing.T, _ *world, files fstest.MapFS) {
 			files["notes/0"], files["notes/1"] = files["notes/1"], files["notes/0"]
-			files["records/0.jsonl"], files["records/1.jsonl"] = files["records/1.jsonl"], files["records/0.jsonl"]
+			files["records/0"], files["records/1"] = files["records/1"], files["records/0"]
 		}, want: []translog.Code{translog.LogInclusion, translog.Reordered}},
 		{name: "a checkpoint of another log", tamper: func(t *testing.T, w *world, files fstest.MapFS) {
 			w.log = newSigner(t, origin)
@@ -48,7 +48,7 @@ func logTamperings() []tampering {
 			delete(files, "checkpoint")
 		}, want: []translog.Code{translog.BundleMalformed}},
 		{name: "a batch replayed into the bundle", tamper: func(_ *testing.T, _ *world, files fstest.MapFS) {
-			files["notes/7"], files["records/7.jsonl"] = files["notes/3"], files["records/3.jsonl"]
+			files["notes/7"], files["records/7"] = files["notes/3"], files["records/3"]
 		}, want: []translog.Code{translog.BatchReplayed, translog.LogInclusion}},
 		{name: "a log rolled back to what somebody kept", kept: func(t *testing.T, w *world) [][]byte {
 			kept := w.checkpoint(t)

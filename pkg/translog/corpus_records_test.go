@@ -3,7 +3,6 @@ package translog_test
 import (
 	"bytes"
 	"slices"
-	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -15,39 +14,38 @@ import (
 func recordTamperings() []tampering {
 	return []tampering{
 		{name: "a letter of a statement", tamper: func(t *testing.T, _ *world, files fstest.MapFS) {
-			replace(t, files, "records/1.jsonl", "statement 4", "statement 5")
+			replace(t, files, "records/1", "statement 4", "statement 5")
 		}, want: []translog.Code{translog.RecordAltered}},
 		{name: "a record and its leaf hash", tamper: func(t *testing.T, w *world, files fstest.MapFS) {
 			e := w.batches[1].Entries[1]
 			e.Body = bytes.Replace(e.Body, []byte("4"), []byte("5"), 1)
-			replace(t, files, "records/1.jsonl", "statement 4", "statement 5")
-			replace(t, files, "records/1.jsonl", w.batches[1].Entries[1].Leaf().String(), e.Leaf().String())
+			replace(t, files, "records/1", "statement 4", "statement 5")
+			replace(t, files, "records/1", w.batches[1].Entries[1].Leaf().String(), e.Leaf().String())
 		}, want: []translog.Code{translog.RecordAltered}},
 		{name: "a record deleted", tamper: func(t *testing.T, _ *world, files fstest.MapFS) {
-			lines(t, files, "records/0.jsonl", func(l []string) []string { return slices.Delete(l, 1, 2) })
+			entries(t, files, "records/0", func(l []string) []string { return slices.Delete(l, 1, 2) })
 		}, want: []translog.Code{translog.RecordDeleted}},
 		{name: "a record reduced to its leaf hash", tamper: func(t *testing.T, _ *world, files fstest.MapFS) {
-			lines(t, files, "records/0.jsonl", func(l []string) []string {
-				l[1] = l[1][:strings.Index(l[1], `,"salt_header"`)] + "}\n"
+			entries(t, files, "records/0", func(l []string) []string {
+				l[1] = hide(l[1])
 				return l
 			})
 		}, want: []translog.Code{translog.RecordAltered}},
 		{name: "a record twice", tamper: func(t *testing.T, _ *world, files fstest.MapFS) {
-			lines(t, files, "records/0.jsonl", func(l []string) []string { return append(l, l[2]) })
+			entries(t, files, "records/0", func(l []string) []string { return append(l, l[2]) })
 		}, want: []translog.Code{translog.RecordAdded}},
 		{name: "a record of another batch", tamper: func(t *testing.T, _ *world, files fstest.MapFS) {
-			files["records/0.jsonl"].Data = append(files["records/0.jsonl"].Data, files["records/3.jsonl"].Data...)
+			files["records/0"].Data = append(files["records/0"].Data, files["records/3"].Data...)
 		}, want: []translog.Code{translog.RecordAdded}},
 		{name: "records reordered", tamper: func(t *testing.T, _ *world, files fstest.MapFS) {
-			lines(t, files, "records/0.jsonl", func(l []string) []string { l[0], l[1] = l[1], l[0]; return l })
+			entries(t, files, "records/0", func(l []string) []string { l[0], l[1] = l[1], l[0]; return l })
 		}, want: []translog.Code{translog.Reordered}},
 		{name: "the records of a batch", tamper: func(t *testing.T, _ *world, files fstest.MapFS) {
-			delete(files, "records/1.jsonl")
+			delete(files, "records/1")
 		}, want: []translog.Code{translog.RecordDeleted}},
 		{name: "a body withheld", world: func(t *testing.T, w *world) {
 			e := &w.batches[0].Entries[1]
-			hash := record.Commit(e.SaltBody, e.Body)
-			e.BodyHash, e.Body, e.SaltBody = &hash, nil, record.Salt{}
+			*e = e.Shred()
 		}, want: []translog.Code{translog.BodyMissing}},
 		{name: "a session that counts more records than there are", world: func(t *testing.T, w *world) {
 			w.two.epoch(record.Boot)
@@ -96,14 +94,14 @@ func scopeTamperings() []tampering {
 			w.scope = translog.Scope{Kind: translog.OneSession, Session: session1}
 		}, tamper: func(t *testing.T, _ *world, files fstest.MapFS) {
 			delete(files, "notes/1")
-			delete(files, "records/1.jsonl")
+			delete(files, "records/1")
 			delete(files, "proofs/1")
 		}, want: []translog.Code{translog.SessionIncomplete}},
 		{name: "a session's record hidden", world: func(_ *testing.T, w *world) {
 			w.scope = translog.Scope{Kind: translog.OneSession, Session: session1}
 		}, tamper: func(t *testing.T, _ *world, files fstest.MapFS) {
-			lines(t, files, "records/0.jsonl", func(l []string) []string {
-				l[1] = l[1][:strings.Index(l[1], `,"salt_header"`)] + "}\n"
+			entries(t, files, "records/0", func(l []string) []string {
+				l[1] = hide(l[1])
 				return l
 			})
 		}, want: []translog.Code{translog.SessionIncomplete}},
@@ -116,7 +114,7 @@ func scopeTamperings() []tampering {
 			w.scope = translog.Scope{Kind: translog.Range, First: 1}
 		}, tamper: func(t *testing.T, _ *world, files fstest.MapFS) {
 			delete(files, "notes/3")
-			delete(files, "records/3.jsonl")
+			delete(files, "records/3")
 			delete(files, "proofs/3")
 		}, want: []translog.Code{translog.BatchMissing}},
 	}

@@ -1,50 +1,30 @@
 package translog
 
-import (
-	"bytes"
-	"encoding/json"
-)
+import "github.com/sluicegate/sluice/pkg/record"
 
-// FastForm reads a line as Verify does and writes it again.
-func FastForm(text []byte) (again []byte, ok bool) {
-	l, ok := newLineReader().read(text)
-	if !ok {
+// Form reads an entry of a bundle as Verify does and writes it again.
+func Form(text []byte) (again []byte, ok bool) {
+	r := entryReader{rest: text}
+	e := r.next()
+	if e.err != "" || len(r.rest) > 0 {
 		return nil, false
 	}
-	out := line{No: l.no, Leaf: l.leaf}
-	if l.has&hasSaltHeader != 0 {
-		out.SaltHeader = &l.saltHeader
+	entry := record.Entry{No: e.no, Header: e.header, Body: e.body, Salt: e.salt}
+	if e.kind == destroyed {
+		entry.BodyHash = &e.bodyHash
 	}
-	if l.has&hasSaltBody != 0 {
-		out.SaltBody = &l.saltBody
-	}
-	if l.has&hasBodyHash != 0 {
-		out.BodyHash = &l.bodyHash
-	}
-	if l.has&hasHeader != 0 {
-		header := string(l.header)
-		out.Header = &header
-	}
-	if l.has&hasBody != 0 {
-		body := string(l.body)
-		out.Body = &body
-	}
-	var form bytes.Buffer
-	if encodeLine(&form, &out) != nil {
-		return nil, true
-	}
-	return form.Bytes(), true
+	return appendEntry(nil, &entry, e.leaf, e.kind == hidden), true
 }
 
-// SlowForm reads a line with encoding/json and writes it again.
-func SlowForm(text []byte) (again []byte, ok bool) {
-	var l line
-	if json.Unmarshal(text, &l) != nil {
-		return nil, false
+// Resumes reports how many entries are read where something else stands between
+// them.
+func Resumes(data []byte) (whole, broken int) {
+	for r := (entryReader{rest: data}); len(r.rest) > 0; {
+		if e := r.next(); e.err == "" {
+			whole++
+		} else {
+			broken++
+		}
 	}
-	var form bytes.Buffer
-	if encodeLine(&form, &l) != nil {
-		return nil, false
-	}
-	return form.Bytes(), true
+	return whole, broken
 }

@@ -72,15 +72,13 @@ type agentChain struct {
 	name    string
 	next    record.Batch // what the next batch continues
 	records uint64
-	packer  *record.Packer
+	packer  record.Packer
 	salter  *record.Salter
 }
 
 func newAgent(t testing.TB, name string) *agentChain {
 	t.Helper()
-	packer, err := record.NewPacker()
-	must(t, err)
-	a := &agentChain{signer: newSigner(t, "c1/"+name), name: name, packer: packer, salter: record.NewSalter([32]byte{1})}
+	a := &agentChain{signer: newSigner(t, "c1/"+name), name: name, salter: record.NewSalter([32]byte{1})}
 	a.next = record.Batch{Cluster: "c1", Agent: name, Reason: record.Boot, Clock: record.Synced}
 	a.next.Epoch = record.Epoch{1}
 	return a
@@ -96,13 +94,12 @@ func (a *agentChain) batch(t testing.TB, change func(*record.Batch), headers ...
 	var leaves []record.Hash
 	for i := range headers {
 		h := headers[i]
-		h.Schema, h.No, h.Time = record.Schema, a.records, time.UnixMilli(1_700_000_000_000)
+		h.No, h.Time = a.records, time.UnixMilli(1_700_000_000_000)
 		header, err := record.AppendHeader(nil, &h)
 		must(t, err)
 		body, err := record.AppendBody(nil, &record.Body{Text: fmt.Sprintf("statement %d", h.No)})
 		must(t, err)
-		e := record.Entry{No: h.No, Header: header, Body: body}
-		e.SaltHeader, e.SaltBody = a.salter.Salts(h.No)
+		e := record.Entry{No: h.No, Header: header, Body: body, Salt: a.salter.Salt(h.No)}
 		entries, leaves = append(entries, e), append(leaves, e.Leaf())
 		stored.Entries = append(stored.Entries, e)
 		a.records++

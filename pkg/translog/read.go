@@ -1,7 +1,6 @@
 package translog
 
 import (
-	"bytes"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -16,7 +15,7 @@ import (
 // error ends it.
 func ReadBundle(bundle fs.FS) iter.Seq2[StoredBatch, error] {
 	return func(yield func(StoredBatch, error) bool) {
-		v := &verification{bundle: bundle, lines: newLineReader()}
+		v := &verification{bundle: bundle}
 		if err := v.readManifest(); err != nil {
 			yield(StoredBatch{}, fmt.Errorf("read bundle: %w", err))
 			return
@@ -64,19 +63,15 @@ func (v *verification) readBatch(index int64) (StoredBatch, error) {
 	if err != nil {
 		return b, err
 	}
-	for text := range bytes.Lines(data) {
-		l, ok := v.lines.read(text)
-		if !ok {
-			return b, fmt.Errorf("line %d is not one of an export", len(b.Entries))
-		}
-		switch l.has {
-		case hiddenLine:
-		case wholeLine:
-			b.Entries = append(b.Entries, record.Entry{No: l.no, Header: l.header, Body: l.body, SaltHeader: l.saltHeader, SaltBody: l.saltBody})
-		case shreddedLine:
-			b.Entries = append(b.Entries, record.Entry{No: l.no, Header: l.header, SaltHeader: l.saltHeader, BodyHash: &l.bodyHash})
-		default:
-			return b, fmt.Errorf("line %d is not one of an export", len(b.Entries))
+	for r := (entryReader{rest: data}); len(r.rest) > 0; {
+		e := r.next()
+		switch {
+		case e.err != "":
+			return b, fmt.Errorf("record %d: %s", e.no, e.err)
+		case e.kind == whole:
+			b.Entries = append(b.Entries, record.Entry{No: e.no, Header: e.header, Body: e.body, Salt: e.salt})
+		case e.kind == destroyed:
+			b.Entries = append(b.Entries, record.Entry{No: e.no, Header: e.header, BodyHash: &e.bodyHash})
 		}
 	}
 	return b, nil

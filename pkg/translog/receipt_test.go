@@ -154,10 +154,10 @@ func FuzzOpenNotes(f *testing.F) {
 func FuzzVerifyRecords(f *testing.F) {
 	w := newWorld(f)
 	files := w.bundle(f)
-	honest := files["records/0.jsonl"].Data
+	honest := files["records/0"].Data
 	f.Add(honest)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		files["records/0.jsonl"].Data = data
+		files["records/0"].Data = data
 		if report := w.verify(t, files); report.OK() != (string(data) == string(honest)) {
 			t.Errorf("%q: findings %v", data, report.Findings)
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,25 +54,20 @@ func exampleWorld(t *testing.T) *world {
 
 // vectors are what docs/audit-format.md computes, each with what it is of.
 type vectors struct {
-	Commitments []commitment    `json:"commitments"`
-	Leaves      []leafVector    `json:"leaves"`
-	Roots       []record.Hash   `json:"roots"` // of the first 0, 1, … of leaves
-	Notes       []string        `json:"notes"` // signed, of the example
-	NoteHashes  []record.Hash   `json:"note_hashes"`
-	LogLeaves   []translog.Hash `json:"log_leaves"`
-	LogRoots    []translog.Hash `json:"log_roots"` // of the first 1, 2, …
+	Records    []recordVector  `json:"records"`
+	Roots      []record.Hash   `json:"roots"` // of the first 0, 1, … of the records' leaves
+	Notes      []string        `json:"notes"` // signed, of the example
+	NoteHashes []record.Hash   `json:"note_hashes"`
+	LogLeaves  []translog.Hash `json:"log_leaves"`
+	LogRoots   []translog.Hash `json:"log_roots"` // of the first 1, 2, …
 }
 
-type commitment struct {
-	Salt record.Salt `json:"salt"`
-	Data string      `json:"data"`
-	Hash record.Hash `json:"hash"`
-}
-
-type leafVector struct {
+type recordVector struct {
 	No     uint64      `json:"no"`
-	Header record.Hash `json:"h_header"`
-	Body   record.Hash `json:"h_body"`
+	Salt   []byte      `json:"salt"`
+	Header string      `json:"header"`
+	Body   string      `json:"body"`
+	Hash   record.Hash `json:"h_body"`
 	Leaf   record.Hash `json:"leaf"`
 }
 
@@ -80,12 +76,11 @@ func makeVectors(t *testing.T, w *world) vectors {
 	v := vectors{Roots: []record.Hash{record.Root(nil)}}
 	var leaves []record.Hash
 	for i, data := range []string{"", "{}", `{"text":"SELECT 1"}`, "é", "\n"} {
-		salt := record.Salt{byte(i), 1: 0xff, 31: 0x80}
-		c := commitment{salt, data, record.Commit(salt, []byte(data))}
-		v.Commitments = append(v.Commitments, c)
-		l := leafVector{No: uint64(i) << 33, Header: c.Hash, Body: record.Commit(record.Salt{}, nil)}
-		l.Leaf = record.Leaf(l.No, l.Header, l.Body)
-		v.Leaves, leaves = append(v.Leaves, l), append(leaves, l.Leaf)
+		salt := record.Salt{byte(i), 1: 0xff, 15: 0x80}
+		r := recordVector{No: uint64(i) << 33, Salt: salt[:], Header: strings.Repeat("{}", 40*i), Body: data}
+		r.Hash = record.CommitBody(r.No, salt, []byte(data))
+		r.Leaf = record.Leaf(r.No, r.Hash, []byte(r.Header))
+		v.Records, leaves = append(v.Records, r), append(leaves, r.Leaf)
 		v.Roots = append(v.Roots, record.Root(leaves))
 	}
 	for i, b := range w.batches {

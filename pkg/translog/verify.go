@@ -21,7 +21,6 @@ const maxFile = 16 << 20
 type verification struct {
 	bundle   fs.FS
 	keys     *keys
-	lines    *lineReader
 	exported int64 // ms; when the bundle says it was made
 
 	head    Checkpoint
@@ -37,21 +36,12 @@ type verification struct {
 // checkedBatch is a note whose signature holds.
 type checkedBatch struct {
 	record.Batch
-	index   int64
-	hash    record.Hash // NoteHash
-	leaf    Hash        // LeafHash
-	entries []checkedEntry
-	whole   bool // every record was read and is what the agent signed
-	twin    bool // another leaf has its number; it counts once
-}
-
-// checkedEntry is what is remembered of a record that is what its agent
-// signed.
-type checkedEntry struct {
-	no      uint64
-	session string
-	opened  bool
-	closed  *record.Closed
+	index    int64
+	hash     record.Hash // NoteHash
+	leaf     Hash        // LeafHash
+	sessions []*sessionCount
+	whole    bool // every record was read and is what the agent signed
+	twin     bool // another leaf has its number; it counts once
 }
 
 // shredded is a span of a shredding and the leaf that states it.
@@ -65,7 +55,7 @@ func newVerification(bundle fs.FS, trust Trust) (*verification, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &verification{bundle: bundle, keys: keys, lines: newLineReader(), bodies: map[int64][]shredded{}}
+	v := &verification{bundle: bundle, keys: keys, bodies: map[int64][]shredded{}}
 	if err := v.readManifest(); err != nil {
 		return nil, err
 	}
@@ -98,12 +88,8 @@ func (v *verification) run() {
 	v.checkCheckpoint()
 	v.listFiles()
 	v.checkLeaves()
-	for _, index := range v.indexes {
-		v.checkNote(index)
-	}
-	for _, b := range v.batches {
-		v.checkRecords(b)
-	}
+	v.checkNotes()
+	v.checkRecords()
 	v.checkChains()
 	v.checkOrder()
 	v.checkSeen()
@@ -158,22 +144,19 @@ func (v *verification) listFiles() {
 		case entry.IsDir() && slices.Contains([]string{".", "notes", "records", "proofs"}, name):
 			return nil
 		case entry.IsDir():
-			v.strange(name)
+			v.find(strange(name))
 			return fs.SkipDir
 		}
 		dir, base, _ := strings.Cut(name, "/")
-		if dir == "records" {
-			base = strings.TrimSuffix(base, ".jsonl")
-		}
 		index, err := strconv.ParseInt(base, 10, 64)
 		if err != nil || index < 0 || strconv.FormatInt(index, 10) != base || v.fileOf(dir, index) != name {
-			v.strange(name)
+			v.find(strange(name))
 			return nil
 		}
 		if dir == "notes" {
 			v.indexes = append(v.indexes, index)
 		} else if _, err := fs.Stat(v.bundle, v.fileOf("notes", index)); err != nil {
-			v.strange(name)
+			v.find(strange(name))
 		}
 		return nil
 	})
@@ -184,59 +167,77 @@ func (v *verification) listFiles() {
 }
 
 func (v *verification) fileOf(dir string, index int64) string {
-	name := dir + "/" + strconv.FormatInt(index, 10)
 	switch dir {
-	case "records":
-		return name + ".jsonl"
-	case "notes", "proofs":
-		return name
+	case "notes", "records", "proofs":
+		return dir + "/" + strconv.FormatInt(index, 10)
 	}
 	return ""
 }
 
-func (v *verification) strange(name string) {
-	v.find(Finding{Code: BundleMalformed, Index: -1, Record: -1, Detail: "a file that does not belong there: " + strconv.Quote(name)})
+func strange(name string) Finding {
+	return Finding{Code: BundleMalformed, Index: -1, Record: -1, Detail: "a file that does not belong there: " + strconv.Quote(name)}
+}
+
+// noteCheck is what came of one note.
+type noteCheck struct {
+	found     []Finding
+	batch     *checkedBatch
+	shredding *Shredding
+}
+
+// checkNotes opens the notes, on all processors.
+func (v *verification) checkNotes() {
+	checks := make([]noteCheck, len(v.indexes))
+	inParallel(len(v.indexes), func(_ *struct{}, i int) { checks[i] = v.checkNote(v.indexes[i]) })
+	for i, c := range checks {
+		v.report.Findings = append(v.report.Findings, c.found...)
+		if c.batch != nil {
+			v.batches = append(v.batches, c.batch)
+		}
+		if c.shredding == nil {
+			continue
+		}
+		v.report.Shreddings = append(v.report.Shreddings, IndexedShredding{Index: v.indexes[i], Shredding: *c.shredding})
+		for _, b := range c.shredding.Bodies {
+			v.bodies[b.Index] = append(v.bodies[b.Index], shredded{b, v.indexes[i]})
+		}
+	}
 }
 
 // checkNote opens one note with its agent's pinned key.
-func (v *verification) checkNote(index int64) {
+func (v *verification) checkNote(index int64) noteCheck {
+	failed := func(f Finding) noteCheck { return noteCheck{found: []Finding{f}} }
 	signed, err := v.read(v.fileOf("notes", index))
 	if err != nil {
-		v.find(Finding{Code: BundleMalformed, Index: index, Record: -1, Detail: err.Error()})
-		return
+		return failed(Finding{Code: BundleMalformed, Index: index, Record: -1, Detail: err.Error()})
 	}
 	if IsShredding(signed) {
-		v.checkShredding(index, signed)
-		return
+		return v.checkShredding(index, signed)
 	}
 	claimed, err := PeekBatch(signed)
 	if err != nil {
-		v.find(Finding{Code: NoteSignature, Index: index, Record: -1, Detail: "the note is not one that an agent writes"})
-		return
+		return failed(Finding{Code: NoteSignature, Index: index, Record: -1, Detail: "the note is not one that an agent writes"})
 	}
 	name := AgentKeyName(claimed.Cluster, claimed.Agent)
 	batch, code, err := v.keys.open(signed, name, index)
 	if err != nil {
-		v.find(Finding{Code: code, Index: index, Agent: name, Epoch: claimed.Epoch, Seq: claimed.Seq, Record: -1, Detail: err.Error()})
-		return
+		return failed(Finding{Code: code, Index: index, Agent: name, Epoch: claimed.Epoch, Seq: claimed.Seq, Record: -1, Detail: err.Error()})
 	}
-	v.batches = append(v.batches, &checkedBatch{Batch: batch, index: index, hash: record.NoteHash(signed), leaf: LeafHash(signed)})
+	return noteCheck{batch: &checkedBatch{Batch: batch, index: index, hash: record.NoteHash(signed), leaf: LeafHash(signed)}}
 }
 
 // checkShredding takes what the log itself says of bodies that it destroyed.
-func (v *verification) checkShredding(index int64, signed []byte) {
+func (v *verification) checkShredding(index int64, signed []byte) (c noteCheck) {
 	s, err := OpenShredding(signed, v.keys.log)
 	if err != nil {
-		v.find(Finding{Code: NoteSignature, Index: index, Record: -1, Detail: err.Error()})
-		return
+		c.found = append(c.found, Finding{Code: NoteSignature, Index: index, Record: -1, Detail: err.Error()})
+		return c
 	}
 	if _, err := fs.Stat(v.bundle, v.fileOf("records", index)); err == nil {
-		v.strange(v.fileOf("records", index))
+		c.found = append(c.found, strange(v.fileOf("records", index)))
 	}
-	v.report.Shreddings = append(v.report.Shreddings, IndexedShredding{Index: index, Shredding: s})
-	for _, b := range s.Bodies {
-		v.bodies[b.Index] = append(v.bodies[b.Index], shredded{b, index})
-	}
+	c.shredding = &s
+	return c
 }
 
 // isShredded reports whether a later leaf of the log says that the body of a

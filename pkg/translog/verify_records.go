@@ -1,177 +1,221 @@
 package translog
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 
 	"github.com/sluicegate/sluice/pkg/record"
 )
 
-// maxLines is more lines than any batch has records.
-const maxLines = 2 * record.MaxRecords
+// maxEntries is more entries than any batch has records.
+const maxEntries = 2 * record.MaxRecords
 
-// checkRecords compares the records of a batch with the root that its agent
-// signed. The root alone would say that something in the batch was changed;
-// the leaf hash on each line says what: it either fits its own line or it does
-// not, and only the true leaf hashes give the root.
-func (v *verification) checkRecords(b *checkedBatch) {
-	data, err := v.read(v.fileOf("records", b.index))
-	if err != nil {
-		v.find(b.finding(RecordDeleted, "its records are not in the bundle: "+err.Error()))
+// recordCheck is what came of the records of one batch.
+type recordCheck struct {
+	found                     []Finding
+	records, hidden, shredded int
+}
+
+// recordChecker checks one batch after the other. What it does is its own.
+type recordChecker struct {
+	v   *verification // is not changed
+	b   *checkedBatch
+	out *recordCheck
+
+	data     []byte
+	entries  []readEntry
+	leaves   []record.Hash
+	sessions map[string]*sessionCount // of the batch, by id
+}
+
+// checkRecords checks the records of every batch, on all processors: batches
+// are independent of each other up to the chain.
+func (v *verification) checkRecords() {
+	checks := make([]recordCheck, len(v.batches))
+	inParallel(len(v.batches), func(c *recordChecker, i int) {
+		c.v, c.b, c.out, c.sessions = v, v.batches[i], &checks[i], map[string]*sessionCount{}
+		c.check()
+	})
+	for i := range checks {
+		v.report.Findings = append(v.report.Findings, checks[i].found...)
+		v.report.Records += checks[i].records
+		v.report.Hidden += checks[i].hidden
+		v.report.Shredded += checks[i].shredded
+	}
+}
+
+// check compares the records of a batch with the root that its agent signed.
+// The root alone would say that something in the batch was changed; the leaf
+// hash of each entry says what: it either fits its own entry or it does not, and
+// only the true leaf hashes give the root.
+func (c *recordChecker) check() {
+	b := c.b
+	if err := c.read(); err != nil {
+		c.find(b.finding(RecordDeleted, "its records are not in the bundle: "+err.Error()))
 		return
 	}
-	if n := bytes.Count(data, []byte("\n")); n > maxLines {
-		v.find(b.finding(BundleMalformed, fmt.Sprintf("%d lines of records", n)))
+	if !c.split() {
+		c.find(b.finding(BundleMalformed, "there are too many records"))
 		return
 	}
-	lines := v.splitLines(data)
-	number(lines, b.First, b.First+b.Count)
-	intact := v.checkLines(b, lines)
-	intact = v.checkNumbers(b, lines) && intact
-	leaves := make([]record.Hash, len(lines))
-	for i := range lines {
-		leaves[i] = lines[i].leaf
+	number(c.entries, b.First, b.First+b.Count)
+	intact := c.checkEntries()
+	intact = c.checkNumbers() && intact
+	c.leaves = c.leaves[:0]
+	for i := range c.entries {
+		c.leaves = append(c.leaves, c.entries[i].leaf)
 	}
-	if intact && record.Root(leaves) != b.Root {
+	if intact && record.Root(c.leaves) != b.Root {
 		f := b.finding(RecordAltered, fmt.Sprintf("records %d to %d and their leaf hashes do not give the root that the agent signed", b.First, b.First+b.Count-1))
 		if b.Count == 0 {
 			f.Detail = "the batch is empty and its root is not"
 		}
 		f.Record = int64(b.First)
-		v.find(f)
+		c.find(f)
 		return
 	}
+	// In a batch that is not intact an entry whose own leaf fits is likely what was
+	// signed but not proven, so it is not counted.
 	b.whole = intact
-	for i := range lines {
-		v.keep(b, &lines[i], intact)
+	for i := 0; intact && i < len(c.entries); i++ {
+		c.keep(&c.entries[i])
 	}
 }
 
-// splitLines reads the lines of a records file.
-func (v *verification) splitLines(data []byte) []readLine {
-	hiding := v.report.Scope.Kind == OneSession
-	lines := make([]readLine, 0, bytes.Count(data, []byte("\n"))+1)
-	for text := range bytes.Lines(data) {
-		l, ok := v.lines.read(text)
-		if ok {
-			l.err = l.checkLeaf(hiding)
-		} else {
-			l = readAnyway(text)
+func (c *recordChecker) find(f Finding) { c.out.found = append(c.out.found, f) }
+
+// report finds something in a record.
+func (c *recordChecker) report(code Code, no uint64, session, detail string) {
+	f := c.b.finding(code, detail)
+	f.Record, f.Session = int64(no), session
+	c.find(f)
+}
+
+// read reads the file of the batch's records into memory that is used again.
+func (c *recordChecker) read() error {
+	name := c.v.fileOf("records", c.b.index)
+	file, err := c.v.open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	if size := int(info.Size()); cap(c.data) < size {
+		c.data = make([]byte, size)
+	}
+	c.data = c.data[:info.Size()]
+	if _, err := io.ReadFull(file, c.data); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return nil
+}
+
+// split reads the entries, and returns false for more than any batch has.
+func (c *recordChecker) split() bool {
+	hiding := c.v.report.Scope.Kind == OneSession
+	c.entries = c.entries[:0]
+	for r := (entryReader{rest: c.data}); len(r.rest) > 0; {
+		e := r.next()
+		if e.err == "" {
+			e.err = e.checkLeaf(hiding)
 		}
-		lines = append(lines, l)
+		if len(c.entries) == maxEntries {
+			return false
+		}
+		c.entries = append(c.entries, e)
 	}
-	return lines
+	return true
 }
 
-// readAnyway learns what it can of a line that is not in its form, so that the
-// finding can name the record.
-func readAnyway(text []byte) readLine {
-	var said line
-	if json.Unmarshal(text, &said) != nil {
-		return readLine{no: said.No, err: "the line cannot be read"}
+// number gives each entry its number. An altered entry may lie about it, so it
+// is believed only when it fits between its neighbours.
+func number(entries []readEntry, first, end uint64) {
+	altered := false
+	for i := range entries {
+		altered = altered || entries[i].err != ""
 	}
-	l := readLine{no: said.No, leaf: said.Leaf, err: "the line is not in the one form that an export has"}
-	if said.Header != nil {
-		l.header = []byte(*said.Header)
+	if !altered {
+		return
 	}
-	return l
-}
-
-// number gives each line its number. An altered line may lie about it, so it is
-// believed only when it fits between its neighbours.
-func number(lines []readLine, first, end uint64) {
-	limits := make([]uint64, len(lines)) // the number of the next line that can be believed
-	for i := len(lines) - 1; i >= 0; i-- {
+	limits := make([]uint64, len(entries)) // the number of the next entry that can be believed
+	for i := len(entries) - 1; i >= 0; i-- {
 		limits[i] = end
-		if lines[i].err == "" {
-			end = lines[i].no
+		if entries[i].err == "" {
+			end = entries[i].no
 		}
 	}
-	next := first // what the line's number should be
-	for i := range lines {
-		l := &lines[i]
-		if l.err != "" && (l.no < next || l.no >= limits[i]) {
-			l.no = next
+	next := first // what the entry's number should be
+	for i := range entries {
+		e := &entries[i]
+		if e.err != "" && (e.no < next || e.no >= limits[i]) {
+			e.no = next
 		}
-		next = l.no + 1
+		next = e.no + 1
 	}
 }
 
-// checkLines reports each line whose content does not fit its own leaf hash.
-func (v *verification) checkLines(b *checkedBatch, lines []readLine) bool {
+// checkEntries reports each entry whose content does not fit its own leaf hash.
+func (c *recordChecker) checkEntries() bool {
 	intact := true
-	for i := range lines {
-		l := &lines[i]
-		if l.err == "" {
-			continue
+	for i := range c.entries {
+		if e := &c.entries[i]; e.err != "" {
+			intact = false
+			c.report(RecordAltered, e.no, e.session(), e.err)
 		}
-		intact = false
-		f := b.finding(RecordAltered, l.err)
-		f.Record, f.Session = int64(l.no), l.session()
-		v.find(f)
 	}
 	return intact
 }
 
-// checkLeaf says what is wrong with a line in itself. hiding says that lines
+// checkLeaf says what is wrong with an entry in itself. hiding says that entries
 // may hold a leaf hash only.
-func (l *readLine) checkLeaf(hiding bool) string {
+func (e *readEntry) checkLeaf(hiding bool) string {
 	switch {
-	case l.has == hiddenLine && hiding:
+	case e.kind == hidden && hiding:
 		return ""
-	case l.has == hiddenLine:
+	case e.kind == hidden:
 		return "the record was reduced to its leaf hash"
-	case l.has == wholeLine:
-		l.bodyHash = record.Commit(l.saltBody, l.body)
-	case l.has != shreddedLine:
-		return "a part of the record is missing"
+	case e.kind == whole:
+		e.bodyHash = record.CommitBody(e.no, e.salt, e.body)
 	}
-	if record.Leaf(l.no, record.Commit(l.saltHeader, l.header), l.bodyHash) != l.leaf {
+	if record.Leaf(e.no, e.bodyHash, e.header) != e.leaf {
 		return "the record does not fit its leaf hash"
 	}
 	return ""
 }
 
-// session returns the session that the line's header names, altered or not.
-func (l *readLine) session() string {
-	var h struct {
-		Session string `json:"session"`
-	}
-	if json.Unmarshal(l.header, &h) != nil {
-		return ""
-	}
-	return h.Session
-}
+// session returns the session that the entry's header names, altered or not.
+func (e *readEntry) session() string { return sessionOf(e.header) }
 
-// checkNumbers compares the numbers of the lines with those that the batch
+// checkNumbers compares the numbers of the entries with those that the batch
 // states.
-func (v *verification) checkNumbers(b *checkedBatch, lines []readLine) bool {
-	intact := true
+func (c *recordChecker) checkNumbers() bool {
+	if c.inOrder() {
+		return true
+	}
+	b, intact := c.b, true
 	report := func(code Code, no uint64, session, detail string) {
 		intact = false
-		f := b.finding(code, detail)
-		f.Record, f.Session = int64(no), session
-		v.find(f)
-	}
-	if inOrder(b, lines) {
-		return true
+		c.report(code, no, session, detail)
 	}
 	there := map[uint64]bool{}
 	var last uint64
-	for i := range lines {
-		no := lines[i].no
+	for i := range c.entries {
+		e := &c.entries[i]
 		switch {
-		case no < b.First || no >= b.First+b.Count:
-			report(RecordAdded, no, lines[i].session(), "the batch has no record of this number")
-		case there[no]:
-			report(RecordAdded, no, lines[i].session(), "the record is there twice")
-		case len(there) > 0 && no < last:
-			report(Reordered, no, lines[i].session(), fmt.Sprintf("the record stands after record %d", last))
+		case e.no < b.First || e.no >= b.First+b.Count:
+			report(RecordAdded, e.no, e.session(), "the batch has no record of this number")
+		case there[e.no]:
+			report(RecordAdded, e.no, e.session(), "the record is there twice")
+		case len(there) > 0 && e.no < last:
+			report(Reordered, e.no, e.session(), fmt.Sprintf("the record stands after record %d", last))
 		}
-		there[no] = true
-		last = max(last, no)
+		there[e.no] = true
+		last = max(last, e.no)
 	}
 	for no := b.First; no < b.First+b.Count; no++ {
 		if !there[no] {
@@ -182,54 +226,66 @@ func (v *verification) checkNumbers(b *checkedBatch, lines []readLine) bool {
 }
 
 // inOrder reports whether each number is at its place, as it nearly always is.
-func inOrder(b *checkedBatch, lines []readLine) bool {
-	for i := range lines {
-		if lines[i].no != b.First+uint64(i) {
+func (c *recordChecker) inOrder() bool {
+	for i := range c.entries {
+		if c.entries[i].no != c.b.First+uint64(i) {
 			return false
 		}
 	}
-	return uint64(len(lines)) == b.Count
+	return uint64(len(c.entries)) == c.b.Count
 }
 
-// keep takes a line that is what its agent signed, and looks at what it says.
-// In a batch that is not intact a line whose own leaf fits is likely but not
-// proven, so it is not counted.
-func (v *verification) keep(b *checkedBatch, l *readLine, proven bool) {
-	if l.err != "" || !proven {
+// keep takes an entry that is what its agent signed, and looks at what it says.
+func (c *recordChecker) keep(e *readEntry) {
+	if e.kind == hidden {
+		c.out.hidden++
 		return
 	}
-	if l.has == hiddenLine {
-		v.report.Hidden++
+	c.out.records++
+	if err := c.readHeader(e); err != nil {
+		c.report(RecordInvalid, e.no, e.session(), err.Error())
 		return
 	}
-	v.report.Records++
-	report := func(code Code, detail string) {
-		f := b.finding(code, detail)
-		f.Record, f.Session = int64(l.no), l.session()
-		v.find(f)
+	switch {
+	case e.kind == whole:
+		if _, err := record.DecodeBody(e.body); err != nil {
+			c.report(RecordInvalid, e.no, e.session(), err.Error())
+		}
+	case c.v.isShredded(c.b.index, e.no):
+		c.out.shredded++
+	default:
+		c.report(BodyMissing, e.no, e.session(), "its body is not there, and no shredding says why")
 	}
-	header, err := record.DecodeHeader(l.header)
-	if err == nil && header.No != l.no {
-		err = errors.New("its header has another number")
+}
+
+var errOtherNumber = errors.New("its header has another number")
+
+// readHeader counts a record for its session.
+func (c *recordChecker) readHeader(e *readEntry) error {
+	header, err := record.DecodeHeader(e.header)
+	if err == nil && header.No != e.no {
+		err = errOtherNumber
 	}
 	if err != nil {
-		report(RecordInvalid, err.Error())
-		return
+		return err
 	}
-	b.entries = append(b.entries, checkedEntry{
-		no:      l.no,
-		session: header.Session,
-		opened:  header.Type == record.SessionOpened,
-		closed:  header.Closed,
-	})
-	switch {
-	case l.has != shreddedLine:
-		if _, err := record.DecodeBody(l.body); err != nil {
-			report(RecordInvalid, err.Error())
+	if s := c.count([]byte(header.Session), e.no); s != nil {
+		s.opened = s.opened || header.Type == record.SessionOpened
+		if header.Closed != nil {
+			s.closed = header.Closed
 		}
-	case v.isShredded(b.index, l.no):
-		v.report.Shredded++
-	default:
-		report(BodyMissing, "its body is not there, and no shredding says why")
 	}
+	return nil
+}
+
+// open opens a file of the bundle.
+func (v *verification) open(name string) (fs.File, error) {
+	file, err := v.bundle.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > maxFile {
+		return nil, errors.Join(fmt.Errorf("read %s: not a regular file of at most %d bytes", name, maxFile), file.Close())
+	}
+	return file, nil
 }

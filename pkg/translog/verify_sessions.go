@@ -13,13 +13,41 @@ type sessionKey struct {
 	id    string
 }
 
-// sessionCount is what was read of a session.
+// sessionCount is what was read of a session, in one batch or in all.
 type sessionCount struct {
+	id      string
 	records int
 	opened  bool
 	closed  *record.Closed
 	last    *checkedBatch
 	no      uint64 // of the last record
+}
+
+// count counts a record that is what its agent signed, and returns the count of
+// its session; nil for a record of none.
+func (c *recordChecker) count(session []byte, no uint64) *sessionCount {
+	if len(session) == 0 {
+		return nil
+	}
+	s := c.sessions[string(session)]
+	if s == nil {
+		s = &sessionCount{id: string(session), last: c.b}
+		c.sessions[s.id] = s
+		c.b.sessions = append(c.b.sessions, s)
+	}
+	s.records++
+	s.no = no
+	return s
+}
+
+// add adds what a batch has of the session.
+func (s *sessionCount) add(in *sessionCount) {
+	s.records += in.records
+	s.last, s.no = in.last, max(s.no, in.no)
+	s.opened = s.opened || in.opened
+	if in.closed != nil {
+		s.closed = in.closed
+	}
 }
 
 // checkSessions compares each session that was read from its opening to its
@@ -37,23 +65,13 @@ func (v *verification) checkSessions() {
 		if b.twin {
 			continue
 		}
-		for _, e := range b.entries {
-			if e.session == "" {
-				continue
-			}
-			key := sessionKey{agent, b.Epoch, e.session}
-			c := counts[key]
-			if c == nil {
-				c = &sessionCount{}
-				counts[key] = c
+		for _, s := range b.sessions {
+			key := sessionKey{agent, b.Epoch, s.id}
+			if counts[key] == nil {
+				counts[key] = &sessionCount{id: s.id}
 				order = append(order, key)
 			}
-			c.records++
-			c.last, c.no = b, max(c.no, e.no)
-			c.opened = c.opened || e.opened
-			if e.closed != nil {
-				c.closed = e.closed
-			}
+			counts[key].add(s)
 		}
 	}
 	v.report.Sessions = len(order)

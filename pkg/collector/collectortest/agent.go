@@ -4,6 +4,7 @@
 package collectortest
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"testing"
@@ -25,7 +26,7 @@ type Agent struct {
 
 	t      testing.TB
 	signer *translog.Signer
-	packer *record.Packer
+	packer record.Packer
 	salter *record.Salter
 	epoch  record.Epoch
 	before record.Epoch
@@ -48,9 +49,7 @@ func WithKey(t testing.TB, name, skey, vkey string) *Agent {
 	t.Helper()
 	signer, err := translog.NewSigner(skey)
 	must(t, err)
-	packer, err := record.NewPacker()
-	must(t, err)
-	a := &Agent{Name: name, VKey: vkey, t: t, signer: signer, packer: packer}
+	a := &Agent{Name: name, VKey: vkey, t: t, signer: signer}
 	a.Restart(record.Boot)
 	return a
 }
@@ -99,6 +98,7 @@ func (a *Agent) Signed(change func(*record.Batch), records ...Record) bus.BatchM
 		var err error
 		payload, err = a.packer.Pack(entries)
 		must(a.t, err)
+		payload = bytes.Clone(payload) // the caller's
 	}
 	now := time.Now().UnixMilli()
 	b := record.Batch{
@@ -123,7 +123,7 @@ func (a *Agent) Fork() *Agent {
 
 func (a *Agent) entry(r *Record, no uint64) record.Entry {
 	a.t.Helper()
-	r.Header.Schema, r.Header.No = record.Schema, no
+	r.Header.No = no
 	header, err := record.AppendHeader(nil, &r.Header)
 	must(a.t, err)
 	var body []byte
@@ -134,9 +134,7 @@ func (a *Agent) entry(r *Record, no uint64) record.Entry {
 	if r.Damage != nil {
 		header, body = r.Damage(header, body)
 	}
-	e := record.Entry{No: no, Header: header, Body: body}
-	e.SaltHeader, e.SaltBody = a.salter.Salts(no)
-	return e
+	return record.Entry{No: no, Header: header, Body: body, Salt: a.salter.Salt(no)}
 }
 
 func must(t testing.TB, err error) {

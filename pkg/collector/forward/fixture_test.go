@@ -70,10 +70,7 @@ func (s *source) batch(m bus.BatchMessage) store.Batch {
 	var err error
 	b.Batch, err = translog.PeekBatch(m.Note)
 	check(s.t, err)
-	unpacker, err := record.NewUnpacker()
-	check(s.t, err)
-	defer unpacker.Close()
-	b.Entries, err = unpacker.Unpack(m.Payload)
+	b.Entries, err = record.Unpack(m.Payload)
 	check(s.t, err)
 	return b
 }

@@ -54,7 +54,7 @@ func (b *bench) open() {
 	var err error
 	b.store, err = store.Open(b.t.Context(), b.dir, b.vkey, b.signer)
 	check(b.t, err)
-	b.ingest, err = ingest.New(ingest.Config{
+	b.ingest = ingest.New(ingest.Config{
 		Store: b.store, Cluster: collectortest.Cluster, Origin: origin, Log: zaptest.NewLogger(b.t),
 		Key: func(agent string) *translog.Verifier { return b.keys[agent] },
 		Send: func(agent string, receipt []byte) error {
@@ -64,11 +64,9 @@ func (b *bench) open() {
 			return nil
 		},
 	})
-	check(b.t, err)
 }
 
 func (b *bench) close() {
-	b.ingest.Close()
 	if err := b.store.Close(); err != nil {
 		b.t.Error(err)
 	}
@@ -190,14 +188,11 @@ func BenchmarkHandle(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	in, err := ingest.New(ingest.Config{
+	in := ingest.New(ingest.Config{
 		Store: db, Cluster: collectortest.Cluster, Origin: origin, Log: zaptest.NewLogger(b),
 		Key:  func(string) *translog.Verifier { return node.Verifier() },
 		Send: func(string, []byte) error { return nil },
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
 	const group, perBatch = 16, 300
 	count := 0
 	for b.Loop() {
@@ -218,7 +213,6 @@ func BenchmarkHandle(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(count)/b.Elapsed().Seconds(), "records/s")
-	in.Close()
 	if err := db.Close(); err != nil {
 		b.Fatal(err)
 	}

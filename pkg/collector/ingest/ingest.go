@@ -21,7 +21,6 @@ import (
 	"github.com/sluicegate/sluice/pkg/bus"
 	"github.com/sluicegate/sluice/pkg/collector/store"
 	"github.com/sluicegate/sluice/pkg/failpoint"
-	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
 
@@ -40,24 +39,14 @@ type Config struct {
 // Ingest takes batches in. Handle is for one goroutine at a time; Sync and
 // Release may be called beside it.
 type Ingest struct {
-	cfg      Config
-	unpacker *record.Unpacker
+	cfg Config
 
 	mu   sync.Mutex
 	sent map[string]int64 // guarded by mu: size of the checkpoint in an agent's newest receipt
 }
 
-// New returns an Ingest. Close it after the last use.
-func New(cfg Config) (*Ingest, error) {
-	unpacker, err := record.NewUnpacker()
-	if err != nil {
-		return nil, err
-	}
-	return &Ingest{cfg: cfg, unpacker: unpacker, sent: map[string]int64{}}, nil
-}
-
-// Close frees what the Ingest holds.
-func (in *Ingest) Close() { in.unpacker.Close() }
+// New returns an Ingest.
+func New(cfg Config) *Ingest { return &Ingest{cfg: cfg, sent: map[string]int64{}} }
 
 // Handle takes in a group of messages. It returns nil when each of them is
 // durable, in the log, parked or in quarantine, and may be acknowledged; an

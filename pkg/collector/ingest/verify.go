@@ -66,7 +66,7 @@ func (in *Ingest) verify(m *bus.BatchMessage) (store.Batch, error) {
 	case batch.PayloadLen != int64(len(m.Payload)) || batch.Payload != sha256.Sum256(m.Payload):
 		return store.Batch{}, errors.New("the payload is not the one that was signed")
 	}
-	entries, err := in.unpacker.Unpack(m.Payload)
+	entries, err := record.Unpack(m.Payload)
 	if err != nil {
 		return store.Batch{}, err
 	}

@@ -60,7 +60,7 @@ func (s *Store) scanStored(row scanner) (*stored, error) {
 		return nil, err
 	}
 	var err error
-	if b.entries, err = s.unpacker.UnpackStored(payload); err != nil {
+	if b.entries, err = record.UnpackStored(payload); err != nil {
 		return nil, fmt.Errorf("batch %d: %w", b.index, err)
 	}
 	return b, nil

@@ -31,11 +31,6 @@ func BenchmarkIndexWords(b *testing.B) {
 			b.Error(err)
 		}
 	}()
-	unpacker, err := record.NewUnpacker()
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer unpacker.Close()
 	node := collectortest.NewAgent(b, "node-1")
 	records := 0
 	for b.Loop() {
@@ -51,7 +46,7 @@ func BenchmarkIndexWords(b *testing.B) {
 			if one.Batch, err = translog.PeekBatch(m.Note); err != nil {
 				b.Fatal(err)
 			}
-			if one.Entries, err = unpacker.Unpack(m.Payload); err != nil {
+			if one.Entries, err = record.Unpack(m.Payload); err != nil {
 				b.Fatal(err)
 			}
 			if _, err := db.Append(b.Context(), []store.Batch{one}); err != nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"database/sql"
 	"encoding/json"
+	"fmt"
 
 	"github.com/sluicegate/sluice/pkg/workload"
 )
@@ -16,6 +17,19 @@ var migrations = [schemaVersion]func(*sql.Tx) error{
 	5: addAbout,
 	6: indexByGroup,
 	7: func(tx *sql.Tx) error { _, err := tx.Exec(policiesSchema); return err },
+	8: refuseOldRecords,
+}
+
+// refuseOldRecords: agents sign records of another form since. What is signed
+// cannot be brought into it, and the program that wrote it can export it.
+func refuseOldRecords(tx *sql.Tx) error {
+	var old int
+	err := tx.QueryRow(`SELECT (SELECT count(*) FROM batches WHERE substr(note, 1, 21) = ?1) + (SELECT count(*) FROM parked WHERE substr(note, 1, 21) = ?1)`,
+		[]byte("sluice.audit-batch/1\n")).Scan(&old)
+	if err == nil && old > 0 {
+		err = fmt.Errorf("%d batches are of version 1: export them with the program that wrote them, and begin with an empty directory", old)
+	}
+	return err
 }
 
 // dropDocuments: words had numbers of their own.

@@ -53,6 +53,23 @@ func TestVersionOneIsBroughtUpToDate(t *testing.T) {
 	}
 }
 
+// Records of version 1 are another form, which is said and not misread.
+func TestRecordsOfVersionOneAreRefused(t *testing.T) {
+	f := open(t)
+	f.add(collectortest.NewSession(time.Now()).Opened())
+	check(t, f.Close())
+	db, err := sql.Open("sqlite", filepath.Join(f.dir, "collector.db"))
+	check(t, err)
+	_, err = db.Exec("UPDATE batches SET note = CAST(replace(note, 'audit-batch/2', 'audit-batch/1') AS BLOB); PRAGMA user_version = 8")
+	check(t, err)
+	check(t, db.Close())
+	if s, err := store.Open(t.Context(), f.dir, f.vkey, f.signer); err == nil || !strings.Contains(err.Error(), "version 1") {
+		t.Errorf("%v, %v", s, err)
+	}
+	f.Store, err = store.Open(t.Context(), t.TempDir(), f.vkey, f.signer) // to be closed
+	check(t, err)
+}
+
 // Many groups of records in one batch: each record is found, newest first, and
 // stands where the hit says, also when the page ends within a group.
 func TestEveryRecordOfALargeBatchIsFound(t *testing.T) {

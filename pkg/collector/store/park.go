@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
 
@@ -90,7 +91,7 @@ func (a *appending) waiting(query string, args ...any) ([]Batch, error) {
 		if b.Batch, err = translog.PeekBatch(b.Note); err != nil {
 			return b, err
 		}
-		b.Entries, err = a.store.unpacker.Unpack(b.Payload)
+		b.Entries, err = record.Unpack(b.Payload)
 		return b, err
 	})
 }

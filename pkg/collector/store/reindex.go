@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
 
@@ -49,7 +50,7 @@ func (a *appending) again(index int64) error {
 	if b.Batch, err = translog.PeekBatch(b.Note); err != nil {
 		return err
 	}
-	if b.Entries, err = a.store.unpacker.UnpackStored(b.Payload); err != nil {
+	if b.Entries, err = record.UnpackStored(b.Payload); err != nil {
 		return err
 	}
 	a.now = moment(stored)

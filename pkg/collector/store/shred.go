@@ -83,9 +83,6 @@ func (s *Store) toShred(ctx context.Context, what *Shred, from int64) ([]int64, 
 // shredSome destroys what is to be destroyed in the batches at the indexes.
 func (s *Store) shredSome(ctx context.Context, tx *sql.Tx, what *Shred, indexes []int64) (bodies int, err error) {
 	x := shredding{store: s, tx: tx, what: what, words: newWording(tx)}
-	if x.packer, err = record.NewPacker(); err != nil {
-		return 0, err
-	}
 	if x.indexed, err = readIndexed(ctx, tx); err != nil {
 		return 0, err
 	}
@@ -111,7 +108,7 @@ type shredding struct {
 	tx      *sql.Tx
 	what    *Shred
 	words   *wording
-	packer  *record.Packer
+	packer  record.Packer
 	indexed int64 // words of batches before it are in the index
 	spans   []translog.Span
 }
@@ -132,7 +129,7 @@ func (x *shredding) batch(index int64) (bodies int, err error) {
 	if bodies == 0 {
 		return 0, nil
 	}
-	payload, err := x.packer.Pack(b.entries)
+	payload, err := x.packer.PackStored(b.entries)
 	if err != nil {
 		return 0, err
 	}

@@ -26,7 +26,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluicegate/sluice/pkg/failpoint"
-	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
 
@@ -36,7 +35,7 @@ var ErrNotFound = errors.New("not found")
 // ErrOtherLog reports a database that belongs to another transparency log.
 var ErrOtherLog = errors.New("the database belongs to another log")
 
-const schemaVersion = 8
+const schemaVersion = 9
 
 //go:embed schema.sql
 var evidenceSchema string
@@ -67,18 +66,13 @@ type Store struct {
 	known    known
 	moved    *signal // whenever approvals, sessions or the outbox may be different
 
-	signer   *translog.Signer // of checkpoints
-	unpacker *record.Unpacker
+	signer *translog.Signer // of checkpoints
 }
 
 // Open opens the database in dir, making it if there is none. signer signs the
 // log's checkpoints, and logKey is its verifier key. A database of another log
 // gives ErrOtherLog; one whose log is not what its checkpoint says is refused.
 func Open(ctx context.Context, dir, logKey string, signer *translog.Signer) (*Store, error) {
-	unpacker, err := record.NewUnpacker()
-	if err != nil {
-		return nil, err
-	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make %s: %w", dir, err)
 	}
@@ -89,7 +83,7 @@ func Open(ctx context.Context, dir, logKey string, signer *translog.Signer) (*St
 	path := filepath.Join(dir, "collector.db")
 	s := &Store{
 		lock: lock, words: make(chan struct{}, 1), searched: make(chan struct{}, 1), moved: newSignal(),
-		signer: signer, unpacker: unpacker,
+		signer: signer,
 	}
 	if err := s.connect(ctx, path, logKey); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
@@ -231,7 +225,6 @@ func (s *Store) Writable(ctx context.Context) error {
 
 // Close releases the database.
 func (s *Store) Close() error {
-	s.unpacker.Close()
 	var errs []error
 	for _, db := range []*sql.DB{s.read, s.write} {
 		if db != nil {

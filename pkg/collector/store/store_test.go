@@ -77,10 +77,7 @@ func batch(t *testing.T, m bus.BatchMessage) store.Batch {
 	var err error
 	b.Batch, err = translog.PeekBatch(m.Note)
 	check(t, err)
-	unpacker, err := record.NewUnpacker()
-	check(t, err)
-	defer unpacker.Close()
-	b.Entries, err = unpacker.Unpack(m.Payload)
+	b.Entries, err = record.Unpack(m.Payload)
 	check(t, err)
 	return b
 }
@@ -278,7 +275,7 @@ func TestAlertsAreFindings(t *testing.T) {
 	f := open(t)
 	alert := func(kind string, count uint64) collectortest.Record {
 		return collectortest.Record{Header: record.Header{
-			Schema: record.Schema, Type: record.AgentAlert, Time: time.Now().UTC(),
+			Type: record.AgentAlert, Time: time.Now().UTC(),
 			Alert: &record.Alert{Kind: kind, Destination: "192.0.2.1:5432", Count: count},
 		}}
 	}

@@ -54,7 +54,7 @@ type Act struct {
 // Witness records acts. Record is safe for concurrent use while Run runs.
 type Witness struct {
 	cfg    Config
-	packer *record.Packer
+	packer record.Packer
 	salter *record.Salter
 	queue  chan entry
 	done   chan struct{} // closed when Run returns
@@ -71,15 +71,11 @@ type entry struct {
 
 // New begins an epoch that continues what the store holds of the epoch before.
 func New(ctx context.Context, cfg Config) (*Witness, error) {
-	packer, err := record.NewPacker()
-	if err != nil {
-		return nil, err
-	}
 	end, found, err := cfg.Store.ChainEnd(ctx, Name)
 	if err != nil {
 		return nil, err
 	}
-	w := &Witness{cfg: cfg, packer: packer, queue: make(chan entry, maxBatch), done: make(chan struct{}), began: time.Now()}
+	w := &Witness{cfg: cfg, queue: make(chan entry, maxBatch), done: make(chan struct{}), began: time.Now()}
 	w.next = record.Batch{Cluster: cfg.Cluster, Agent: Name, Reason: record.Boot, Clock: record.Unsynced}
 	_, _ = rand.Read(w.next.Epoch[:]) // never fails: crypto/rand ends the program instead
 	if found {
@@ -209,7 +205,7 @@ const maxAbout = 4 << 10
 func (w *Witness) entry(e *entry, no uint64) (record.Entry, error) {
 	person := e.act.Person
 	header, err := record.AppendHeader(nil, &record.Header{
-		Schema: record.Schema, No: no, Type: record.PersonActed, Time: e.at.UTC(), Mono: int64(e.at.Sub(w.began)), Person: &person,
+		No: no, Type: record.PersonActed, Time: e.at.UTC(), Mono: int64(e.at.Sub(w.began)), Person: &person,
 	})
 	if err != nil {
 		return record.Entry{}, err
@@ -222,7 +218,5 @@ func (w *Witness) entry(e *entry, no uint64) (record.Entry, error) {
 	if err != nil {
 		return record.Entry{}, err
 	}
-	out := record.Entry{No: no, Header: header, Body: body}
-	out.SaltHeader, out.SaltBody = w.salter.Salts(no)
-	return out, nil
+	return record.Entry{No: no, Header: header, Body: body, Salt: w.salter.Salt(no)}, nil
 }
