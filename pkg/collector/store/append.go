@@ -22,25 +22,37 @@ type Batch struct {
 	Payload []byte // as it was sent
 	Entries []record.Entry
 
-	headers []readHeader // of Entries; see Read
+	said *said // by the records; see Read
 }
 
-// readHeader is a record's header, or why the record cannot be read.
-type readHeader struct {
-	header record.Header
-	err    error
+// said is what the records of a batch say of sessions and of their agent.
+type said struct {
+	sums       deltas
+	alerts     alerts
+	unreadable []string // records that cannot be read, and why
 }
 
-// Read decodes the records' headers. Append does it when nobody did, but then
-// no other batch can be appended meanwhile. Bodies are read when their words
-// are indexed.
+// Read reads the records' headers. Append does it when nobody did, but then no
+// other batch can be appended meanwhile. Bodies are read when their words are
+// indexed.
 func (b *Batch) Read() {
-	if b.headers != nil {
+	if b.said != nil {
 		return
 	}
-	b.headers = make([]readHeader, len(b.Entries))
+	b.said = &said{}
 	for i := range b.Entries {
-		b.headers[i].header, b.headers[i].err = decodeHeader(&b.Entries[i])
+		e := &b.Entries[i]
+		if brief, ok := record.ReadBrief(e.Header); ok && brief.No == e.No {
+			b.said.sums.brief(&brief)
+			continue
+		}
+		header, err := decodeHeader(e)
+		if err != nil {
+			b.said.unreadable = append(b.said.unreadable, unreadable(e.No, err))
+			continue
+		}
+		b.said.sums.add(&header)
+		b.said.alerts.add(header.Alert)
 	}
 }
 
@@ -206,7 +218,7 @@ func (a *appending) place(b *Batch, link link) error {
 	}
 	a.added = append(a.added, &stored{
 		index: index, agent: b.Agent, epoch: b.Epoch.String(), seq: b.Seq,
-		entries: b.Entries, headers: b.headers, shredded: a.shredded,
+		entries: b.Entries, shredded: a.shredded,
 	})
 	return nil
 }
@@ -214,20 +226,14 @@ func (a *appending) place(b *Batch, link link) error {
 // derive updates the tables that follow from the records.
 func (a *appending) derive(b *Batch, index int64) error {
 	b.Read()
-	var sums deltas
-	var seen alerts
-	for i := range b.headers {
-		if err := b.headers[i].err; err != nil {
-			if err := a.finding(b, RecordUnreadable, unreadable(b.Entries[i].No, err)); err != nil {
-				return err
-			}
-			continue
+	sums, alerts := &b.said.sums, &b.said.alerts
+	for _, what := range b.said.unreadable {
+		if err := a.finding(b, RecordUnreadable, what); err != nil {
+			return err
 		}
-		sums.add(&b.headers[i].header)
-		seen.add(b.headers[i].header.Alert)
 	}
-	for _, kind := range seen.kinds {
-		if err := a.finding(b, AlertPrefix+kind, seen.detail[kind]); err != nil {
+	for _, kind := range alerts.kinds {
+		if err := a.finding(b, AlertPrefix+kind, alerts.detail[kind]); err != nil {
 			return err
 		}
 	}

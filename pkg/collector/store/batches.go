@@ -17,20 +17,7 @@ type stored struct {
 	note         []byte
 	entries      []record.Entry
 
-	headers  []readHeader // of entries; nil when it was read back
-	shredded int64        // of one that is remembered: the newest shredding before it
-}
-
-// read returns an entry's header and body. An empty body is a zero Body.
-func (b *stored) read(i int) (record.Header, record.Body, error) {
-	if b.headers == nil {
-		return decode(&b.entries[i])
-	}
-	if err := b.headers[i].err; err != nil {
-		return record.Header{}, record.Body{}, err
-	}
-	body, err := record.DecodeBody(b.entries[i].Body)
-	return b.headers[i].header, body, err
+	shredded int64 // of one that is remembered: the newest shredding before it
 }
 
 // decodeHeader reads an entry's header.

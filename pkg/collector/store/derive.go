@@ -31,17 +31,37 @@ type deltas struct {
 	since     time.Time        // and from when on, in this batch
 }
 
-func (d *deltas) of(h *record.Header) *delta {
-	if one := d.byID[h.Session]; one != nil {
-		return one
+func (d *deltas) of(session []byte, at time.Time) *delta {
+	one := d.byID[string(session)]
+	if one == nil {
+		if d.byID == nil {
+			d.byID = map[string]*delta{}
+		}
+		one = &delta{id: string(session), first: at}
+		d.byID[one.id] = one
+		d.order = append(d.order, one)
 	}
-	if d.byID == nil {
-		d.byID = map[string]*delta{}
-	}
-	one := &delta{id: h.Session, first: h.Time}
-	d.byID[h.Session] = one
-	d.order = append(d.order, one)
+	one.newest = at
 	return one
+}
+
+// brief adds a record of an operation.
+func (d *deltas) brief(b *record.Brief) {
+	if b.Type == record.OperationIntent && len(b.Policy) > 0 && string(b.Policy) != d.policy {
+		d.policy, d.since = string(b.Policy), b.Time
+	}
+	if len(b.Session) == 0 {
+		return
+	}
+	one := d.of(b.Session, b.Time)
+	one.masked += uint64(max(0, b.Masked))
+	if b.Type != record.OperationIntent {
+		return
+	}
+	one.operations++
+	if string(b.Effect) != "allow" {
+		one.denied++
+	}
 }
 
 func (d *deltas) add(h *record.Header) {
@@ -49,8 +69,7 @@ func (d *deltas) add(h *record.Header) {
 	if h.Session == "" {
 		return
 	}
-	one := d.of(h)
-	one.newest = h.Time
+	one := d.of([]byte(h.Session), h.Time)
 	switch {
 	case h.Opened != nil:
 		one.opened = h.Opened

@@ -195,7 +195,7 @@ func (x *shredding) chosen(b *stored, i int) (bool, error) {
 	if x.what.Session != "" && header.Session != x.what.Session {
 		return false, nil
 	}
-	session, err := x.words.session(b.agent, header.Session)
+	session, err := x.words.session(b.agent, []byte(header.Session))
 	if errors.Is(err, sql.ErrNoRows) {
 		return x.what.Session == "" && x.what.Resource == "", nil
 	}

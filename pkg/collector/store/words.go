@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -119,10 +120,15 @@ func placeOf(index int64, record int) int64 { return index<<placeBits | int64(re
 // wording is one transaction in which words are indexed.
 type wording struct {
 	tx       *sql.Tx
-	sessions map[string]about // by agent and id
+	agent    string // whose sessions are remembered
+	sessions map[string]about
+	words    groupWords
+	texts    record.Texts
+
+	response, spoken []byte // memory
 }
 
-func newWording(tx *sql.Tx) *wording { return &wording{tx: tx, sessions: map[string]about{}} }
+func newWording(tx *sql.Tx) *wording { return &wording{tx: tx} }
 
 func (w *wording) batch(b *stored) error {
 	for from := 0; from < len(b.entries); from += groupSize {
@@ -143,44 +149,100 @@ func (w *wording) batch(b *stored) error {
 // group returns the words of the group that begins with a record of a batch,
 // each once, as the index has them. What cannot be read is told to unreadable.
 func (w *wording) group(b *stored, from int, unreadable func(b *stored, no uint64, err error) error) (string, error) {
-	var all strings.Builder
-	seen := map[string]bool{}
+	w.words.begin()
 	for i := from; i < min(from+groupSize, len(b.entries)); i++ {
-		header, body, err := b.read(i)
-		if err != nil {
-			if err := unreadable(b, b.entries[i].No, err); err != nil {
-				return "", err
-			}
-			continue
-		}
-		words, err := w.words(b.agent, &header, &body)
+		e := &b.entries[i]
+		done, err := w.usual(b.agent, e)
 		if err != nil {
 			return "", err
 		}
-		for _, word := range words {
-			if word = indexed(word); !seen[word] {
-				seen[word] = true
-				all.WriteString(word)
-				all.WriteByte(' ')
-			}
+		if done {
+			continue
+		}
+		header, body, err := decode(e)
+		if err != nil {
+			err = unreadable(b, e.No, err)
+		} else {
+			err = w.any(b.agent, &header, &body)
+		}
+		if err != nil {
+			return "", err
 		}
 	}
-	return all.String(), nil
+	return string(w.words.all), nil
 }
 
-// words returns the words of one record, none for one of no session.
-func (w *wording) words(agent string, h *record.Header, body *record.Body) ([]string, error) {
-	if h.Session == "" {
-		return nil, nil
+// usual adds the words of a record of an operation, without memory for any of
+// it, and returns false for all others, of which it adds none.
+func (w *wording) usual(agent string, e *record.Entry) (bool, error) {
+	brief, ok := record.ReadBrief(e.Header)
+	if !ok || brief.No != e.No || !w.texts.Read(e.Body) {
+		return false, nil
 	}
-	session, err := w.session(agent, h.Session)
+	if len(brief.Session) == 0 {
+		return true, nil
+	}
+	session, err := w.session(agent, brief.Session)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return true, nil
+	case err != nil:
+		return false, err
+	case brief.Type == record.OperationIntent:
+		return w.intent(e, &brief), nil
+	case brief.Stream == nil:
+		return true, nil
+	case brief.Type == record.OperationChunk && string(brief.Stream) != "response":
+		return false, nil
+	}
+	if w.response, err = base64.StdEncoding.AppendDecode(w.response[:0], w.texts.Base64); err != nil {
+		return false, nil //nolint:nilerr // decode says what is wrong with it
+	}
+	if len(w.texts.Base64) == 0 {
+		w.response = append(w.response, w.texts.Text...)
+	}
+	w.spoken = view.AppendWords(w.spoken[:0], session.protocol, w.response)
+	w.words.after(&w.words.response, w.spoken)
+	return true, nil
+}
+
+// intent adds the words of a statement. What stands in the header says the same of
+// most statements of a group, and is read once.
+func (w *wording) intent(e *record.Entry, brief *record.Brief) bool {
+	if len(w.texts.Base64) > 0 {
+		return false
+	}
+	if !w.words.parts[string(brief.Part)] {
+		header, err := decodeHeader(e)
+		if err != nil {
+			return false // decode says what is wrong with it
+		}
+		w.words.parts[string(brief.Part)] = true
+		w.words.text([]byte(intentWords(header.Intent, &record.Body{})))
+	}
+	w.words.after(&w.words.statement, w.texts.Text)
+	for _, p := range w.texts.Params {
+		w.words.text(p)
+	}
+	return true
+}
+
+// any adds the words of a record, none for one of no session.
+func (w *wording) any(agent string, h *record.Header, body *record.Body) error {
+	if h.Session == "" {
+		return nil
+	}
+	session, err := w.session(agent, []byte(h.Session))
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return wordsOf(h, body, session.protocol), nil
+	if text, ok := document(h, body, session.protocol); ok {
+		w.words.text([]byte(text))
+	}
+	return nil
 }
 
 // wordsOf returns the words of a record, in their order.
@@ -192,22 +254,24 @@ func wordsOf(h *record.Header, body *record.Body, protocol string) []string {
 	return split(fold(text))
 }
 
+func (w *wording) session(agent string, id []byte) (about, error) {
+	if w.agent != agent || w.sessions == nil {
+		w.agent, w.sessions = agent, map[string]about{}
+	}
+	if k, ok := w.sessions[string(id)]; ok {
+		return k, nil
+	}
+	k, err := scanAbout(w.tx.QueryRow(selectAbout, string(id), agent))
+	if err == nil {
+		w.sessions[string(id)] = k
+	}
+	return k, err
+}
+
 func (w *wording) unreadable(b *stored, no uint64, err error) error {
 	return addFinding(w.tx, view.Finding{
 		At: time.Now(), Agent: b.agent, Epoch: b.epoch, Seq: b.seq, Code: RecordUnreadable, Detail: unreadable(no, err),
 	})
-}
-
-func (w *wording) session(agent, id string) (about, error) {
-	name := agent + " " + id
-	if k, ok := w.sessions[name]; ok {
-		return k, nil
-	}
-	k, err := scanAbout(w.tx.QueryRow(selectAbout, id, agent))
-	if err == nil {
-		w.sessions[name] = k
-	}
-	return k, err
 }
 
 // document returns what a record has to search, and whether it has anything.

@@ -21,7 +21,7 @@ func Printable(text string) string {
 	}, text)
 }
 
-func clean(text string) bool {
+func clean[T string | []byte](text T) bool {
 	for i := 0; i < len(text); i++ {
 		if c := text[i]; c < 0x20 && c != '\n' && c != '\t' || c >= 0x7f {
 			return false

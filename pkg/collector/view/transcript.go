@@ -1,8 +1,8 @@
 package view
 
 import (
+	"bytes"
 	"encoding/binary"
-	"strings"
 )
 
 // Line is one thing that a server said, ready to be shown: a table's head, a
@@ -47,16 +47,97 @@ func Transcript(protocol string, response []byte) []Line {
 
 // Words returns the text of a recorded response for a search index.
 func Words(protocol string, response []byte) string {
-	var b strings.Builder
+	return string(AppendWords(nil, protocol, response))
+}
+
+// AppendWords appends Words to dst. Rows of a database, which are most of what is
+// recorded, are read where they stand.
+func AppendWords(dst []byte, protocol string, response []byte) []byte {
+	if protocol == "postgres" {
+		if all, ok := appendRows(dst, response); ok {
+			return all
+		}
+	}
 	for _, line := range Transcript(protocol, response) {
 		for _, cell := range line.Cells {
-			b.WriteString(cell.Text)
-			b.WriteByte(' ')
+			dst = append(append(dst, cell.Text...), ' ')
 		}
-		b.WriteString(line.Text)
-		b.WriteByte('\n')
+		dst = append(append(dst, line.Text...), '\n')
 	}
-	return b.String()
+	return dst
+}
+
+// appendRows reads what consists of heads, rows and ends of statements that are
+// all ASCII, and of nothing else that is shown.
+func appendRows(dst, in []byte) ([]byte, bool) {
+	for len(in) > 0 {
+		if len(in) < 5 {
+			return nil, false
+		}
+		kind, length := in[0], binary.BigEndian.Uint32(in[1:5])
+		if length < 4 || uint64(length)+1 > uint64(len(in)) {
+			return nil, false
+		}
+		payload := in[5 : 1+length]
+		in = in[1+length:]
+		ok := true
+		switch kind {
+		case 'T':
+			dst, ok = appendHead(dst, payload)
+		case 'D':
+			dst, ok = appendRow(dst, payload)
+		case 'C':
+			end := bytes.IndexByte(payload, 0)
+			if ok = end >= 0 && clean(payload[:end]); ok {
+				dst = append(append(dst, payload[:end]...), '\n')
+			}
+		case 'E', 'N', 'd':
+			return nil, false
+		}
+		if !ok {
+			return nil, false
+		}
+	}
+	return dst, true
+}
+
+func appendHead(dst, in []byte) ([]byte, bool) {
+	r := reader{in: in}
+	for n := r.int16(); n > 0; n-- {
+		end := bytes.IndexByte(r.in, 0)
+		if end < 0 || !clean(r.in[:end]) {
+			return nil, false
+		}
+		dst = append(append(dst, r.in[:end]...), ' ')
+		r.take(end + 1 + columnFacts)
+		if r.short {
+			return nil, false
+		}
+	}
+	return append(dst, '\n'), !r.short
+}
+
+// columnFacts is what follows a column's name: table, attribute, type, size,
+// modifier and format.
+const columnFacts = 18
+
+func appendRow(dst, in []byte) ([]byte, bool) {
+	r := reader{in: in}
+	for n := r.int16(); n > 0 && !r.short; n-- {
+		length := r.take(4)
+		if length == nil {
+			return nil, false
+		}
+		if size := int32(binary.BigEndian.Uint32(length)); size != -1 {
+			value := r.take(int(size))
+			if r.short || !clean(value) {
+				return nil, false
+			}
+			dst = append(dst, value...)
+		}
+		dst = append(dst, ' ')
+	}
+	return append(dst, '\n'), !r.short
 }
 
 // postgresLines reads backend messages: a type byte, a big-endian length that
@@ -149,7 +230,7 @@ func (r *reader) columns() []Cell {
 	var cells []Cell
 	for n := r.int16(); n > 0 && !r.short; n-- {
 		cells = append(cells, Cell{Text: r.text()})
-		r.take(18) // table, attribute, type, size, modifier, format
+		r.take(columnFacts)
 	}
 	return cells
 }

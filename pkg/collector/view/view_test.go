@@ -79,6 +79,30 @@ func TestOneLineCutsByCharacters(t *testing.T) {
 	}
 }
 
+func FuzzWords(f *testing.F) {
+	head := message('T', "\x00\x01ab\x00"+strings.Repeat("\x00", 18))
+	row := message('D', "\x00\x02\x00\x00\x00\x03abc\xff\xff\xff\xff")
+	for _, answer := range []string{
+		"", head + row + message('C', "SELECT 1\x00") + message('Z', "I"), row + "D", row[:9], message('D', "\x00\x01\xff\xff\xff\xfe"), message('D', ""),
+		message('D', "\x00\x01\x00\x00\x00\x01\x1b"), message('C', "no end"), message('T', "\xff\xffab\x00"), row + message('N', "SNOTICE\x00Mhello\x00\x00"), message('d', "x"),
+	} {
+		f.Add("postgres", []byte(answer))
+		f.Add("ssh", []byte(answer))
+	}
+	f.Fuzz(func(t *testing.T, protocol string, response []byte) {
+		var want strings.Builder
+		for _, line := range view.Transcript(protocol, response) {
+			for _, cell := range line.Cells {
+				want.WriteString(cell.Text + " ")
+			}
+			want.WriteString(line.Text + "\n")
+		}
+		if got := view.Words(protocol, response); got != want.String() {
+			t.Errorf("got %q, want %q", got, want.String())
+		}
+	})
+}
+
 func FuzzTranscript(f *testing.F) {
 	f.Add([]byte(message('D', "\x00\x01\x00\x00\x00\x01a")))
 	f.Add([]byte(message('T', "\x00\x01a\x00"+strings.Repeat("\x00", 18))))
