@@ -160,8 +160,29 @@ func (s *service) finish(exchange protocol.Exchange, answer []byte, outcome prot
 	if err := exchange.Finish(time.Since(s.began), answer, outcome); err != nil {
 		return err
 	}
-	_, err := s.Answer.Write(answer)
-	return err
+	if _, err := s.Answer.Write(answer); err != nil {
+		return err
+	}
+	s.heard()
+	return nil
+}
+
+// lingers is how long a client that was refused may take to notice.
+const lingers = time.Second
+
+// heard waits until the client has ended. One that is still saying something,
+// as git is in protocols v0 and v1, would be killed by the pipe that is closed
+// under it, before it reads why it was refused.
+func (s *service) heard() {
+	ended := make(chan struct{})
+	s.Go(func() {
+		defer close(ended)
+		_ = s.client.each(func([]byte) error { return nil }) // that it ends is all that counts
+	})
+	select {
+	case <-ended:
+	case <-time.After(lingers):
+	}
 }
 
 // share is what one pack may take of the room.
