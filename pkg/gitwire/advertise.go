@@ -2,6 +2,7 @@ package gitwire
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -105,14 +106,21 @@ type uploadAdvertisement struct {
 	wantable     bool         // a ref has the id that was looked for; v2: always
 }
 
-// readUpload reads upload-pack's advertisement, and looks for one id. How many
-// references there are is for the time to bound that a question may take.
+// maxAdvertised bounds the bytes of an advertisement that is read for a question
+// of ours: a million references. Of more, nothing is known.
+const maxAdvertised = 64 << 20
+
+// readUpload reads upload-pack's advertisement, and looks for one id.
 func readUpload(from *source, wanted string) (uploadAdvertisement, error) {
 	ad := uploadAdvertisement{format: sha1Format}
+	bytes := 0
 	for n := 0; ; n++ {
 		p, err := from.packet()
 		if err != nil {
 			return ad, err
+		}
+		if bytes += len(p.raw); bytes > maxAdvertised {
+			return ad, fmt.Errorf("an advertisement: %w", errLimit)
 		}
 		if p.kind == flushPacket {
 			return ad, nil

@@ -61,8 +61,8 @@ func RelayAdvertisement(from []byte) (passed []byte, err error) {
 }
 
 // ReadUpload exports readUpload.
-func ReadUpload(from []byte) error {
-	_, err := readUpload(newSource(bytes.NewReader(from)), "")
+func ReadUpload(from io.Reader) error {
+	_, err := readUpload(newSource(from), "")
 	return err
 }
 

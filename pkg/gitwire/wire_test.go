@@ -178,6 +178,26 @@ func FuzzAdvertisement(f *testing.F) {
 	f.Add([]byte(pkt("version 2\n") + pkt("fetch=shallow filter\n") + pkt("object-format=sha256\n") + "0000"))
 	f.Fuzz(func(_ *testing.T, wire []byte) {
 		_, _ = gitwire.RelayAdvertisement(wire)
-		_ = gitwire.ReadUpload(wire)
+		_ = gitwire.ReadUpload(bytes.NewReader(wire))
 	})
+}
+
+// references is a server's advertisement that never ends.
+type references struct{ sent int }
+
+func (r *references) Read(p []byte) (int, error) {
+	line := "003d" + strings.Repeat("1", 40) + " refs/heads/main\n"
+	n := 0
+	for n < len(p) {
+		n += copy(p[n:], line[(r.sent+n)%len(line):])
+	}
+	r.sent += n
+	return n, nil
+}
+
+func TestAdvertisementWithoutEndIsGivenUp(t *testing.T) {
+	var server references
+	if err := gitwire.ReadUpload(&server); err == nil || server.sent > 65<<20 {
+		t.Errorf("it ended with %v after %d bytes", err, server.sent)
+	}
 }
