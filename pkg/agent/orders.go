@@ -108,7 +108,7 @@ func (o *Orders) Deliver(signed []byte) {
 // holds mu.
 func (o *Orders) stop(order *approval.Order) (stopped int) {
 	for w := range o.open {
-		if !o.lifted(order.ID) && order.Stops(w.session.ID, &w.session.Workload) {
+		if order.Stops(w.session.ID, &w.session.Workload) && !o.lifted(order.ID, order.ByConsole()) {
 			w.stopped.Store(order)
 			w.end()
 			stopped++
@@ -117,23 +117,22 @@ func (o *Orders) stop(order *approval.Order) (stopped int) {
 	return stopped
 }
 
-// lifted reports whether a quarantine was lifted, also by a release that came
+// lifted reports whether something was taken back, also by a release that came
 // before it. The caller holds mu.
-func (o *Orders) lifted(id string) bool {
+func (o *Orders) lifted(id string, byConsole bool) bool {
 	for _, s := range o.standing {
-		if s.order.Kind == approval.Release && s.order.Lifts == id {
+		if s.order.TakesBack(id, byConsole) {
 			return true
 		}
 	}
 	return false
 }
 
-// Lifted reports whether somebody took back what has an id: a quarantine, or a
-// pre-approval.
+// Lifted reports whether somebody took back a pre-approval.
 func (o *Orders) Lifted(id string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.lifted(id)
+	return o.lifted(id, false)
 }
 
 // forget drops what has expired. The caller holds mu.
@@ -168,7 +167,7 @@ func (o *Orders) Watch(s *session.Session, end func()) (stopped func() *approval
 	o.forget(time.Now())
 	o.open[w] = true
 	for id, standing := range o.standing {
-		if order := standing.order; order.Stops(s.ID, &s.Workload) && !o.lifted(id) {
+		if order := standing.order; order.Stops(s.ID, &s.Workload) && !o.lifted(id, order.ByConsole()) {
 			w.stopped.Store(&order)
 			break
 		}

@@ -25,6 +25,7 @@ type office struct {
 	t        *testing.T
 	file     string
 	ada      ed25519.PrivateKey
+	console  ed25519.PrivateKey
 	roster   *approval.Roster
 	orders   *agent.Orders
 	recorded []record.Order
@@ -32,12 +33,18 @@ type office struct {
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	must(t, err)
-	line, err := approval.FormatPublicKey(public)
-	must(t, err)
-	o := &office{t: t, file: filepath.Join(t.TempDir(), "orders"), ada: private}
-	o.roster = &approval.Roster{Version: 1, NotAfter: time.Now().Add(time.Hour), Approvers: []approval.Approver{{
+	newKey := func() (ed25519.PrivateKey, string) {
+		public, private, err := ed25519.GenerateKey(nil)
+		must(t, err)
+		line, err := approval.FormatPublicKey(public)
+		must(t, err)
+		return private, line
+	}
+	o := &office{t: t, file: filepath.Join(t.TempDir(), "orders")}
+	var line, console string
+	o.ada, line = newKey()
+	o.console, console = newKey()
+	o.roster = &approval.Roster{Version: 1, NotAfter: time.Now().Add(time.Hour), Console: console, ConsoleOrders: true, Approvers: []approval.Approver{{
 		Name: "ada", Groups: []string{"dba"}, Keys: []string{line}, Accounts: []approval.Account{{Issuer: "https://login.example", Subject: "ada"}},
 	}}}
 	o.open()
@@ -59,7 +66,11 @@ func (o *office) give(change func(*approval.Order)) string {
 	o.t.Helper()
 	order := approval.Order{ID: approval.NewID(), By: "ada", At: time.Now(), Expires: time.Now().Add(time.Minute)}
 	change(&order)
-	signed, err := approval.SignOrder(order, o.ada)
+	key := o.ada
+	if order.ByConsole() {
+		key = o.console
+	}
+	signed, err := approval.SignOrder(order, key)
 	must(o.t, err)
 	o.orders.Deliver(signed)
 	o.orders.Deliver(signed) // twice is once
@@ -122,6 +133,55 @@ func TestQuarantineThatComesAfterItsReleaseHasNoEffect(t *testing.T) {
 	o.give(func(order *approval.Order) { order.ID, order.Kind, order.Container = id, approval.Quarantine, busy })
 	if stopped() != nil || *ended != 0 {
 		t.Error("the session was stopped")
+	}
+}
+
+// byConsole makes an order the console's, for ada.
+func byConsole(order *approval.Order) {
+	order.Login = &approval.Login{Account: approval.Account{Issuer: "https://login.example", Subject: "ada"}, At: order.At}
+}
+
+func TestConsoleLiftsWhatItOrderedAndNothingElse(t *testing.T) {
+	o := newOffice(t)
+	lift := func(id string) {
+		o.give(func(order *approval.Order) {
+			byConsole(order)
+			order.Kind, order.Lifts = approval.Release, id
+		})
+	}
+	stopped := func() bool {
+		stopped, _, release := o.watch("s", busy)
+		release()
+		return stopped() != nil
+	}
+	inConsole := func() string {
+		return o.give(func(order *approval.Order) {
+			byConsole(order)
+			order.Kind, order.Container = approval.Quarantine, busy
+		})
+	}
+	console, own := inConsole(), o.quarantine(busy)
+	lift(console)
+	lift(own)
+	if !stopped() {
+		t.Error("the console lifted what a person ordered with their own key")
+	}
+	o.open()
+	if !stopped() {
+		t.Error("it did at the next start")
+	}
+	o.give(func(order *approval.Order) { order.Kind, order.Lifts = approval.Release, own })
+	if stopped() {
+		t.Error("the console's own quarantine was not lifted")
+	}
+	early := approval.NewID()
+	lift(early)
+	o.give(func(order *approval.Order) { order.ID, order.Kind, order.Container = early, approval.Quarantine, busy })
+	if !stopped() {
+		t.Error("a release that came before a person's quarantine lifted it")
+	}
+	if o.orders.Lifted(early) {
+		t.Error("the console takes back a pre-approval")
 	}
 }
 

@@ -21,7 +21,7 @@ func (p *people) consoleOrder(t *testing.T, kind approval.OrderKind, signer stri
 	return signed
 }
 
-func TestConsoleOrdersOnlyWhereTheRosterSaysSoAndNeverLifts(t *testing.T) {
+func TestConsoleOrdersOnlyWhereTheRosterSaysSo(t *testing.T) {
 	asIs := func(*approval.Order) {}
 	for name, test := range map[string]struct {
 		kind   approval.OrderKind
@@ -32,7 +32,7 @@ func TestConsoleOrdersOnlyWhereTheRosterSaysSoAndNeverLifts(t *testing.T) {
 	}{
 		"kill":              {approval.Kill, "console", nil, asIs, nil},
 		"quarantine":        {approval.Quarantine, "console", nil, asIs, nil},
-		"lift":              {approval.Release, "console", nil, asIs, approval.ErrLift},
+		"lift":              {approval.Release, "console", nil, asIs, nil},
 		"not in the roster": {approval.Kill, "console", func(r *approval.Roster) { r.ConsoleOrders = false }, asIs, approval.ErrSignature},
 		"no login":          {approval.Kill, "console", nil, func(o *approval.Order) { o.Login = nil }, approval.ErrLogin},
 		"another's login":   {approval.Kill, "console", nil, func(o *approval.Order) { o.Login.Account.Subject = "bob" }, approval.ErrLogin},
@@ -62,5 +62,25 @@ func TestRosterCannotLetNobodysConsoleOrder(t *testing.T) {
 	p.roster.ConsoleOrders = true
 	if _, err := approval.SignRoster(p.roster, p.root); err == nil {
 		t.Error("orders of a console without a key: signed")
+	}
+}
+
+func TestWhatAPersonsKeySignedTheConsolesDoesNotTakeBack(t *testing.T) {
+	id := approval.NewID()
+	for _, test := range []struct {
+		name                   string
+		order                  approval.Order
+		targetByConsole, taken bool
+	}{
+		{"own key, own key", approval.Order{Kind: approval.Release, Lifts: id}, false, true},
+		{"own key, the console's", approval.Order{Kind: approval.Release, Lifts: id}, true, true},
+		{"console, the console's", approval.Order{Kind: approval.Release, Lifts: id, Login: &approval.Login{}}, true, true},
+		{"console, own key", approval.Order{Kind: approval.Release, Lifts: id, Login: &approval.Login{}}, false, false},
+		{"another's id", approval.Order{Kind: approval.Release, Lifts: approval.NewID()}, true, false},
+		{"no release", approval.Order{Kind: approval.Quarantine, Lifts: id}, true, false},
+	} {
+		if got := test.order.TakesBack(id, test.targetByConsole); got != test.taken {
+			t.Errorf("%s: %v", test.name, got)
+		}
 	}
 }

@@ -29,16 +29,15 @@ const containerDigits = 12
 
 // Order tells agents to stop somebody, or to let them go on. Anybody of the
 // roster can give one: to stop a job is the safe side. The console's key signs
-// for them only where the roster says so, and never to lift: whoever had that
-// key could let go on what a person stopped. Exactly one of Session, Container,
-// Run and Lifts is set.
+// for them only where the roster says so. Exactly one of Session, Container, Run
+// and Lifts is set.
 type Order struct {
 	ID        string    `json:"id"` // from NewID
 	Kind      OrderKind `json:"kind"`
 	Session   string    `json:"session,omitempty"`   // of a kill
 	Container string    `json:"container,omitempty"` // of a quarantine: an id or at least its first 12 digits
 	Run       string    `json:"run,omitempty"`       // of a quarantine: workload.Run.ID
-	Lifts     string    `json:"lifts,omitempty"`     // of a release: the quarantine's id
+	Lifts     string    `json:"lifts,omitempty"`     // of a release: the id of a quarantine or a pre-approval
 	By        string    `json:"by"`                  // name in the roster
 	Reason    string    `json:"reason"`
 	At        time.Time `json:"at"`
@@ -80,9 +79,6 @@ func OpenOrder(signed []byte, roster *Roster, now time.Time) (Order, error) {
 	if err == nil {
 		err = errors.Join(o.validate(), checkLogin(o.Login, o.At, person, by))
 	}
-	if err == nil && by.console && o.Kind == Release {
-		err = ErrLift
-	}
 	if err == nil && (!now.Before(o.Expires) || o.At.After(now.Add(clockSkew))) {
 		err = ErrVoteTime
 	}
@@ -92,8 +88,16 @@ func OpenOrder(signed []byte, roster *Roster, now time.Time) (Order, error) {
 	return o, nil
 }
 
-// ErrLift reports a quarantine that the console's key would lift.
-var ErrLift = errors.New("a quarantine is lifted with a person's own key: use sluice quarantine --lift")
+// TakesBack reports whether the order takes back what has an id. What a person
+// signed with their own key is taken back by such a key alone: else whoever had
+// the console's could let go on what that person stopped.
+func (o *Order) TakesBack(id string, byConsole bool) bool {
+	return o.Kind == Release && o.Lifts == id && (byConsole || !o.ByConsole())
+}
+
+// ByConsole reports whether the console's key signed an order, as far as
+// OpenOrder believes it.
+func (o *Order) ByConsole() bool { return o.Login != nil }
 
 // Stops reports whether the order is against a session of a workload.
 func (o *Order) Stops(session string, w *workload.Workload) bool {

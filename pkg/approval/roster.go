@@ -20,8 +20,9 @@ type Roster struct {
 	// can vote in everybody's name, so a rule can refuse it, and an empty one
 	// does for all.
 	Console string `json:"console,omitempty"`
-	// ConsoleOrders lets that key also kill sessions and quarantine workloads
-	// and runs in the name of whoever has just logged in. It never lifts.
+	// ConsoleOrders lets that key also kill sessions, quarantine workloads and
+	// runs, and lift what it quarantined, in the name of whoever has just logged
+	// in.
 	ConsoleOrders bool `json:"console_orders,omitempty"`
 	// Publishers are the groups whose members can publish policies to agents,
 	// with their own keys. Empty: nobody can.

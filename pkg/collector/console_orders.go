@@ -37,7 +37,7 @@ func (o *orders) inConsole(ctx context.Context, by api.Caller, sees view.Scope, 
 	}
 	now := time.Now()
 	signed, err := approval.SignOrder(approval.Order{
-		ID: approval.NewID(), Kind: choice.Kind, Session: choice.Session, Container: choice.Container, Run: choice.Run,
+		ID: approval.NewID(), Kind: choice.Kind, Session: choice.Session, Container: choice.Container, Run: choice.Run, Lifts: choice.Lifts,
 		By: person.Name, Reason: choice.Reason, At: now, Expires: now.Add(choice.Lasts),
 		Login: &approval.Login{Account: account, At: choice.Proven},
 	}, key)

@@ -66,9 +66,24 @@ func (o *orders) tell(signed []byte) {
 }
 
 // reaches refuses an order about what its giver may not see. Roles with limits
-// reach sessions and runs that are seen by them. A container may be anybody's,
-// and so may a run that no token names: a job can claim to be of another's.
+// reach sessions and runs that are seen by them, and what lifts a quarantine of
+// those. A container may be anybody's, and so may a run that no token names: a
+// job can claim to be of another's.
 func (o *orders) reaches(ctx context.Context, sees view.Scope, order *approval.Order) (err error) {
+	if order.Kind == approval.Release {
+		standing, err := o.standing(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range standing {
+			if lifted := &standing[i]; lifted.ID == order.Lifts && lifted.Kind == approval.Quarantine {
+				if !order.TakesBack(lifted.ID, lifted.ByConsole()) {
+					return &api.Refusal{Status: http.StatusUnprocessableEntity, Reason: "a person ordered it with their own key, and such a key lifts it: use sluice quarantine --lift"}
+				}
+				return o.reaches(ctx, sees, lifted)
+			}
+		}
+	}
 	switch {
 	case sees.All():
 	case order.Session != "":
@@ -81,9 +96,9 @@ func (o *orders) reaches(ctx context.Context, sees view.Scope, order *approval.O
 	return err
 }
 
-// list returns the orders in force. What the roster no longer vouches for is
-// left out.
-func (o *orders) list(ctx context.Context) ([]view.Order, error) {
+// standing returns the orders that have not expired, oldest first. What the
+// roster no longer vouches for is left out.
+func (o *orders) standing(ctx context.Context) ([]approval.Order, error) {
 	all, err := o.store.Orders(ctx)
 	if err != nil {
 		return nil, err
@@ -92,22 +107,37 @@ func (o *orders) list(ctx context.Context) ([]view.Order, error) {
 	if err != nil {
 		return nil, &api.Refusal{Status: http.StatusServiceUnavailable, Reason: "there is no valid roster of approvers"}
 	}
-	shown := []view.Order{}
+	var standing []approval.Order
 	for _, signed := range all {
 		order, err := approval.OpenOrder(signed, roster, time.Now())
 		switch {
 		case err == nil:
-			shown = append(shown, viewOrder(order))
+			standing = append(standing, order)
 		case errors.Is(err, approval.ErrRosterExpired):
 			return nil, err
 		}
 	}
-	return shown, nil
+	return standing, nil
+}
+
+// list shows the standing orders, and who lifted which.
+func (o *orders) list(ctx context.Context) ([]view.Order, error) {
+	standing, err := o.standing(ctx)
+	shown := make([]view.Order, len(standing))
+	for i := range standing {
+		shown[i] = viewOrder(standing[i])
+		for j := range standing {
+			if standing[j].TakesBack(shown[i].ID, shown[i].Console) {
+				shown[i].LiftedBy = standing[j].By
+			}
+		}
+	}
+	return shown, err
 }
 
 func viewOrder(o approval.Order) view.Order {
 	return view.Order{
 		ID: o.ID, Kind: string(o.Kind), Session: o.Session, Container: o.Container, Run: o.Run, Lifts: o.Lifts,
-		By: o.By, Reason: o.Reason, At: o.At, Expires: o.Expires,
+		By: o.By, Console: o.ByConsole(), Reason: o.Reason, At: o.At, Expires: o.Expires,
 	}
 }

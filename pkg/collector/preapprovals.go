@@ -67,7 +67,7 @@ func (o *orders) reviewed(ctx context.Context, sees view.Scope) ([]view.Preappro
 	}
 	lifted := map[string]bool{}
 	for _, signed := range all {
-		if order, err := approval.OpenOrder(signed, roster, time.Now()); err == nil {
+		if order, err := approval.OpenOrder(signed, roster, time.Now()); err == nil && order.TakesBack(order.Lifts, false) {
 			lifted[order.Lifts] = true
 		}
 	}

@@ -185,9 +185,11 @@ type Order struct {
 	Run       string    `json:"run,omitempty"`
 	Lifts     string    `json:"lifts,omitempty"` // the quarantine that a release lifts
 	By        string    `json:"by"`
+	Console   bool      `json:"console,omitempty"` // the console's key signed it for that person
 	Reason    string    `json:"reason,omitempty"`
 	At        time.Time `json:"at"`
 	Expires   time.Time `json:"expires"`
+	LiftedBy  string    `json:"lifted_by,omitempty"` // of a quarantine
 }
 
 // Preapproval is one entry of GET /v1/preapprovals: a file of statements that a

@@ -12,7 +12,7 @@ const maxFindings = 100
 type fleet struct {
 	Chains     []view.Chain
 	Findings   []view.Finding
-	Orders     []view.Order // in force, for roles without limits too
+	Orders     against // for roles without limits too
 	Limited    bool
 	Size       int64
 	Checkpoint string
@@ -28,7 +28,7 @@ func (c *console) fleet(v *visit) (fleet, error) {
 		if f.Findings, err = c.Store.Findings(v.ctx(), maxFindings); err != nil {
 			return f, err
 		}
-		f.Orders, _ = c.Orders(v.ctx()) // without a roster none is in force
+		f.Orders = c.standing(v, func(*view.Order) bool { return true })
 	}
 	size, note, err := c.Store.Checkpoint(v.ctx())
 	f.Size, f.Checkpoint = size, string(note)

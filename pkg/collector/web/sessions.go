@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/collector/api"
@@ -101,7 +102,8 @@ func (c *console) runs(v *visit) error {
 type oneRun struct {
 	view.Run
 	list[view.Session]
-	Stops bool // the visitor may ask for it to be stopped
+	Orders against
+	Stops  bool // the visitor may ask for it to be stopped
 }
 
 func (c *console) run(v *visit) error {
@@ -119,7 +121,9 @@ func (c *console) run(v *visit) error {
 		sessions.Next = next("/run", query, sessions.Entries[pageSize-1].ID)
 	}
 	sessions.Live = ""
-	return c.show(v, "run", "Run", oneRun{run, sessions, !v.by.Sees(reader...).Nothing()})
+	_, name, _ := strings.Cut(run.ID, ":")
+	orders := c.standing(v, func(o *view.Order) bool { return o.Run == name })
+	return c.show(v, "run", "Run", oneRun{run, sessions, orders, orders.Lifts})
 }
 
 // story is one session with a page of what it did.
@@ -129,7 +133,7 @@ type story struct {
 	Reads      bool // the visitor may read what was asked and answered
 	Operations []*view.Operation
 	Approvals  []view.Approval
-	Orders     []view.Order // in force against it
+	Orders     against
 	After      string
 	Unreadable bool
 }
@@ -159,7 +163,10 @@ func (c *console) session(v *visit) error {
 	if err != nil {
 		return err
 	}
-	page.Orders = c.standing(v, &page)
+	run := page.Who.Run().ID
+	page.Orders = c.standing(v, func(o *view.Order) bool {
+		return o.Session == id || o.Container != "" && strings.HasPrefix(page.Who.Kernel.Container, o.Container) || o.Run != "" && o.Run == run
+	})
 	return c.show(v, "session", "Session "+id, page)
 }
 

@@ -11,6 +11,8 @@ theme.addEventListener("click", () => {
   try { localStorage.setItem("theme", root.dataset.theme); } catch { /* it holds for this page */ }
 });
 
+document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }); // on a phone
+
 // The entry that keys act on stays the same one while the list changes.
 let chosen = null;
 const entries = () => [...document.querySelectorAll("#live [data-key]")];
