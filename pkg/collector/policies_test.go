@@ -34,11 +34,13 @@ func (s *site) publication(text string, change func(*approval.Publication)) []by
 
 func same(*approval.Publication) {}
 
-// newAdminSite is a site whose ada, in "admins", is an admin.
+// newAdminSite is a site whose ada, in "admins", is an admin, and who is one in
+// the console with her other groups.
 func newAdminSite(t *testing.T) (*site, string) {
 	s := newSite(t)
 	s.stop()
-	s.cfg.People.Roles = append(s.cfg.People.Roles, collector.GroupRoles{Group: "admins", Roles: []api.Role{api.Admin}})
+	s.cfg.People.Roles = append(s.cfg.People.Roles, collector.GroupRoles{Group: "admins", Roles: []api.Role{api.Admin}},
+		collector.GroupRoles{Group: "responders", Roles: []api.Role{api.Admin}})
 	s.start()
 	withPublisher(s)
 	return s, s.token("ada", "admins")

@@ -174,7 +174,7 @@ func (s *server) routes() []route {
 		{"POST /v1/approvals/{number}/votes", []Role{Approver}, s.vote},
 		{"GET /v1/orders", held, s.orders},
 		{"POST /v1/orders", held, s.order},
-		{"GET /v1/policies", []Role{Admin}, s.policies},
+		{"GET /v1/policies", seen, s.policies},
 		{"GET /v1/policies/{sequence}", []Role{Admin}, s.policy},
 		{"POST /v1/policies", []Role{Admin}, s.publish},
 		{"GET /v1/preapprovals", held, s.reviewed},

@@ -135,7 +135,7 @@ func TestRolesOpenWhatTheyAreFor(t *testing.T) {
 		"GET /v1/approvals":           "approver responder admin",
 		"GET /v1/approvals/1":         "approver responder admin",
 		"GET /v1/approvals?state=all": "approver responder admin",
-		"GET /v1/policies":            "admin",
+		"GET /v1/policies":            "viewer responder approver admin",
 		"GET /v1/policies/1":          "admin",
 		"POST /v1/policies":           "admin",
 		vote:                          "approver",

@@ -115,8 +115,10 @@ func (d *deltas) describe(tx *sql.Tx, agent, epoch string) error {
 	if d.policy == "" {
 		return nil
 	}
-	_, err := tx.Exec("UPDATE chains SET policy = ?, policy_since = ? WHERE agent = ? AND epoch = ? AND policy <> ?",
-		d.policy, stamp(d.since), agent, epoch, d.policy)
+	// An agent that starts again by the policy of its last epoch has had it since.
+	_, err := tx.Exec(`UPDATE chains AS c SET policy = ?1, policy_since = coalesce((SELECT policy_since FROM chains AS last
+			WHERE last.agent = c.agent AND last.epoch = c.prev AND last.policy = ?1 AND c.policy = ''), ?2)
+		WHERE agent = ?3 AND epoch = ?4 AND policy <> ?1`, d.policy, stamp(d.since), agent, epoch)
 	if err != nil {
 		return fmt.Errorf("describe agent: %w", err)
 	}

@@ -26,7 +26,7 @@ const (
 
 // simulation is what a policy would decide otherwise.
 type simulation struct {
-	fleet
+	rules
 	Text     string
 	Since    string
 	Hash     string   // of the policy that was asked; empty while none was
@@ -41,19 +41,6 @@ type simulation struct {
 
 // Spans lists how far back a simulation can look, for the template.
 func (simulation) Spans() []string { return []string{"1h", "24h", "168h", "720h"} }
-
-func (c *console) policy(v *visit) error {
-	page, err := c.policyPage(v)
-	if err != nil {
-		return err
-	}
-	return c.show(v, "policy", "Policy", page)
-}
-
-func (c *console) policyPage(v *visit) (*simulation, error) {
-	f, err := c.fleet(v)
-	return &simulation{fleet: f, Since: "24h", Reads: !v.by.Sees(reader...).Nothing(), Token: v.token()}, err
-}
 
 // simulate asks a policy about what the visitor may read. One runs at a time:
 // it is work for whoever can wait.

@@ -60,6 +60,10 @@ type Config struct {
 	MayOrder func(by api.Caller) bool
 	// Orders lists the orders in force.
 	Orders func(ctx context.Context) ([]view.Order, error)
+	// Published lists what was published for agents, newest first, and Policy
+	// returns one of it with its text.
+	Published func(ctx context.Context) ([]view.Publication, error)
+	Policy    func(ctx context.Context, sequence uint64) (approval.Published, error)
 	// Approver returns a caller's name in the roster of approvers, "" for none.
 	Approver func(by api.Caller) string
 	Agents   func(ctx context.Context) ([]view.Chain, error)
