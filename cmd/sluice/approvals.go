@@ -217,16 +217,16 @@ func (e *env) vote(ctx context.Context, number string, b ballotPaper) error {
 	if err := e.confirm(b); err != nil {
 		return err
 	}
-	c, err := e.client()
+	me, err := e.signer(ctx, b.key, b.approver)
 	if err != nil {
 		return err
 	}
-	signed, err := e.sign(ctx, c, &a, b)
+	signed, err := me.vote(&a, b)
 	if err != nil {
 		return err
 	}
 	var decided view.Approval
-	if err := c.post(ctx, "/v1/approvals/"+number+"/votes", signed, &decided); err != nil {
+	if err := me.post(ctx, "/v1/approvals/"+number+"/votes", signed, &decided); err != nil {
 		return err
 	}
 	if e.flags.json {
@@ -253,23 +253,37 @@ func (e *env) confirm(b ballotPaper) error {
 	return nil
 }
 
-func (e *env) sign(ctx context.Context, c *client, a *asked, b ballotPaper) ([]byte, error) {
-	key, err := e.loadKey(b.key)
+// signer is somebody who signs for the collector, with their own key and as the
+// roster names them.
+type signer struct {
+	*client
+	key  crypto.Signer
+	name string
+}
+
+// signer reads key and name from flags, else from the configuration.
+func (e *env) signer(ctx context.Context, keyFile, name string) (*signer, error) {
+	c, err := e.client()
 	if err != nil {
 		return nil, err
 	}
-	approver, err := e.approver(ctx, c, b.approver)
+	key, err := e.loadKey(keyFile)
 	if err != nil {
 		return nil, err
 	}
+	name, err = e.approver(ctx, c, name)
+	return &signer{c, key, name}, err
+}
+
+func (s *signer) vote(a *asked, b ballotPaper) ([]byte, error) {
 	vote := approval.Vote{
 		RequestHash: approval.RequestHash(a.Approval.Request), Decision: b.decision, Scope: approval.Once,
-		Approver: approver, Reason: b.reason, At: time.Now(), Expires: a.Request.NotAfter,
+		Approver: s.name, Reason: b.reason, At: time.Now(), Expires: a.Request.NotAfter,
 	}
 	if scope := approval.Scope(b.scope); b.scope != "" && scope != approval.Once {
 		vote.Scope, vote.Expires = scope, vote.At.Add(b.lasts)
 	}
-	return approval.SignVote(vote, key)
+	return approval.SignVote(vote, s.key)
 }
 
 // loadKey reads the person's private key; path "" is the configuration's.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -150,12 +149,12 @@ func before(all []view.Publication, agents []string) (uint64, error) {
 // own files. The collector could hand out any text, so it must be one that this
 // person signed or names.
 func (e *env) textOf(ctx context.Context, sequence uint64, hash string, flags pressFlags) ([]byte, error) {
-	c, err := e.client()
+	me, err := e.signer(ctx, flags.key, flags.approver)
 	if err != nil {
 		return nil, err
 	}
 	var raw json.RawMessage
-	if err := c.get(ctx, "/v1/policies/"+strconv.FormatUint(sequence, 10), nil, &raw); err != nil {
+	if err := me.get(ctx, "/v1/policies/"+strconv.FormatUint(sequence, 10), nil, &raw); err != nil {
 		return nil, err
 	}
 	var published approval.Published
@@ -168,15 +167,7 @@ func (e *env) textOf(ctx context.Context, sequence uint64, hash string, flags pr
 		}
 		return published.Text, nil
 	}
-	key, err := e.loadKey(flags.key)
-	if err != nil {
-		return nil, err
-	}
-	me, err := e.approver(ctx, c, flags.approver)
-	if err != nil {
-		return nil, err
-	}
-	mine, err := onlyMe(me, key)
+	mine, err := onlyMe(me)
 	if err != nil {
 		return nil, err
 	}
@@ -188,8 +179,8 @@ func (e *env) textOf(ctx context.Context, sequence uint64, hash string, flags pr
 }
 
 // onlyMe is a roster of one person and their key.
-func onlyMe(name string, key crypto.Signer) (*approval.Roster, error) {
-	public, ok := key.Public().(ed25519.PublicKey)
+func onlyMe(s *signer) (*approval.Roster, error) {
+	public, ok := s.key.Public().(ed25519.PublicKey)
 	if !ok {
 		return nil, errors.New("the key is not an Ed25519 key")
 	}
@@ -197,8 +188,8 @@ func onlyMe(name string, key crypto.Signer) (*approval.Roster, error) {
 	if err != nil {
 		return nil, err
 	}
-	me := approval.Approver{Name: name, Groups: []string{name}, Keys: []string{line}}
-	return &approval.Roster{Publishers: []string{name}, Approvers: []approval.Approver{me}}, nil
+	me := approval.Approver{Name: s.name, Groups: []string{s.name}, Keys: []string{line}}
+	return &approval.Roster{Publishers: me.Groups, Approvers: []approval.Approver{me}}, nil
 }
 
 // publish signs a text and hands it to the collector; nil is the nodes' own
@@ -207,21 +198,13 @@ func (e *env) publish(ctx context.Context, text []byte, flags pressFlags) error 
 	if len(flags.agents) == 0 {
 		return errors.New("give --agents")
 	}
-	c, err := e.client()
-	if err != nil {
-		return err
-	}
-	key, err := e.loadKey(flags.key)
-	if err != nil {
-		return err
-	}
-	by, err := e.approver(ctx, c, flags.approver)
+	me, err := e.signer(ctx, flags.key, flags.approver)
 	if err != nil {
 		return err
 	}
 	published, err := approval.Publish(approval.Publication{
-		Cluster: flags.cluster, Sequence: approval.SequenceAt(time.Now()), Agents: flags.agents, By: by, Reason: flags.reason,
-	}, text, key)
+		Cluster: flags.cluster, Sequence: approval.SequenceAt(time.Now()), Agents: flags.agents, By: me.name, Reason: flags.reason,
+	}, text, me.key)
 	if err != nil {
 		return err
 	}
@@ -230,7 +213,7 @@ func (e *env) publish(ctx context.Context, text []byte, flags pressFlags) error 
 		return err
 	}
 	var kept view.Publication
-	if err := c.post(ctx, "/v1/policies", encoded, &kept); err != nil {
+	if err := me.post(ctx, "/v1/policies", encoded, &kept); err != nil {
 		return err
 	}
 	if e.flags.json {

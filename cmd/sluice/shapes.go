@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -121,26 +122,12 @@ func (e *env) review(ctx context.Context, file string, list []listed, r reviewin
 	for _, s := range list {
 		p.Shapes = append(p.Shapes, approval.Shape{Digest: s.Digest, Line: s.Line})
 	}
-	key, err := e.loadKey(r.key)
+	me, err := e.reviewer(ctx, r)
 	if err != nil {
 		return err
 	}
-	if p.By == "" {
-		p.By = e.settings.Approver
-	}
-	var c *client
-	if r.send {
-		if c, err = e.client(); err != nil {
-			return err
-		}
-		if p.By, err = e.approver(ctx, c, p.By); err != nil {
-			return err
-		}
-	}
-	if p.By == "" {
-		return errors.New("give --as, your name in the roster")
-	}
-	signed, err := approval.SignPreapproval(p, key)
+	p.By = me.name
+	signed, err := approval.SignPreapproval(p, me.key)
 	if err != nil {
 		return err
 	}
@@ -154,7 +141,7 @@ func (e *env) review(ctx context.Context, file string, list []listed, r reviewin
 		By: p.By, Reason: p.Reason, At: p.At, Expires: p.Expires,
 	}
 	if r.send {
-		if err := c.post(ctx, "/v1/preapprovals", signed, &given); err != nil {
+		if err := me.post(ctx, "/v1/preapprovals", signed, &given); err != nil {
 			return err
 		}
 	}
@@ -163,4 +150,18 @@ func (e *env) review(ctx context.Context, file string, list []listed, r reviewin
 	}
 	e.printf("%s approved for %s at %s until %s: %s\n", plural(uint64(given.Statements), "statement"), given.Repository, given.Commit, clock(given.Expires), given.ID)
 	return nil
+}
+
+// reviewer is who signs. A file that is not sent can be signed without a
+// collector.
+func (e *env) reviewer(ctx context.Context, r reviewing) (me *signer, err error) {
+	if r.send {
+		return e.signer(ctx, r.key, r.preapproval.By)
+	}
+	me = &signer{name: cmp.Or(r.preapproval.By, e.settings.Approver)}
+	if me.name == "" {
+		return nil, errors.New("give --as, your name in the roster")
+	}
+	me.key, err = e.loadKey(r.key)
+	return me, err
 }

@@ -108,24 +108,17 @@ func (e *env) aim(ctx context.Context, o *approval.Order, named string) error {
 
 // order signs an order and gives it.
 func (e *env) order(ctx context.Context, o approval.Order, flags orderFlags) error {
-	c, err := e.client()
+	me, err := e.signer(ctx, flags.key, flags.approver)
 	if err != nil {
 		return err
 	}
-	key, err := e.loadKey(flags.key)
-	if err != nil {
-		return err
-	}
-	o.ID, o.Reason, o.At = approval.NewID(), flags.reason, time.Now()
-	if o.By, err = e.approver(ctx, c, flags.approver); err != nil {
-		return err
-	}
-	signed, err := approval.SignOrder(o, key)
+	o.ID, o.By, o.Reason, o.At = approval.NewID(), me.name, flags.reason, time.Now()
+	signed, err := approval.SignOrder(o, me.key)
 	if err != nil {
 		return err
 	}
 	var given view.Order
-	if err := c.post(ctx, "/v1/orders", signed, &given); err != nil {
+	if err := me.post(ctx, "/v1/orders", signed, &given); err != nil {
 		return err
 	}
 	if given.ID != o.ID {
