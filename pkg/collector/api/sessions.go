@@ -56,7 +56,7 @@ func (s *server) records(r *http.Request, by Caller, sees view.Scope) (any, erro
 	if err := q.done(); err != nil {
 		return nil, err
 	}
-	page, err := s.Store.Records(r.Context(), sees, r.PathValue("id"), after)
+	page, err := s.Store.Records(r.Context(), sees, r.PathValue("id"), after, store.PageBytes)
 	if err != nil {
 		return nil, err
 	}

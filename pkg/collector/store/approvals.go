@@ -97,7 +97,7 @@ func (s *Store) Approvals(ctx context.Context, f ApprovalFilter) ([]view.Approva
 	default:
 		t.add(true, "state = ?", f.State)
 	}
-	t.scope(f.Sees)
+	t.scope(f.Sees, withoutIndex)
 	t.add(f.Session != "", "session = ?", f.Session)
 	t.add(f.Before > 0, "number < ?", int64(f.Before))
 	rows, err := s.read.QueryContext(ctx, "SELECT "+approvalColumns+" FROM approvals"+t.where()+" ORDER BY number DESC LIMIT ?",

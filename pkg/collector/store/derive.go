@@ -216,7 +216,7 @@ func abandon(tx *sql.Tx, agent, epoch string) error {
 		return fmt.Errorf("end approvals of earlier epochs: %w", err)
 	}
 	_, err = tx.Exec(`UPDATE sessions SET ended = newest, reason = 'agent lost'
-		WHERE agent = ? AND epoch <> ? AND ended IS NULL`, agent, epoch)
+		WHERE +agent = ? AND epoch <> ? AND ended IS NULL`, agent, epoch)
 	if err != nil {
 		return fmt.Errorf("end sessions of earlier epochs: %w", err)
 	}

@@ -44,10 +44,12 @@ CREATE TABLE sessions (
     UNIQUE (id, agent)
 );
 CREATE INDEX sessions_started ON sessions (started);
-CREATE INDEX sessions_open ON sessions (agent) WHERE ended IS NULL;
 CREATE INDEX sessions_resource ON sessions (resource, started);
 CREATE INDEX sessions_repository ON sessions (repository, started);
 CREATE INDEX sessions_run ON sessions (run, started);
+CREATE INDEX sessions_protocol ON sessions (protocol, started);
+CREATE INDEX sessions_agent ON sessions (agent, started);
+CREATE INDEX sessions_open ON sessions (started) WHERE ended IS NULL;
 CREATE INDEX sessions_denied ON sessions (started) WHERE denied > 0;
 CREATE INDEX sessions_held ON sessions (started) WHERE held > 0;
 

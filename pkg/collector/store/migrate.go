@@ -18,6 +18,7 @@ var migrations = [schemaVersion]func(*sql.Tx) error{
 	6: indexByGroup,
 	7: func(tx *sql.Tx) error { _, err := tx.Exec(policiesSchema); return err },
 	8: refuseOldRecords,
+	9: indexLists,
 }
 
 // refuseOldRecords: agents sign records of another form since. What is signed
@@ -41,6 +42,16 @@ func dropDocuments(tx *sql.Tx) error {
 // indexByGroup: each record had a row of its own; IndexWords makes them again.
 func indexByGroup(tx *sql.Tx) error {
 	_, err := tx.Exec("DROP TABLE words; DELETE FROM meta WHERE key = 'indexed';" + wordsSchema)
+	return err
+}
+
+// indexLists: lists by agent, by protocol and of what is open read everything.
+func indexLists(tx *sql.Tx) error {
+	_, err := tx.Exec(`
+		CREATE INDEX sessions_protocol ON sessions (protocol, started);
+		CREATE INDEX sessions_agent ON sessions (agent, started);
+		DROP INDEX sessions_open;
+		CREATE INDEX sessions_open ON sessions (started) WHERE ended IS NULL`)
 	return err
 }
 

@@ -33,7 +33,8 @@ func TestVersionOneIsBroughtUpToDate(t *testing.T) {
 		DROP TABLE logins; DROP TABLE notifiers; DROP TABLE outbox; DROP TABLE runs;
 		DROP TRIGGER approval_added; DROP TRIGGER approval_moved; DROP INDEX approvals_number;
 		DROP INDEX sessions_resource; DROP INDEX sessions_repository; DROP INDEX sessions_run;
-		DROP INDEX sessions_denied; DROP INDEX sessions_held;
+		DROP INDEX sessions_denied; DROP INDEX sessions_held; DROP INDEX sessions_protocol; DROP INDEX sessions_agent;
+		DROP INDEX sessions_open; CREATE INDEX sessions_open ON sessions (agent) WHERE ended IS NULL;
 		ALTER TABLE sessions DROP COLUMN repository; ALTER TABLE sessions DROP COLUMN run;
 		ALTER TABLE approvals DROP COLUMN repository;
 		PRAGMA user_version = 1`)

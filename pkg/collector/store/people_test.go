@@ -40,7 +40,7 @@ func TestTeamSeesNothingOfAnotherTeams(t *testing.T) {
 	}
 	for _, id := range []string{theirs, elsewhere} {
 		_, one := f.Session(t.Context(), sees, id)
-		_, records := f.Records(t.Context(), sees, id, "")
+		_, records := f.Records(t.Context(), sees, id, "", store.PageBytes)
 		_, bundle := f.SessionBundle(t.Context(), sees, id)
 		_, page := f.Sessions(t.Context(), store.Filter{Sees: sees, Before: id})
 		for _, err := range []error{one, records, bundle, page} {
@@ -81,15 +81,21 @@ func TestPagesJoinWithoutGapOrRepetition(t *testing.T) {
 		want[s.ID] = true
 	}
 	sessions, runs, hits := map[string]bool{}, map[string]bool{}, map[int64]bool{}
-	for before := ""; ; {
-		page, err := f.Sessions(t.Context(), store.Filter{Sees: view.Everything(), Limit: 4, Before: before})
-		check(t, err)
-		for _, s := range page {
-			sessions[s.ID] = true
-			before = s.ID
+	for _, sees := range []view.Scope{view.Everything(), view.NewScope(view.Pair{Resources: []string{"shop-db", "hr-db"}})} {
+		clear(sessions)
+		for before := ""; ; {
+			page, err := f.Sessions(t.Context(), store.Filter{Sees: sees, Limit: 4, Before: before})
+			check(t, err)
+			for _, s := range page {
+				sessions[s.ID] = true
+				before = s.ID
+			}
+			if len(page) < 4 {
+				break
+			}
 		}
-		if len(page) < 4 {
-			break
+		if len(sessions) != 25 {
+			t.Errorf("%+v sees %d sessions of 25", sees, len(sessions))
 		}
 	}
 	for before := ""; ; {
@@ -113,8 +119,50 @@ func TestPagesJoinWithoutGapOrRepetition(t *testing.T) {
 			break
 		}
 	}
-	if len(sessions) != 25 || len(runs) != 25 || len(hits) != 25 {
-		t.Errorf("%d sessions, %d runs, %d hits of 25 each", len(sessions), len(runs), len(hits))
+	if len(runs) != 25 || len(hits) != 25 {
+		t.Errorf("%d runs, %d hits of 25 each", len(runs), len(hits))
+	}
+}
+
+func TestTeamFindsItsFewAmongManyNewerOnes(t *testing.T) {
+	f := open(t)
+	at := time.Now().Add(-3 * time.Hour)
+	add := func(n int, repository string) (ids []string) {
+		var all []collectortest.Record
+		for range n {
+			s := collectortest.NewSession(at)
+			at = at.Add(time.Second)
+			opened := s.Opened()
+			w := &opened.Header.Opened.Workload
+			w.Assurance, w.Verified = workload.Verified, map[string]any{"repository": repository}
+			all = append(all, opened)
+			ids = append(ids, s.ID)
+		}
+		f.add(all...)
+		return ids
+	}
+	add(1, "acme/wiki")
+	ours := add(5, "acme/shop")
+	for range 6 {
+		add(1000, "acme/wiki")
+	}
+	for _, sees := range []view.Scope{
+		view.NewScope(view.Pair{Repositories: []string{"acme/shop"}}),
+		view.NewScope(view.Pair{Repositories: []string{"acme/shop"}}, view.Pair{Resources: []string{"hr-db"}}),
+		view.NewScope(view.Pair{Repositories: []string{"acme/shop/*", "acme/shop"}}),
+	} {
+		for _, filter := range []store.Filter{{}, {Open: true}, {Protocol: "postgres"}, {Agent: "node-1"}, {Resource: "shop-db"}, {Repository: "acme/shop"}} {
+			filter.Sees, filter.Limit = sees, 3
+			page, err := f.Sessions(t.Context(), filter)
+			check(t, err)
+			if len(page) != 3 || page[0].ID != ours[4] || page[2].ID != ours[2] {
+				t.Fatalf("%+v: %d sessions: %+v", filter, len(page), page)
+			}
+			filter.Before = ours[2]
+			if page, err = f.Sessions(t.Context(), filter); err != nil || len(page) != 2 || page[1].ID != ours[0] {
+				t.Errorf("%+v: %v, %d sessions", filter, err, len(page))
+			}
+		}
 	}
 }
 

@@ -13,14 +13,13 @@ import (
 	"github.com/sluicegate/sluice/pkg/translog"
 )
 
-// pageBytes is about how much record data one page of Records holds; a page
-// always holds whole batches, and at least one.
-const pageBytes = 2 << 20
+// PageBytes is how much record data one page holds that a program reads.
+const PageBytes = 2 << 20
 
 // Records returns one page of a session's records, in the order in which their
-// batches stand in the log. after is the cursor of the page before, empty for
-// the first.
-func (s *Store) Records(ctx context.Context, sees view.Scope, session, after string) (view.Records, error) {
+// batches stand in the log: whole batches, until they hold size bytes. after is
+// the cursor of the page before, empty for the first.
+func (s *Store) Records(ctx context.Context, sees view.Scope, session, after string, size int) (view.Records, error) {
 	from := int64(0)
 	if after != "" {
 		last, err := strconv.ParseInt(after, 10, 64)
@@ -39,7 +38,7 @@ func (s *Store) Records(ctx context.Context, sees view.Scope, session, after str
 		if err != nil {
 			return view.Records{}, err
 		}
-		if bytes > pageBytes {
+		if bytes > size {
 			page.Next = strconv.FormatInt(b.index-1, 10)
 			return page, nil
 		}

@@ -24,7 +24,7 @@ func (s *Store) Runs(ctx context.Context, sees view.Scope, before string, n int)
 	if !sees.All() {
 		var seen terms
 		seen.add(true, "run = runs.id")
-		seen.scope(sees)
+		seen.scope(sees, withoutIndex)
 		t.add(true, "EXISTS (SELECT 1 FROM sessions"+seen.where()+")", seen.args...)
 	}
 	rows, err := s.read.QueryContext(ctx, "SELECT id FROM runs"+t.where()+" ORDER BY started DESC, key DESC LIMIT ?", append(t.args, limit(n))...)
@@ -53,7 +53,7 @@ func (s *Store) Runs(ctx context.Context, sees view.Scope, before string, n int)
 func (s *Store) Run(ctx context.Context, sees view.Scope, id string) (view.Run, error) {
 	var t terms
 	t.add(true, "run = ?", id)
-	t.scope(sees)
+	t.scope(sees, withoutIndex)
 	var resources string
 	var started, newest int64
 	run := view.Run{ID: id}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
@@ -38,18 +39,65 @@ const (
 const sessionColumns = `id, resource, protocol, destination, started, ended, reason, assurance,
 	workload, operations, denied, held, masked, agent, epoch, repository, run`
 
+// lookedAt is how many of the newest sessions are looked at one by one.
+const lookedAt = 5000
+
 // Sessions returns the sessions that match, newest first.
 func (s *Store) Sessions(ctx context.Context, f Filter) ([]view.Session, error) {
-	t := f.terms()
+	var before terms
 	if f.Before != "" {
 		started, key, err := s.place(ctx, f.Sees, f.Before)
 		if err != nil {
 			return nil, err
 		}
-		t.add(true, "(started, key) < (?, ?)", started, key)
+		before.add(true, "(started, key) < (?, ?)", started, key)
 	}
-	query := "SELECT " + sessionColumns + " FROM sessions" + t.where() + " ORDER BY started DESC, key DESC LIMIT ?"
-	rows, err := s.read.QueryContext(ctx, query, append(t.args, limit(f.Limit))...)
+	if !f.Sees.All() {
+		// Whoever sees much finds a page among the newest, and reads nearly all by
+		// an index of what they see.
+		newest := terms{slices.Clip(before.text), slices.Clip(before.args)}
+		newest.add(true, "started >= coalesce((SELECT started FROM sessions"+before.where()+" ORDER BY started DESC LIMIT 1 OFFSET ?), 0)",
+			append(newest.args, lookedAt)...)
+		found, err := s.sessions(ctx, f.terms(withoutIndex, withoutIndex), &newest, limit(f.Limit))
+		if err != nil || len(found) == limit(f.Limit) {
+			return found, err
+		}
+	}
+	scope, broad := f.narrowing()
+	if scope == byIndex && f.Agent+f.Protocol != "" {
+		few, err := s.few(ctx, &f)
+		if err != nil {
+			return nil, err
+		}
+		if few {
+			scope, broad = withoutIndex, byIndex
+		}
+	}
+	return s.sessions(ctx, f.terms(scope, broad), &before, limit(f.Limit))
+}
+
+// few reports whether an agent or a protocol is that of few sessions.
+func (s *Store) few(ctx context.Context, f *Filter) (bool, error) {
+	var t terms
+	t.add(f.Agent != "", "agent = ?", f.Agent)
+	t.add(f.Protocol != "", "protocol = ?", f.Protocol)
+	var n int
+	err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM sessions"+t.where()+" LIMIT ?)", append(t.args, lookedAt)...).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("count sessions: %w", err)
+	}
+	return n < lookedAt, nil
+}
+
+// sessions returns the newest n sessions of which both are true.
+func (s *Store) sessions(ctx context.Context, t, and *terms, n int) ([]view.Session, error) {
+	for _, text := range and.text {
+		t.add(true, text)
+	}
+	t.args = append(t.args, and.args...)
+	const order = " ORDER BY started DESC, key DESC"
+	query := "SELECT " + sessionColumns + " FROM sessions WHERE key IN (SELECT key FROM sessions" + t.where() + order + " LIMIT ?)" + order
+	rows, err := s.read.QueryContext(ctx, query, append(t.args, n)...)
 	if err != nil {
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}
@@ -60,7 +108,7 @@ func (s *Store) Sessions(ctx context.Context, f Filter) ([]view.Session, error) 
 func (s *Store) place(ctx context.Context, sees view.Scope, id string) (started, key int64, err error) {
 	var t terms
 	t.add(true, "id = ?", id)
-	t.scope(sees)
+	t.scope(sees, withoutIndex)
 	err = s.read.QueryRowContext(ctx, "SELECT started, key FROM sessions"+t.where()+" ORDER BY key LIMIT 1", t.args...).Scan(&started, &key)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, 0, fmt.Errorf("session %w", ErrNotFound)
@@ -73,7 +121,7 @@ func (s *Store) place(ctx context.Context, sees view.Scope, id string) (started,
 func (s *Store) Session(ctx context.Context, sees view.Scope, id string) (view.Session, error) {
 	var t terms
 	t.add(true, "id = ?", id)
-	t.scope(sees)
+	t.scope(sees, withoutIndex)
 	row := s.read.QueryRowContext(ctx, "SELECT "+sessionColumns+" FROM sessions"+t.where()+" ORDER BY key LIMIT 1", t.args...)
 	session, err := scanSession(row)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -82,14 +130,27 @@ func (s *Store) Session(ctx context.Context, sees view.Scope, id string) (view.S
 	return session, err
 }
 
-func (f *Filter) terms() *terms {
+// narrowing says what is looked up by an index: what may be seen, or an agent
+// and a protocol, which may be those of nearly all sessions; else one of the
+// other conditions is.
+func (f *Filter) narrowing() (scope, broad string) {
+	switch {
+	case f.Resource != "" || f.Repository != "" || f.Run != "" || f.Denied || f.Held || f.Open:
+		return withoutIndex, withoutIndex
+	case f.Sees.All():
+		return withoutIndex, byIndex
+	}
+	return byIndex, withoutIndex
+}
+
+func (f *Filter) terms(scope, broad string) *terms {
 	t := &terms{}
-	t.scope(f.Sees)
+	t.scope(f.Sees, scope)
 	t.add(f.Resource != "", "resource = ?", f.Resource)
 	t.add(f.Repository != "", "repository = ?", f.Repository)
 	t.add(f.Run != "", "run = ?", f.Run)
-	t.add(f.Protocol != "", "protocol = ?", f.Protocol)
-	t.add(f.Agent != "", "agent = ?", f.Agent)
+	t.add(f.Protocol != "", broad+"protocol = ?", f.Protocol)
+	t.add(f.Agent != "", broad+"agent = ?", f.Agent)
 	t.add(!f.Since.IsZero(), "started >= ?", stamp(f.Since))
 	t.add(!f.Until.IsZero(), "started < ?", stamp(f.Until))
 	t.add(f.Denied, "denied > 0")

@@ -157,7 +157,7 @@ func TestSessionTellsWhoAndCounts(t *testing.T) {
 func TestRecordsAreTheExactBytesOfOneSession(t *testing.T) {
 	f := open(t)
 	ids := f.day()
-	page, err := f.Records(t.Context(), view.Everything(), ids[0], "")
+	page, err := f.Records(t.Context(), view.Everything(), ids[0], "", store.PageBytes)
 	check(t, err)
 	if len(page.Records) != 4 || page.Next != "" {
 		t.Fatalf("%d records, next %q", len(page.Records), page.Next)
@@ -167,7 +167,7 @@ func TestRecordsAreTheExactBytesOfOneSession(t *testing.T) {
 	if len(operations) != 1 || operations[0].Text != "SELECT name FROM customers" || operations[0].Status != "ok" || operations[0].Rows != 2 || len(operations[0].Chunks) != 1 || !bytes.Contains(operations[0].Chunks[0].Data, []byte("Ada Example")) {
 		t.Errorf("operations: %+v", operations[0])
 	}
-	if _, err := f.Records(t.Context(), view.Everything(), ids[0], "x"); !errors.Is(err, store.ErrNotFound) {
+	if _, err := f.Records(t.Context(), view.Everything(), ids[0], "x", store.PageBytes); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("bad cursor: %v", err)
 	}
 }
@@ -183,7 +183,7 @@ func TestRecordsComeInPagesThatTogetherAreAll(t *testing.T) {
 	var all []view.Record
 	pages := 0
 	for cursor := ""; pages == 0 || cursor != ""; pages++ {
-		page, err := f.Records(t.Context(), view.Everything(), s.ID, cursor)
+		page, err := f.Records(t.Context(), view.Everything(), s.ID, cursor, store.PageBytes)
 		check(t, err)
 		all = append(all, page.Records...)
 		cursor = page.Next
@@ -262,7 +262,7 @@ func TestRecordThatCannotBeReadIsAFindingAndHidesNoOther(t *testing.T) {
 			if len(hits) != 1 || len(findings) != 1 || findings[0].Code != store.RecordUnreadable {
 				t.Errorf("hits %+v, findings %+v", hits, findings)
 			}
-			page, err := f.Records(t.Context(), view.Everything(), s.ID, "")
+			page, err := f.Records(t.Context(), view.Everything(), s.ID, "", store.PageBytes)
 			check(t, err)
 			if len(page.Records) != 3 {
 				t.Errorf("%d records can be read, want 3", len(page.Records))

@@ -93,7 +93,7 @@ func (c *console) operation(v *visit, id string, number uint64) (*view.Operation
 // cannot be decoded is left out.
 func (c *console) recordsOf(ctx context.Context, v *visit, id string, keep func(*record.Header) bool) (all []view.Record, err error) {
 	for after := ""; ; {
-		page, err := c.Store.Records(ctx, v.sees, id, after)
+		page, err := c.Store.Records(ctx, v.sees, id, after, store.PageBytes)
 		if err != nil {
 			return nil, err
 		}

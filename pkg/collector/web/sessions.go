@@ -126,6 +126,10 @@ func (c *console) run(v *visit) error {
 	return c.show(v, "run", "Run", oneRun{run, sessions, orders, orders.Lifts})
 }
 
+// pageBytes is how much record data a page has for people: some thousand
+// operations are as many as anybody scrolls through.
+const pageBytes = 256 << 10
+
 // story is one session with a page of what it did.
 type story struct {
 	view.Session
@@ -150,7 +154,7 @@ func (c *console) session(v *visit) error {
 		if err := c.Witness(v.ctx(), v.by, api.Act{Kind: "session.read", Subject: id}); err != nil {
 			return err
 		}
-		records, err := c.Store.Records(v.ctx(), reads, id, v.r.URL.Query().Get("after"))
+		records, err := c.Store.Records(v.ctx(), reads, id, v.r.URL.Query().Get("after"), pageBytes)
 		if err != nil {
 			return err
 		}
@@ -191,7 +195,7 @@ func (c *console) records(v *visit) error {
 	if err := c.Witness(v.ctx(), v.by, api.Act{Kind: "session.read", Subject: id}); err != nil {
 		return err
 	}
-	records, err := c.Store.Records(v.ctx(), v.sees, id, v.r.URL.Query().Get("after"))
+	records, err := c.Store.Records(v.ctx(), v.sees, id, v.r.URL.Query().Get("after"), pageBytes)
 	if err != nil {
 		return err
 	}
