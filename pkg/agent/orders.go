@@ -19,9 +19,9 @@ import (
 	"github.com/sluicegate/sluice/pkg/session"
 )
 
-// maxStanding bounds the orders that are kept. The newest replace none: a
-// person who floods stops nobody else's order.
-const maxStanding = 4096
+// maxStanding bounds the orders that are kept of one person, whose newest
+// replace none: whoever floods keeps nobody else's order from being obeyed.
+const maxStanding = 1024
 
 // Orders are what people ordered this agent to stop. They outlive the agent in
 // a file, so that a restart while the collector is away frees nobody. It is
@@ -87,8 +87,8 @@ func (o *Orders) Deliver(signed []byte) {
 	if _, known := o.standing[order.ID]; known {
 		return
 	}
-	if len(o.standing) >= maxStanding {
-		o.log.Error("There are too many orders: one more is not obeyed", zap.String("order", order.ID))
+	if o.by(order.By) >= maxStanding {
+		o.log.Error("There are too many orders of one person: one more is not obeyed", zap.String("order", order.ID), zap.String("by", order.By))
 		return
 	}
 	o.standing[order.ID] = standing{order, bytes.Clone(signed)}
@@ -102,6 +102,16 @@ func (o *Orders) Deliver(signed []byte) {
 	if err := o.keep(); err != nil {
 		o.log.Error("The orders could not be kept for the next start", zap.Error(err))
 	}
+}
+
+// by counts a person's orders. The caller holds mu.
+func (o *Orders) by(person string) (n int) {
+	for _, s := range o.standing {
+		if s.order.By == person {
+			n++
+		}
+	}
+	return n
 }
 
 // stop marks and ends the open sessions that an order is against. The caller

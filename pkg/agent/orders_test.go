@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"crypto/ed25519"
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -182,6 +183,24 @@ func TestConsoleLiftsWhatItOrderedAndNothingElse(t *testing.T) {
 	}
 	if o.orders.Lifted(early) {
 		t.Error("the console takes back a pre-approval")
+	}
+}
+
+func TestWhoeverFloodsKeepsNobodyElsesOrderFromBeingObeyed(t *testing.T) {
+	o := newOffice(t)
+	bob := o.roster.Approvers[0]
+	bob.Name, bob.Accounts = "bob", []approval.Account{{Issuer: "https://login.example", Subject: "bob"}}
+	o.roster.Approvers = append(o.roster.Approvers, bob)
+	for i := range 1030 {
+		o.give(func(order *approval.Order) { order.Kind, order.Session = approval.Kill, fmt.Sprint(i) })
+	}
+	o.quarantine(busy)
+	if stopped, _, _ := o.watch("s1", busy); stopped() != nil {
+		t.Error("one person's orders have no bound")
+	}
+	o.give(func(order *approval.Order) { order.By, order.Kind, order.Container = "bob", approval.Quarantine, busy })
+	if stopped, _, _ := o.watch("s2", busy); stopped() == nil {
+		t.Error("the other's order is not obeyed")
 	}
 }
 

@@ -31,6 +31,7 @@ const maxMessage = 512 << 10
 var ErrRefused = errors.New("the bus refuses it")
 
 // SyncReply is the collector's answer to an agent that asks where it stands.
+// Approvals and orders that are too many for one message come by themselves.
 type SyncReply struct {
 	Receipt   json.RawMessage `json:"receipt"`   // as SendReceipt sends it
 	Approvals []Decision      `json:"approvals"` // of this agent, still open or just decided

@@ -196,8 +196,21 @@ func (c *Collector) answerSync(ctx context.Context, agent string, msg *nats.Msg,
 		return err
 	}
 	encoded, err := json.Marshal(reply)
+	if err == nil && len(encoded) > maxMessage {
+		// What people decided goes ahead, one by one, as it does when it is new.
+		for _, order := range reply.Orders {
+			err = errors.Join(err, c.SendOrder(agent, order))
+		}
+		for _, d := range reply.Approvals {
+			err = errors.Join(err, c.SendApproval(agent, d.ID, d.Message))
+		}
+		reply.Orders, reply.Approvals = nil, nil
+		if err == nil {
+			encoded, err = json.Marshal(reply)
+		}
+	}
 	if err != nil {
-		return fmt.Errorf("encode sync reply: %w", err)
+		return fmt.Errorf("answer sync: %w", err)
 	}
 	return msg.Respond(encoded)
 }

@@ -63,6 +63,40 @@ func TestOrderReachesAgentsAtOnceAndThoseThatWereAwayWhenTheyAsk(t *testing.T) {
 	}
 }
 
+// An agent that asks gets all that is in force, also when somebody has given
+// more orders than one message holds.
+func TestMoreOrdersThanOneMessageHoldsReachAnAgentThatAsks(t *testing.T) {
+	s := newSite(t)
+	a := s.agent()
+	a.runSession(t, "s1", "SELECT 1")
+	s.awaitSession("s1") // the agent is connected
+	const n = 2000
+	want := map[string]bool{}
+	for range n {
+		signed := s.order(s.ada)
+		want[string(signed)] = true
+		check(t, s.collector.Store().AddOrder(t.Context(), approval.NewID(), time.Now(), time.Now().Add(time.Hour), signed))
+	}
+	request, err := json.Marshal(translog.SyncRequest{})
+	check(t, err)
+	reply, err := a.bus.Sync(t.Context(), request)
+	check(t, err)
+	for _, signed := range reply.Orders {
+		delete(want, string(signed))
+	}
+	for len(want) > 0 {
+		select {
+		case signed := <-a.orders:
+			delete(want, string(signed))
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%d of %d orders are missing", len(want), n)
+		}
+	}
+	if len(reply.Receipt) == 0 {
+		t.Error("the answer has no receipt")
+	}
+}
+
 func TestOrderThatIsNotThePersonsOwnIsRefused(t *testing.T) {
 	s := newSite(t)
 	_, stranger, err := ed25519.GenerateKey(nil)
