@@ -24,7 +24,7 @@ default: allow
 func what(t *testing.T, headers ...record.Header) (records []view.Record) {
 	t.Helper()
 	for i := range headers {
-		headers[i].Schema, headers[i].No, headers[i].Session, headers[i].Time = record.Schema, uint64(i), "s1", time.Unix(1, 0)
+		headers[i].No, headers[i].Session, headers[i].Time = uint64(i), "s1", time.Unix(1, 0)
 		header, err := record.AppendHeader(nil, &headers[i])
 		if err != nil {
 			t.Fatal(err)
