@@ -127,6 +127,8 @@ static __always_inline int connect(struct bpf_sock_addr *ctx, struct address *de
 
 	if (!control)
 		return refuse_connect(CONNECT_REFUSED_NO_AGENT);
+	if (is_listeners_end(sk))
+		return refuse_connect(CONNECT_REFUSED_LISTENER);
 	address_resolve_any(destination);
 	forget_history(sk);
 	if (!endpoint_is_protected(destination, origin.port)) {

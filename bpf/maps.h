@@ -106,7 +106,22 @@ struct drop {
 	__u8 zero[5];
 };
 
-/* Ring buffers have no type; these put theirs where Go finds it. */
+/* What a socket of the agent's is for. */
+enum agent_role {
+	AGENT_DIALS = 1,   /* a server leg: protected destinations are open to it */
+	AGENT_LISTENS = 2, /* a listener: it may bind, and connects to nothing */
+};
+
+/* A process whose connection came to a listener. */
+struct asker {
+	__u64 process_start_ns; /* CLOCK_BOOTTIME, of the thread group's leader */
+	__u32 pid;
+	__u32 zero;
+};
+
+/* Ring buffers have no type, and a role is a byte; these put theirs where Go
+ * finds it. */
+const enum agent_role *agent_role_type __attribute__((unused));
 const struct enrolment *enrolment_type __attribute__((unused));
 const struct exemption *exemption_type __attribute__((unused));
 const struct drop *drop_type __attribute__((unused));
@@ -217,8 +232,8 @@ struct {
 	__type(value, struct port_set);
 } protected_ports SEC(".maps");
 
-/* The agent's own sockets, flagged by fd between socket and connect or bind.
- * Nobody without this map's fd can forge it, unlike SO_MARK. */
+/* The agent's own sockets, flagged by fd between socket and connect or bind with
+ * their enum agent_role. Nobody without this map's fd can forge it, unlike SO_MARK. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -270,6 +285,15 @@ struct {
 	__type(key, int);
 	__type(value, struct origin);
 } accepted SEC(".maps");
+
+/* Who the proxy may ask the privileged half about. A lost entry costs a session
+ * some of its attribution. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct asker);
+	__type(value, __u8);
+} askers SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -111,8 +111,10 @@ static __always_inline void arrive(struct bpf_sock_ops *ops, struct bpf_sock *sk
 {
 	struct control *control = agent();
 	struct passage key = {.listener_port = bpf_htons((__u16)ops->local_port)};
+	struct asker asker = {};
 	struct address listener;
 	struct origin *origin;
+	__u8 yes = 1;
 	bool v6;
 
 	if (!control || key.listener_port != control->listener_port)
@@ -129,6 +131,9 @@ static __always_inline void arrive(struct bpf_sock_ops *ops, struct bpf_sock *sk
 		count(RECORD_MISSING);
 		return;
 	}
+	asker.process_start_ns = origin->process_start_ns;
+	asker.pid = origin->pid;
+	bpf_map_update_elem(&askers, &asker, &yes, BPF_ANY);
 	end_passage(&key);
 	count(RECORD_MOVED);
 }

@@ -70,6 +70,15 @@ static __always_inline bool host_is_protected(const struct address *a)
 	return address_translate(&key.address) && bpf_map_lookup_elem(&hosts, &key);
 }
 
+/* The proxy holds these, and they are sockets of the jobs' namespaces: none may
+ * be disconnected and sent elsewhere from there. */
+static __always_inline bool is_listeners_end(struct bpf_sock *sk)
+{
+	__u8 *role = bpf_sk_storage_get(&agent_sockets, sk, NULL, 0);
+
+	return (role && *role == AGENT_LISTENS) || bpf_sk_storage_get(&accepted, sk, NULL, 0);
+}
+
 static __always_inline bool is_agent(struct bpf_sock *sk)
 {
 	return bpf_sk_storage_get(&agent_sockets, sk, NULL, 0) != NULL;

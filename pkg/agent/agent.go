@@ -1,6 +1,7 @@
 // Package agent is the half of the program on each runner node that serves: it
-// accepts what the privileged half hands over, finds out who opened it, and serves it with the wire
-// protocol of its resource, under the guard.
+// accepts connections from listeners that the privileged half lends it, finds
+// out who opened each, and serves it with the wire protocol of its resource,
+// under the guard.
 //
 // It promises that a connection is served only when its resource, its
 // credential and its trail are there, and closed otherwise; that one workload

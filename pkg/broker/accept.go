@@ -7,9 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/sluicegate/sluice/pkg/redirect"
 )
@@ -23,39 +20,6 @@ type Accepted struct {
 	Origin redirect.Origin
 
 	client *Client
-	mu     sync.Mutex
-	socket int // for the first Dial; -1 when it is used; guarded by mu
-}
-
-// take takes over an accepted connection.
-func (c *Client) take(said packet) {
-	a, err := c.accepts(said)
-	if err != nil {
-		c.lost.Add(1)
-		return
-	}
-	serve := c.serve.Load()
-	if serve == nil {
-		c.lost.Add(1)
-		_ = a.Close() // which resets it
-		return
-	}
-	(*serve)(a)
-}
-
-func (c *Client) accepts(said packet) (*Accepted, error) {
-	var what passed
-	if err := unpackAll(said.body, &what); err != nil || len(said.fds) != 2 {
-		closeAll(said.fds)
-		return nil, errors.Join(err, errMalformed)
-	}
-	file := os.NewFile(uintptr(said.fds[0]), "client leg")
-	conn, err := net.FileConn(file)
-	if err := errors.Join(err, file.Close()); err != nil {
-		closeAll(said.fds[1:])
-		return nil, fmt.Errorf("take connection: %w", err)
-	}
-	return &Accepted{Conn: conn.(*net.TCPConn), Origin: what.origin(c.booted), client: c, socket: said.fds[1]}, nil
 }
 
 // ErrRetired means that another process accepts connections now, for good.
@@ -64,49 +28,63 @@ var ErrRetired = errors.New("another process has taken over")
 // Dial opens a server leg, as a rule to where the workload wanted to go. It may
 // be called again.
 func (a *Accepted) Dial(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
-	fd := -1
-	if is4(to) == is4(a.Origin.Destination) {
-		fd = a.takeSocket()
-	}
-	if fd < 0 {
-		var err error
-		if fd, err = a.client.socket(ctx, to); err != nil {
-			return nil, fmt.Errorf("dial server: %w", err)
-		}
+	fd, err := a.client.socket(ctx, to)
+	if err != nil {
+		return nil, fmt.Errorf("dial server: %w", err)
 	}
 	return redirect.Connect(ctx, fd, to)
 }
 
-func is4(at netip.AddrPort) bool { return at.Addr().Unmap().Is4() }
-
-// Close closes the connection, if that is still open, and the socket that no
-// Dial used.
+// Close closes the connection, if that is still open.
 func (a *Accepted) Close() error {
-	if fd := a.takeSocket(); fd >= 0 {
-		_ = unix.Close(fd) // it was never connected
-	}
 	if err := a.Conn.Close(); !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil
 }
 
-func (a *Accepted) takeSocket() (fd int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	fd, a.socket = a.socket, -1
-	return fd
+// hearAccepted takes a connection over that the privileged half has accepted.
+func (c *Client) hearAccepted(said packet) error {
+	var what passed
+	if err := unpackAll(said.body, &what); err != nil || len(said.fds) != 1 {
+		closeAll(said.fds)
+		return errMalformed
+	}
+	file := os.NewFile(uintptr(said.fds[0]), "client leg")
+	conn, err := net.FileConn(file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		c.lost.Add(1) // the peer's reset was faster
+		return nil
+	}
+	c.give(&Accepted{Conn: conn.(*net.TCPConn), Origin: what.origin(c.booted), client: c})
+	return nil
 }
 
-// socket asks for one more socket that may dial a destination.
-func (c *Client) socket(ctx context.Context, to netip.AddrPort) (fd int, err error) {
-	version := byte(6)
-	if is4(to) {
-		version = 4
-	}
-	got, err := c.ask(ctx, kindSocket, []byte{version}, 1)
+// check serves a connection that this process has accepted, if it has a record
+// that agrees with its listener, and resets any other: its listener has set it
+// to.
+func (c *Client) check(conn *net.TCPConn, cookie uint64) {
+	origin, err := c.records.Of(conn, cookie)
 	if err != nil {
-		return -1, err
+		_ = conn.Close()
+		c.raise(redirect.Unserved(err, origin, cookie))
+		return
 	}
-	return got.fds[0], nil
+	if redirect.IsProbe(origin.Destination, conn.LocalAddr().(*net.TCPAddr).AddrPort().Port()) {
+		_ = conn.Close()
+		_ = c.link.send(kindProbed, 0, pack(nil, pass(origin, c.booted))) // the self-test says when it cannot arrive
+		return
+	}
+	c.give(&Accepted{Conn: conn, Origin: origin, client: c})
+}
+
+// give lets a connection be served.
+func (c *Client) give(a *Accepted) {
+	serve := c.serve.Load()
+	if serve == nil {
+		c.lost.Add(1)
+		_ = a.Close() // which resets it
+		return
+	}
+	(*serve)(a)
 }

@@ -85,8 +85,9 @@ const answerWait = 5 * time.Second
 // answer sends a reply. Failing that, the proxy is as good as dead.
 func (p *proxy) answer(number uint32, r reply) {
 	defer closeAll(r.fds)
-	status, body := statusOK, r.body
+	status, body, fds := statusOK, r.body, r.fds
 	if r.err != nil {
+		fds = nil
 		status, body = statusError, []byte(r.err.Error())
 		if errors.Is(r.err, fs.ErrNotExist) {
 			status = statusNotExist
@@ -94,27 +95,30 @@ func (p *proxy) answer(number uint32, r reply) {
 		body = body[:min(len(body), maxPath)]
 	}
 	p.link.impatient()
-	if err := p.link.send(kindAnswer, number, append([]byte{byte(status)}, body...), r.fds...); err != nil {
+	if err := p.link.send(kindAnswer, number, append([]byte{byte(status)}, body...), fds...); err != nil {
 		p.fail(fmt.Errorf("answer: %w", err))
 	}
 }
 
 func (p *proxy) readSocket(body []byte) (question, error) {
 	families := map[uint8]netip.Addr{4: netip.IPv4Unspecified(), 6: netip.IPv6Unspecified()}
-	var version uint8
-	if err := unpackAll(body, &version); err != nil {
+	var wanted struct{ Version, Count uint8 }
+	if err := unpackAll(body, &wanted); err != nil {
 		return nil, err
 	}
-	addr, known := families[version]
-	if !known {
+	addr, known := families[wanted.Version]
+	if !known || wanted.Count == 0 || wanted.Count > socketsAtOnce {
 		return nil, errMalformed
 	}
-	return func(context.Context) reply {
-		fd, err := p.Redirect.Socket(addr)
-		if err != nil {
-			return reply{err: err}
+	return func(context.Context) (r reply) {
+		for range wanted.Count {
+			fd, err := p.Redirect.Socket(addr)
+			if err != nil {
+				return reply{err: err, fds: r.fds}
+			}
+			r.fds = append(r.fds, fd)
 		}
-		return reply{fds: []int{fd}}
+		return r
 	}, nil
 }
 
@@ -130,11 +134,15 @@ func (p *proxy) counters(context.Context) reply {
 	return text(lines.String(), nil)
 }
 
-var errNotHanded = errors.New("no connection of this process was handed over")
+var errNeverAsked = errors.New("no connection of this process came")
 
 func (p *proxy) process(ctx context.Context, of process) reply {
-	if !p.seen.has(of) {
-		return reply{err: errNotHanded}
+	asked, err := p.Redirect.HasAsked(of.PID, time.Duration(of.SinceBoot))
+	if err != nil {
+		return reply{err: err}
+	}
+	if !asked {
+		return reply{err: errNeverAsked}
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWait)
 	defer cancel()

@@ -15,13 +15,22 @@ import (
 )
 
 // Ready lets connections come, once it is known whose they are. Each is given to
-// serve, one after the other: on the goroutine that receives them, so that a
-// connection waits for no hand-over within the process. serve does not block.
+// serve, on the goroutine that accepts them, so that a connection waits for no
+// hand-over within the process. serve does not block, and is called by several.
+//
+// Where this process may read records it accepts by itself. Elsewhere the
+// privileged half does, and hands connections over.
 func (c *Client) Ready(ctx context.Context, serve func(*Accepted)) error {
 	select {
 	case <-c.told:
 		c.serve.Store(&serve)
-		return c.link.send(kindReady, 0, nil)
+		c.refill(c.v4)
+		c.refill(c.v6)
+		accepts := []byte{0}
+		if c.records.Readable() {
+			accepts = []byte{1}
+		}
+		return c.link.send(kindReady, 0, accepts)
 	case <-c.gone:
 		return net.ErrClosed
 	case <-ctx.Done():

@@ -128,7 +128,9 @@ func (n *node) relay(ctx context.Context, a *redirect.Accepted) {
 	if err != nil {
 		return
 	}
-	_, _ = io.Copy(a.Conn, server)
+	if _, err := io.Copy(a.Conn, server); err == nil {
+		_ = a.Conn.SetLinger(-1)
+	}
 	_ = server.Close()
 }
 

@@ -3,9 +3,10 @@
 // proxy, which parses what jobs and servers send. The halves are processes of
 // one program, joined by one socket.
 //
-// The Broker runs in the privileged half. It starts the proxy, hands each
-// accepted connection to it together with a socket that may dial the server,
-// and answers a short list of questions. It promises that it parses nothing
+// The Broker runs in the privileged half. It starts the proxy, lends it the
+// listeners of the jobs' namespaces so that it accepts by itself, makes sockets
+// that may dial servers, and answers a short list of questions. It accepts and
+// hands over connections itself where a proxy cannot read their records. It promises that it parses nothing
 // that a job wrote, that a question which is not in the list, does not have
 // its form or asks for what nobody named is refused, that a proxy which breaks
 // the form is killed, and that a session whose proxy died is reset, so that no
@@ -64,8 +65,12 @@ type Parts struct {
 	Log   *zap.Logger
 }
 
-// Descriptor is where a proxy finds its end of the socket.
-const Descriptor = 3
+// Descriptor is where a proxy finds its end of the socket, and RecordsDescriptor
+// where the records of connections that it accepts.
+const (
+	Descriptor = 3 + iota
+	RecordsDescriptor
+)
 
 // Broker is the privileged half's part.
 type Broker struct {
@@ -170,6 +175,9 @@ func (b *Broker) dismiss(p *proxy) {
 		return
 	}
 	b.current, b.arrived, b.lost = nil, make(chan struct{}), time.Now()
+	if err := b.Redirect.Lend(false); err != nil {
+		b.Log.Error("Connections may wait in vain", zap.Error(err))
+	}
 }
 
 // await returns the proxy that takes connections, or nil if none comes in time.

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,6 +34,8 @@ type node struct {
 	where  *netlab.Namespace // of the server
 	server netip.AddrPort
 	log    *zap.Logger
+
+	resident *exec.Cmd // the job's process
 }
 
 // newNode protects a server that answers each connection with answer; nil: there
@@ -65,7 +66,7 @@ func newNode(t testing.TB, answer func(net.Conn)) *node {
 	if answer != nil {
 		must(t, server.Do(func() error { return serve(t, n.server, answer) }))
 	}
-	inhabit(t, n.job)
+	n.resident = inhabit(t, n.job)
 
 	pins := filepath.Join(t.TempDir(), "pins")
 	later(t, func() error { return redirect.Uninstall(pins) })
@@ -89,7 +90,8 @@ func background(t testing.TB, f func(context.Context) error) {
 	})
 }
 
-func inhabit(t testing.TB, ns *netlab.Namespace) {
+// inhabit starts a process in a namespace, which is gone with it.
+func inhabit(t testing.TB, ns *netlab.Namespace) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("sleep", "infinity")
 	must(t, ns.Start(cmd))
@@ -97,6 +99,7 @@ func inhabit(t testing.TB, ns *netlab.Namespace) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
+	return cmd
 }
 
 func serve(t testing.TB, at netip.AddrPort, answer func(net.Conn)) error {
@@ -162,6 +165,12 @@ func (n *node) broker(t testing.TB, role, what string) (b *Broker, started *atom
 }
 
 func TestKilledProxyResetsAndIsReplaced(t *testing.T) {
+	for _, what := range []string{"accepts", "is handed connections"} {
+		t.Run(what, func(t *testing.T) { killedProxyResetsAndIsReplaced(t, what) })
+	}
+}
+
+func killedProxyResetsAndIsReplaced(t *testing.T, what string) {
 	half := bytes.Repeat([]byte("x"), 1000)
 	silent := make(chan struct{})
 	n := newNode(t, func(conn net.Conn) {
@@ -171,7 +180,7 @@ func TestKilledProxyResetsAndIsReplaced(t *testing.T) {
 		case <-time.After(patience):
 		}
 	})
-	b, started, last := n.broker(t, "proxy", "")
+	b, started, last := n.broker(t, "proxy", what)
 	background(t, b.Run)
 
 	conn := n.dial(t)
@@ -202,7 +211,7 @@ func TestForgedQuestionsAreRefused(t *testing.T) {
 	for _, what := range []string{
 		"no hello", "another version", "a long hello", "an unknown kind", "an answer", "a connection", "a short packet",
 		"too long a packet", "an unasked question", "a family", "half a process", "a path as id", "no path", "a long path",
-		"a table", "a descriptor", "a flood", "ready twice", "ready for less", "able twice", "left unasked",
+		"a table", "a descriptor", "a flood", "ready twice", "ready for less", "ready for nothing", "no sockets", "too many sockets", "a table unheard of", "half a probe", "able twice", "left unasked",
 	} {
 		t.Run(what, func(t *testing.T) {
 			if why := n.forge(t, what, patience); why == nil || errors.Is(why, io.EOF) {
@@ -279,22 +288,6 @@ func TestProxyIsToldOfEveryTable(t *testing.T) {
 	}
 }
 
-func TestQuestionsAreBounded(t *testing.T) {
-	p, client := joined(t, Files{})
-	var refused error
-	asked := 0
-	for ; refused == nil && asked < 2*questionsSaved; asked++ {
-		_, refused = client.Sources("").Cgroups(t.Context(), os.Getpid())
-	}
-	if refused == nil || refused.Error() != errTooMany.Error() || asked < questionsSaved {
-		t.Fatalf("after %d questions: %v", asked, refused)
-	}
-	p.budget.earn()
-	if _, err := client.Sources("").Cgroups(t.Context(), os.Getpid()); err != nil {
-		t.Errorf("a connection brings no questions: %v", err)
-	}
-}
-
 // joined are the two ends in one process, for questions that have their form.
 func joined(t *testing.T, files Files) (*proxy, *Client) {
 	t.Helper()
@@ -309,69 +302,12 @@ func joined(t *testing.T, files Files) (*proxy, *Client) {
 		p.answering.Wait()
 		return nil
 	})
-	client, err := Attach(theirs, func() {})
+	nothing, err := os.Open(os.DevNull) // it cannot accept
+	must(t, err)
+	client, err := Attach(theirs, nothing, func() {})
 	must(t, err)
 	later(t, client.Close)
 	return p, client
-}
-
-func TestOnlyWhatIsNamedIsOpened(t *testing.T) {
-	dir := t.TempDir()
-	must(t, os.Chmod(dir, 0o700))
-	named, other := filepath.Join(dir, "named"), filepath.Join(dir, "other")
-	for _, path := range []string{named, other} {
-		must(t, os.WriteFile(path, []byte("secret"), 0o600))
-	}
-	_, client := joined(t, Files{Secrets: []string{named}, Tokens: []string{filepath.Join(dir, "{container_id}")}})
-	for _, path := range []string{other, "/etc/shadow", "/proc/1/mem", named + "/", dir + "/./named", dir + "/../" + filepath.Base(dir) + "/named"} {
-		if file, err := client.Open(t.Context(), path); err == nil {
-			t.Errorf("%s is open: %v", path, file.Close())
-		}
-	}
-	file, err := client.Open(t.Context(), named)
-	must(t, err)
-	defer file.Close()
-	if text, err := io.ReadAll(file); err != nil || string(text) != "secret" {
-		t.Errorf("%q, %v", text, err)
-	}
-	if _, err := client.Open(t.Context(), filepath.Join(dir, "0a1b")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a token that is not there: %v", err)
-	}
-}
-
-func TestOnlyProcessesThatConnectedAreShown(t *testing.T) {
-	p, client := joined(t, Files{})
-	sources := client.Sources("")
-	began := started(t)
-	pid := uint32(os.Getpid())
-	if _, err := sources.Process(t.Context(), pid, began); err == nil || !strings.Contains(err.Error(), errNotHanded.Error()) {
-		t.Errorf("before it connected: %v", err)
-	}
-	p.seen.add(process{PID: pid, SinceBoot: int64(began.Sub(client.booted))})
-	found, err := sources.Process(t.Context(), pid, began)
-	must(t, err)
-	defer found.Close()
-	if environ, err := io.ReadAll(found.Environ); err != nil || len(environ) == 0 || found.Exe == "" {
-		t.Errorf("%q with %d bytes of environment, %v", found.Exe, len(environ), err)
-	}
-	for range ringSize {
-		p.seen.add(process{PID: 1, SinceBoot: 1})
-	}
-	if _, err := sources.Process(t.Context(), pid, began); err == nil {
-		t.Error("it is remembered for ever")
-	}
-}
-
-// started is when this process did.
-func started(t *testing.T) time.Time {
-	t.Helper()
-	stat, err := os.ReadFile("/proc/self/stat")
-	must(t, err)
-	ticks, err := strconv.ParseInt(strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))[19], 10, 64)
-	must(t, err)
-	booted, err := attribution.BootTime()
-	must(t, err)
-	return booted.Add(time.Duration(ticks) * 10 * time.Millisecond)
 }
 
 func must(t testing.TB, err error) {

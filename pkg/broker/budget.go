@@ -17,32 +17,42 @@ const (
 )
 
 // budget bounds what a proxy may ask: one that somebody took over shall not
-// keep the privileged half busy, nor read the node through it at leisure.
+// keep the privileged half busy, nor read the node through it at leisure. What
+// earns it something the proxy cannot say: the kernel counts connections.
 type budget struct {
-	mu   sync.Mutex
-	left float64   // guarded by mu
-	at   time.Time // of left; guarded by mu
+	mu      sync.Mutex
+	arrived func() (uint64, error) // connections, so far; guarded by mu
+	left    float64                // guarded by mu
+	at      time.Time              // of left; guarded by mu
+	paid    uint64                 // connections that left contains; guarded by mu
 }
 
-func newBudget() *budget { return &budget{left: questionsSaved, at: time.Now()} }
-
-// earn is for a connection that was handed over.
-func (b *budget) earn() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.left = min(b.left+questionsEach, questionsSaved)
+func newBudget(arrived func() (uint64, error)) *budget {
+	return &budget{arrived: arrived, left: questionsSaved, at: time.Now()}
 }
 
-// spend reports whether one more question may be asked.
-func (b *budget) spend() bool {
+// spend reports whether something may be asked that costs so much.
+func (b *budget) spend(cost int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := time.Now()
-	b.left = min(b.left+now.Sub(b.at).Seconds()*questionsASecond, questionsSaved)
-	b.at = now
-	if b.left < 1 {
+	if b.left < float64(cost) {
+		b.earn()
+	}
+	if b.left < float64(cost) {
 		return false
 	}
-	b.left--
+	b.left -= float64(cost)
 	return true
+}
+
+// earn adds what has accrued. The caller holds mu.
+func (b *budget) earn() {
+	now := time.Now()
+	earned := now.Sub(b.at).Seconds() * questionsASecond
+	if arrived, err := b.arrived(); err == nil && arrived > b.paid {
+		earned += float64(arrived-b.paid) * questionsEach
+		b.paid = arrived
+	}
+	b.left = min(b.left+earned, questionsSaved)
+	b.at = now
 }

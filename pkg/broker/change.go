@@ -67,12 +67,15 @@ func (c *Client) hearChange(said packet) error {
 		}
 		return hand(c.begun, i, stream)
 	case kindLeave:
+		c.listeners.rest()
 		return hand(c.changes, Change{Kind: Leave}, stream)
 	case kindRetire:
+		c.listeners.close()
 		err := hand(c.changes, Change{Kind: Retire, Stream: stream}, stream)
 		close(c.retired) // it comes once
 		return err
 	case kindReturn:
+		c.listeners.resume()
 		return hand(c.changes, Change{Kind: Return}, stream)
 	}
 	if stream != nil {

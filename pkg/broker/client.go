@@ -28,6 +28,7 @@ const (
 // Client is the proxy's part. Its methods are safe for concurrent use.
 type Client struct {
 	link    *link
+	records *redirect.Records // nil where there are none
 	booted  time.Time
 	stop    context.CancelFunc
 	serve   atomic.Pointer[func(*Accepted)] // nil before Ready
@@ -39,6 +40,10 @@ type Client struct {
 
 	table atomic.Pointer[destination.Table]
 	told  chan struct{} // closed when table is set
+
+	listeners listeners
+	v4, v6    *sockets
+	filling   sync.WaitGroup
 
 	begun   chan Inheritance // of one: how to begin
 	changes chan Change
@@ -55,10 +60,11 @@ type answer struct {
 	fds    []int
 }
 
-// Attach takes a proxy's end of the socket, which is at Descriptor in a
-// process that a Broker started. stop is called when the privileged half wants
-// this process to end, and when it is gone.
-func Attach(socket *os.File, stop context.CancelFunc) (*Client, error) {
+// Attach takes a proxy's end of the socket, and what it reads records of: they
+// are at Descriptor and RecordsDescriptor in a process that a Broker started.
+// stop is called when the privileged half wants this process to end, and when it
+// is gone.
+func Attach(socket, records *os.File, stop context.CancelFunc) (*Client, error) {
 	booted, err := attribution.BootTime()
 	if err != nil {
 		return nil, fmt.Errorf("read the clock: %w", err)
@@ -67,12 +73,13 @@ func Attach(socket *os.File, stop context.CancelFunc) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.takeFiles(2)
+	l.takeFiles(socketsAtOnce)
 	c := &Client{
-		link: l, booted: booted, stop: stop, gone: make(chan struct{}), told: make(chan struct{}),
+		link: l, records: redirect.NewRecords(records, booted), booted: booted, v4: newSockets(4), v6: newSockets(6), stop: stop, gone: make(chan struct{}), told: make(chan struct{}),
 		begun: make(chan Inheritance, 1), changes: make(chan Change, 1), retired: make(chan struct{}), asked: make(map[uint32]chan answer),
 		alerts: make(chan redirect.Alert, alertBacklog),
 	}
+	c.listeners = listeners{take: c.check, fail: c.cannotAccept, cookies: make(map[*net.TCPListener]uint64)}
 	if err := l.send(kindHello, 0, pack(nil, uint16(version))); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
@@ -85,7 +92,11 @@ func Attach(socket *os.File, stop context.CancelFunc) (*Client, error) {
 func (c *Client) Close() error {
 	err := c.link.close()
 	c.work.Wait()
-	return err
+	c.listeners.close()
+	c.filling.Wait()
+	c.v4.close()
+	c.v6.close()
+	return errors.Join(err, c.records.Close())
 }
 
 // Run returns when ctx ends, with ErrRetired, or with an error when the
@@ -126,7 +137,13 @@ func (c *Client) listen() {
 		}
 		switch said.kind {
 		case kindAccepted:
-			c.take(said)
+			if err := c.hearAccepted(said); err != nil {
+				return
+			}
+		case kindListener:
+			if err := c.hearListener(said); err != nil {
+				return
+			}
 		case kindTable:
 			if err := c.hearTable(said); err != nil {
 				return // it would serve connections as another's
@@ -136,6 +153,7 @@ func (c *Client) listen() {
 		case kindAnswer:
 			c.hearAnswer(said)
 		case kindStop:
+			c.listeners.close() // what comes from now on waits for another process
 			c.stop()
 		default:
 			if err := c.hearChange(said); err != nil {
@@ -161,7 +179,7 @@ func (c *Client) hearTable(said packet) error {
 	if c.table.Swap(&table) == nil {
 		close(c.told)
 	}
-	return nil
+	return c.link.send(kindTold, said.number, nil)
 }
 
 func (c *Client) hearAlert(said packet) {
@@ -173,11 +191,19 @@ func (c *Client) hearAlert(said packet) {
 		return
 	}
 	kind, detail, _ := bytes.Cut(text, []byte("\n"))
+	c.raise(fixed.alert(string(kind), string(detail)))
+}
+
+func (c *Client) raise(a redirect.Alert) {
 	select {
-	case c.alerts <- fixed.alert(string(kind), string(detail)):
+	case c.alerts <- a:
 	default:
 		c.lost.Add(1)
 	}
+}
+
+func (c *Client) cannotAccept(cookie uint64, err error) {
+	c.raise(redirect.Alert{Kind: redirect.AlertNoListener, NetnsCookie: cookie, Count: 1, Detail: err.Error()})
 }
 
 // hearAnswer gives an answer to whoever waits for it.

@@ -6,15 +6,14 @@ import (
 	"fmt"
 	"net"
 
-	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
-
 	"github.com/sluicegate/sluice/pkg/redirect"
 )
 
-// deliverAll hands out connections until ctx ends. Each closes when the last
-// process that holds it lets go, and then resets, unless its proxy said
-// otherwise: a kill at any point looks like one to the client.
+// deliverAll hands out the connections that were accepted here, until ctx ends:
+// those that came while there was no proxy, and all of a proxy that cannot
+// accept. Each closes when the last process that holds it lets go, and then
+// resets, unless its proxy said otherwise: a kill at any point looks like one to
+// the client.
 func (b *Broker) deliverAll(ctx context.Context) error {
 	for {
 		accepted, err := b.Redirect.Accept(ctx)
@@ -24,7 +23,6 @@ func (b *Broker) deliverAll(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("accept: %w", err)
 		}
-		_ = accepted.Conn.SetLinger(0) // fails on a connection that is gone already
 		for p := b.await(ctx); p != nil && !p.deliver(accepted); p = b.await(ctx) {
 		}
 		_ = accepted.Conn.Close() // the proxy has its own descriptor, or nobody wants it
@@ -43,23 +41,14 @@ func (p *proxy) deliver(accepted *redirect.Accepted) bool {
 }
 
 func (p *proxy) tryDeliver(accepted *redirect.Accepted) error {
-	socket, err := p.Redirect.Socket(accepted.Origin.Destination.Addr())
-	if err != nil {
-		// The machine's want, not the proxy's fault: this connection is reset.
-		p.Log.Warn("A connection was reset for want of a server leg", zap.Error(err))
-		return nil
-	}
-	defer unix.Close(socket) //nolint:errcheck // the proxy has its own descriptor
 	raw, err := accepted.Conn.SyscallConn()
 	if err != nil {
 		return err
 	}
-	what := pass(accepted.Origin, p.booted)
-	p.budget.earn()
-	p.seen.add(process{PID: what.PID, SinceBoot: what.SinceBoot})
+	what := pass(accepted.Origin, p.Redirect.Booted())
 	p.link.impatient()
 	var sent error
-	err = raw.Control(func(fd uintptr) { sent = p.link.send(kindAccepted, 0, pack(nil, what), int(fd), socket) })
+	err = raw.Control(func(fd uintptr) { sent = p.link.send(kindAccepted, 0, pack(nil, what), int(fd)) })
 	if errors.Is(err, net.ErrClosed) {
 		return nil // by the peer's reset
 	}

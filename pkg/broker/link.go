@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -82,6 +83,9 @@ func (l *link) send(kind kind, number uint32, body []byte, fds ...int) error {
 // receive waits for a packet. It ends with io.EOF when the other half is gone.
 func (l *link) receive() (packet, error) {
 	n, controlled, flags, _, err := l.conn.ReadMsgUnix(l.buffer, l.control)
+	if errors.Is(err, unix.ECONNRESET) {
+		err = io.EOF // it is gone, and had not read everything
+	}
 	if err != nil {
 		return packet{}, fmt.Errorf("receive: %w", err)
 	}

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	var err error
 	switch role {
 	case "proxy":
-		err = playProxy()
+		err = playProxy(what)
 	case "dialler":
 		err = playDialler(what)
 	case "greeter":
@@ -73,10 +73,17 @@ func player(role string, args ...string) *exec.Cmd {
 }
 
 // playProxy relays what it is handed: whole files to the client, then its end.
-func playProxy() error {
+func playProxy(what string) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	client, err := Attach(os.NewFile(Descriptor, "broker"), stop)
+	records := os.NewFile(RecordsDescriptor, "records")
+	if what == "is handed connections" {
+		var err error
+		if records, err = os.Open(os.DevNull); err != nil {
+			return err
+		}
+	}
+	client, err := Attach(os.NewFile(Descriptor, "broker"), records, stop)
 	if err != nil {
 		return err
 	}
@@ -121,14 +128,20 @@ func playForger(what string) error {
 		"a connection":        {hello, question(kindAccepted)},
 		"a short packet":      {hello, {byte(kindCounters)}},
 		"too long a packet":   {hello, make([]byte, maxPacket+1)},
-		"an unasked question": {hello, append([]byte{byte(kindSocket), 0, 0, 0, 0}, 4)},
-		"a family":            {hello, question(kindSocket, 17)},
+		"an unasked question": {hello, append([]byte{byte(kindSocket), 0, 0, 0, 0}, 4, 1)},
+		"a family":            {hello, question(kindSocket, 17, 1)},
+		"no sockets":          {hello, question(kindSocket, 4, 0)},
+		"too many sockets":    {hello, question(kindSocket, 4, socketsAtOnce+1)},
+		"a table unheard of":  append([][]byte{hello}, told()...),
+		"keeps listeners":     {hello, question(kindAble), question(kindReady, 1)},
+		"half a probe":        {hello, question(kindProbed, 1, 2, 3)},
 		"half a process":      {hello, question(kindProcess, 1, 2, 3)},
 		"a path as id":        {hello, question(kindContainer, []byte("../../images/json")...)},
 		"no path":             {hello, question(kindOpen)},
 		"a long path":         {hello, question(kindOpen, make([]byte, maxPath+1)...)},
 		"a table":             {hello, question(kindTable, []byte("[]")...)},
-		"ready twice":         {hello, question(kindReady), question(kindReady)},
+		"ready twice":         {hello, question(kindReady, 1), question(kindReady, 1)},
+		"ready for nothing":   {hello, question(kindReady, 2)},
 		"able twice":          {hello, question(kindAble), question(kindAble)},
 		"left unasked":        {hello, question(kindLeft, 1)},
 		"ready for less":      {hello, question(kindReady, 0, 0, 0, 0)},
@@ -150,6 +163,14 @@ func playForger(what string) error {
 			break // it has hung up
 		}
 	}
+	if what == "keeps listeners" {
+		l.takeFiles(1)
+		for {
+			if said, err := l.receive(); err != nil || said.kind == kindStop {
+				return nil
+			}
+		}
+	}
 	return unix.Pause() // to be killed
 }
 
@@ -162,6 +183,14 @@ func everyBody(number string) [][]byte {
 	var all [][]byte
 	for _, body := range [][]byte{nil, {0}, {1}, nothing, less, another, []byte("{}"), []byte("null")} {
 		all = append(all, append(binary.LittleEndian.AppendUint32([]byte{byte(kind)}, 7), body...))
+	}
+	return all
+}
+
+// told says of tables that nobody sent that they are in force.
+func told() (all [][]byte) {
+	for number := range uint32(2 * maxUnheard) {
+		all = append(all, binary.LittleEndian.AppendUint32([]byte{byte(kindTold)}, number))
 	}
 	return all
 }

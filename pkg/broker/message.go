@@ -11,7 +11,7 @@ import (
 
 // version is that of everything in this file. The halves of two versions do
 // not speak to each other.
-const version = 4
+const version = 5
 
 // A packet is
 //
@@ -30,8 +30,8 @@ type kind uint8
 
 // What the privileged half says.
 const (
-	kindAccepted kind = iota + 1 // body: passed; descriptors: the connection, a socket for the server leg
-	kindTable                    // descriptor: a file with the destination.Table from now on, as JSON
+	kindAccepted kind = iota + 1 // body: passed; descriptor: the connection
+	kindTable                    // number: its own; descriptor: a file with the destination.Table from now on, as JSON
 	kindAlert                    // body: alerted, then the detail
 	kindAnswer                   // body: status, then what the question's kind says
 	kindStop                     // end in good order
@@ -39,18 +39,21 @@ const (
 	kindLeave                    // hand the records over: another process is about to serve
 	kindRetire                   // descriptor: the stream for records. Nothing is accepted any more; end with the last session
 	kindReturn                   // the other process came to nothing: go on
+	kindListener                 // body: its namespace's cookie u64; descriptor: the listener
 )
 
 // What the proxy says.
 const (
 	kindHello     kind = iota + 64 // body: version u16. The first packet of a proxy.
 	kindAble                       // the proxy can begin: it waits for kindBegin
-	kindReady                      // the proxy takes connections
+	kindReady                      // body: 1 when the proxy can accept, 0 when it wants to be handed connections, u8
+	kindTold                       // number: of the kindTable that is in force from now on
+	kindProbed                     // body: passed. A connection of a self-test came.
 	kindBeat                       // the proxy lives
 	kindLeft                       // body: a baton. The records are handed over.
 	kindCounters                   // question. Answer: counters as text, "name value\n".
 	kindHealthy                    // question. Answer: nothing, or why interception does not work.
-	kindSocket                     // question: 4 or 6, u8. Answer: a descriptor.
+	kindSocket                     // question: 4 or 6, u8, and how many, u8. Answer: as many descriptors.
 	kindProcess                    // question: process. Answer: the program's path; descriptors: environ, cmdline.
 	kindCgroup                     // question: id u64. Answer: its path.
 	kindCgroups                    // question: pid u32. Answer: its /proc/PID/cgroup.

@@ -39,7 +39,8 @@ type proxy struct {
 	left      chan []byte   // of one: the baton
 	ended     chan struct{} // closed when the process has ended
 	answering sync.WaitGroup
-	seen      *ring // processes whose connections it was handed
+	tables    uint32      // how many it was sent; guarded by Broker.telling
+	heard     chan uint32 // which of them are in force there
 }
 
 // runProxy starts a proxy and returns when it has ended, and why. ready says
@@ -102,8 +103,13 @@ func (b *Broker) start() (*proxy, error) {
 		return nil, fmt.Errorf("start the proxy: %w", err)
 	}
 	defer theirs.Close() //nolint:errcheck // the proxy has its own descriptor
+	records, err := b.Redirect.OpenRecords()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the proxy: %w", err), ours.close())
+	}
+	defer records.Close() //nolint:errcheck // as above
 	cmd := b.Command()
-	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs) // Descriptor
+	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs, records) // Descriptor, RecordsDescriptor
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the proxy: %w", err), ours.close())
@@ -116,8 +122,8 @@ func (b *Broker) start() (*proxy, error) {
 // proxy is what is at the other end of a link.
 func (b *Broker) proxy(l *link) *proxy {
 	return &proxy{
-		Broker: b, link: l, questions: make(chan struct{}, maxQuestions), budget: newBudget(), seen: newRing(),
-		left: make(chan []byte, 1), ended: make(chan struct{}),
+		Broker: b, link: l, questions: make(chan struct{}, maxQuestions), budget: newBudget(b.Redirect.Arrived),
+		left: make(chan []byte, 1), ended: make(chan struct{}), heard: make(chan uint32, maxUnheard),
 	}
 }
 
@@ -162,12 +168,16 @@ func (p *proxy) hear(ctx context.Context, said packet) error {
 		return p.becomeReady(ctx, said.body)
 	case kindLeft:
 		return p.hasLeft(said.body)
+	case kindTold:
+		return p.isTold(said)
+	case kindProbed:
+		return p.hasProbed(said.body)
 	}
 	question, err := p.read(said)
 	if err != nil {
 		return err
 	}
-	if !p.budget.spend() {
+	if !p.budget.spend(cost(said)) {
 		p.answer(said.number, reply{err: errTooMany})
 		return nil
 	}
@@ -182,6 +192,25 @@ func (p *proxy) hear(ctx context.Context, said packet) error {
 		defer func() { <-p.questions }()
 		p.answer(number, question(ctx))
 	})
+	return nil
+}
+
+// cost is what a question takes of the budget: each socket counts.
+func cost(said packet) int {
+	if said.kind == kindSocket {
+		return int(said.body[1])
+	}
+	return 1
+}
+
+// hasProbed takes a connection of the self-test that the proxy accepted. One
+// that lies about it can only make itself look alive.
+func (p *proxy) hasProbed(body []byte) error {
+	var what passed
+	if err := unpackAll(body, &what); err != nil {
+		return err
+	}
+	p.Redirect.Probed(what.origin(p.booted))
 	return nil
 }
 
@@ -234,17 +263,23 @@ func (p *proxy) hasLeft(baton []byte) error {
 
 // becomeReady lets connections come.
 func (p *proxy) becomeReady(ctx context.Context, body []byte) error {
-	if err := empty(body); err != nil {
+	var accepts uint8
+	if err := unpackAll(body, &accepts); err != nil {
 		return err
 	}
-	if p.ready.Swap(true) {
+	if p.ready.Swap(true) || accepts > 1 {
 		return errMalformed
 	}
 	if err := p.Ready(); err != nil {
 		return err
 	}
-	p.Log.Info("This node is guarded", zap.Int("pid", syscall.Getpid()), zap.Int("proxy_pid", p.cmd.Process.Pid))
+	p.Log.Info("This node is guarded",
+		zap.Int("pid", syscall.Getpid()), zap.Int("proxy_pid", p.cmd.Process.Pid), zap.Bool("proxy_accepts", accepts == 1))
 	waiting := p.appoint(p)
 	p.answering.Go(func() { p.tellAll(ctx, waiting) })
-	return nil
+	if accepts == 0 {
+		return nil
+	}
+	p.answering.Go(func() { p.lendAll(ctx) })
+	return p.Redirect.Lend(true)
 }

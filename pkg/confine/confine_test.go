@@ -80,6 +80,12 @@ func TestBrokenParserReachesNothing(t *testing.T) {
 		fatal        bool
 	}{
 		{attempt: "load a program", fatal: true},
+		{attempt: "make a map", fatal: true},
+		{attempt: "write into a map", fatal: true},
+		{attempt: "open a pin", fatal: true},
+		{attempt: "open a map by its number", fatal: true},
+		{attempt: "detach a link", fatal: true},
+		{attempt: "load a program by another name", fatal: true},
 		{attempt: "enter a namespace", fatal: true},
 		{attempt: "make a namespace", fatal: true},
 		{attempt: "make a namespace with a process", fatal: true},

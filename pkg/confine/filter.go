@@ -15,8 +15,8 @@ const newNamespaces = unix.CLONE_NEWCGROUP | unix.CLONE_NEWIPC | unix.CLONE_NEWN
 
 // fatal are what no honest proxy ever asks for: the attempt is the evidence.
 var fatal = []string{
-	// Code in the kernel, and the kernel itself.
-	"bpf", "init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot", "perf_event_open",
+	// Code in the kernel, and the kernel itself. Of bpf see loadFilters.
+	"init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot", "perf_event_open",
 	// Namespaces and mounts.
 	"setns", "unshare", "mount", "umount2", "pivot_root", "chroot", "move_mount", "open_tree", "fsopen", "fsmount",
 	"fsconfig", "fspick", "mount_setattr", "open_by_handle_at",
@@ -62,6 +62,7 @@ var allowed = []string{
 // an order in which no argument that fails one can pass a later one.
 func loadFilters() error {
 	err := load(seccomp.ActionAllow, seccomp.ActionKillProcess, fatal, []seccomp.NameWithConditions{
+		when("bpf", seccomp.NotEqual, unix.BPF_MAP_LOOKUP_ELEM), // in a map that it was given: records of connections
 		when("clone", seccomp.BitsSet, newNamespaces),
 	})
 	if err != nil {
@@ -69,6 +70,7 @@ func loadFilters() error {
 	}
 	// The default is EPERM, also for the calls of another machine's ABI.
 	return load(seccomp.ActionErrno, seccomp.ActionAllow, allowed, []seccomp.NameWithConditions{
+		when("bpf", seccomp.Equal, unix.BPF_MAP_LOOKUP_ELEM),
 		when("tgkill", seccomp.Equal, uint64(os.Getpid())), // the runtime signals its own threads
 		when("socket", seccomp.Equal, unix.AF_INET),        // no unix sockets: what listens on one trusts who reaches it
 		when("socket", seccomp.Equal, unix.AF_INET6),

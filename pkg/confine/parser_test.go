@@ -68,6 +68,18 @@ func try(attempt, arg string) error {
 	switch attempt {
 	case "load a program":
 		return raw(unix.SYS_BPF, unix.BPF_PROG_LOAD)
+	case "make a map":
+		return raw(unix.SYS_BPF, unix.BPF_MAP_CREATE)
+	case "write into a map":
+		return raw(unix.SYS_BPF, unix.BPF_MAP_UPDATE_ELEM)
+	case "open a pin":
+		return raw(unix.SYS_BPF, unix.BPF_OBJ_GET)
+	case "open a map by its number":
+		return raw(unix.SYS_BPF, unix.BPF_MAP_GET_FD_BY_ID)
+	case "detach a link":
+		return raw(unix.SYS_BPF, unix.BPF_LINK_DETACH)
+	case "load a program by another name": // the kernel takes the lower half
+		return raw(unix.SYS_BPF, 1<<32|unix.BPF_PROG_LOAD)
 	case "enter a namespace":
 		return raw(unix.SYS_SETNS, 0, unix.CLONE_NEWNET)
 	case "make a namespace":
@@ -130,7 +142,18 @@ func fork() error {
 
 // work does what a proxy does all day.
 func work(dir string) error {
-	return errors.Join(threads(), spool(dir), machineCode(), talk(), watch(dir))
+	return errors.Join(threads(), spool(dir), machineCode(), talk(), watch(dir), lookUp())
+}
+
+// lookUp looks something up in a map that is none. Kernels before 5.19 may say
+// that they let nobody; the filter would have ended this process.
+func lookUp() error {
+	attr := [4]uint64{1 << 31}
+	err := raw(unix.SYS_BPF, unix.BPF_MAP_LOOKUP_ELEM, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	if errors.Is(err, unix.EBADF) || errors.Is(err, unix.EPERM) {
+		return nil
+	}
+	return fmt.Errorf("look up: %w", err)
 }
 
 // threads needs more of them than there are.

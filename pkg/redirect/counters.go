@@ -26,14 +26,20 @@ func (r *Redirect) Counters() (map[string]uint64, error) {
 		if value.Value == uint64(redirectCounterCOUNTERS) {
 			continue
 		}
-		var perCPU []uint64
-		if err := r.objects.Counters.Lookup(uint32(value.Value), &perCPU); err != nil {
+		n, err := r.counter(redirectCounter(value.Value))
+		if err != nil {
 			return nil, fmt.Errorf("read counter %s: %w", value.Name, err)
 		}
-		name := strings.ToLower(value.Name)
-		for _, n := range perCPU {
-			counters[name] += n
-		}
+		counters[strings.ToLower(value.Name)] = n
 	}
 	return counters, nil
+}
+
+func (r *Redirect) counter(which redirectCounter) (sum uint64, err error) {
+	var perCPU []uint64
+	err = r.objects.Counters.Lookup(uint32(which), &perCPU)
+	for _, n := range perCPU {
+		sum += n
+	}
+	return sum, err
 }

@@ -24,7 +24,7 @@ func (r *Redirect) Socket(to netip.Addr) (fd int, err error) {
 	if err != nil {
 		return -1, fmt.Errorf("make socket: %w", err)
 	}
-	if err := r.flag(fd); err != nil {
+	if err := r.flag(fd, redirectAgentRoleAGENT_DIALS); err != nil {
 		return -1, errors.Join(err, unix.Close(fd))
 	}
 	return fd, nil
@@ -98,8 +98,8 @@ func sockaddrOf(at netip.AddrPort) unix.Sockaddr {
 }
 
 // flag marks a socket as the agent's own.
-func (r *Redirect) flag(fd int) error {
-	if err := r.objects.AgentSockets.Put(int32(fd), uint8(1)); err != nil {
+func (r *Redirect) flag(fd int, role redirectAgentRole) error {
+	if err := r.objects.AgentSockets.Put(int32(fd), uint8(role)); err != nil {
 		return fmt.Errorf("flag socket: %w", err)
 	}
 	return nil

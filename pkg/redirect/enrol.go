@@ -77,6 +77,7 @@ func (r *Redirect) enrol(file *os.File, want uint64, owner string) (kept bool, e
 	r.owned[owner]++
 	delete(r.refused, cookie)
 	r.accept(ns)
+	r.change()
 	return true, nil
 }
 
@@ -182,15 +183,45 @@ func (r *Redirect) search(cookie uint64) {
 	r.refuse(cookie, AlertUnknownNamespace, errors.New("no process is in this network namespace"))
 }
 
-// leave stops listening in a namespace and forgets it. The caller holds mu.
+// leave stops listening in a namespace and forgets it: also another process that
+// has these listeners accepts nothing more. The caller holds mu.
 func (r *Redirect) leave(ns *namespace) error {
 	delete(r.enrolled, ns.cookie)
 	if r.owned[ns.owner]--; r.owned[ns.owner] == 0 {
 		delete(r.owned, ns.owner)
 	}
-	err := errors.Join(r.forget(ns.cookie), ns.closeListeners())
+	err := errors.Join(r.forget(ns.cookie), ns.stopListening(), ns.closeListeners())
 	ns.serving.Wait()
+	r.change()
 	return errors.Join(err, ns.file.Close())
+}
+
+// leaveShut leaves a namespace whose listener somebody shut down who had it lent:
+// the next connect there has it enrolled again.
+func (r *Redirect) leaveShut(ns *namespace) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.enrolled[ns.cookie] != ns {
+		return // it was left, which shut it down
+	}
+	if err := r.leave(ns); err != nil {
+		r.log.Warn("leave network namespace", zap.Uint64("netns_cookie", ns.cookie), zap.Error(err))
+	}
+}
+
+// stopListening ends the listeners in every process that holds them.
+func (ns *namespace) stopListening() error {
+	var errs []error
+	for _, l := range ns.listeners {
+		raw, err := l.SyscallConn()
+		if err == nil {
+			err = control(raw, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) })
+		}
+		if !errors.Is(err, unix.ENOTCONN) { // somebody has shut it already
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (ns *namespace) closeListeners() error {

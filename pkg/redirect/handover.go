@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -33,7 +32,7 @@ func (r *Redirect) Pins() *os.File { return r.pins }
 func (r *Redirect) Beat() error { return r.beat(monotonic()) }
 
 // EachListening calls f with every namespace that the agent listens in. The
-// descriptors are good for the call only. Run must be paused.
+// descriptors are good for the call only.
 func (r *Redirect) EachListening(f func(Listening) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,7 +47,7 @@ func (r *Redirect) EachListening(f func(Listening) error) error {
 
 // each adds the descriptors of listeners, which are lent and not duplicated: a
 // duplicate would turn them into sockets that block.
-func (l Listening) each(listeners []*net.TCPListener, f func(Listening) error) error {
+func (l Listening) each(listeners []*listener, f func(Listening) error) error {
 	if len(listeners) == 0 {
 		return f(l)
 	}
@@ -90,6 +89,9 @@ func (r *Redirect) prepare(cfg Config) error {
 	if err := loadObjects(cfg.Pins, &r.objects, true); err != nil {
 		return err
 	}
+	if err := r.readRecords(); err != nil {
+		return err
+	}
 	var now redirectControl
 	if err := r.objects.AgentControl.Lookup(uint32(0), &now); err != nil {
 		return fmt.Errorf("read heartbeat: %w", err)
@@ -128,6 +130,7 @@ func (r *Redirect) adopt(l Listening) error {
 		cookie: l.Cookie, inode: id, owner: l.Owner, file: file, left: make(chan struct{}), state: redirectNetnsState(l.State),
 	}
 	for _, fd := range l.Descriptors[1:] {
+		err = errors.Join(err, r.flag(fd, redirectAgentRoleAGENT_LISTENS), resetsByDefault(fd))
 		listener, listenErr := listenerOf(fd)
 		err = errors.Join(err, listenErr)
 		if listenErr == nil {
@@ -141,7 +144,7 @@ func (r *Redirect) adopt(l Listening) error {
 	return err
 }
 
-func listenerOf(fd int) (*net.TCPListener, error) {
+func listenerOf(fd int) (*listener, error) {
 	file := os.NewFile(uintptr(fd), "listener")
 	defer func() { _ = file.Close() }() // the listener has its own descriptor
 	l, err := net.FileListener(file)
@@ -152,7 +155,7 @@ func listenerOf(fd int) (*net.TCPListener, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("not a TCP listener"), l.Close())
 	}
-	return tcp, nil
+	return &listener{TCPListener: tcp}, nil
 }
 
 func closeDescriptors(fds []int) {
@@ -188,43 +191,12 @@ func (r *Redirect) LetGo() error {
 		for _, ns := range r.enrolled {
 			errs = append(errs, ns.closeListeners(), ns.file.Close())
 		}
+		clear(r.enrolled)
 		for _, l := range r.links {
 			errs = append(errs, l.Close())
 		}
 		errs = append(errs, r.pins.Close())
 	})
-	return errors.Join(errs...)
-}
-
-// acceptAll serves every namespace, those included that somebody else enrolled.
-func (r *Redirect) acceptAll() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var errs []error
-	for _, ns := range r.enrolled {
-		for _, l := range ns.listeners {
-			errs = append(errs, l.SetDeadline(time.Time{}))
-		}
-		r.accept(ns)
-	}
-	return errors.Join(errs...)
-}
-
-// stopAccepting returns when the last connection that was accepted is in other
-// hands.
-func (r *Redirect) stopAccepting() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var errs []error
-	for _, ns := range r.enrolled {
-		for _, l := range ns.listeners {
-			errs = append(errs, l.SetDeadline(time.Unix(1, 0)))
-		}
-	}
-	for _, ns := range r.enrolled {
-		ns.serving.Wait()
-		ns.accepting = false
-	}
 	return errors.Join(errs...)
 }
 

@@ -38,6 +38,7 @@ func runNamed(t *testing.T, r *redirect.Redirect, name byte) *running {
 			}
 			a.served.Add(1)
 			_, _ = got.Conn.Write([]byte{name})
+			_ = got.Conn.SetLinger(-1)
 			_ = got.Conn.Close()
 		}
 	}()

@@ -18,12 +18,16 @@ type namespace struct {
 	inode     inode
 	owner     string // whose quota it counts against
 	file      *os.File
-	listeners []*net.TCPListener
+	listeners []*listener
 	state     redirectNetnsState
 	missed    int            // looks in a row that found no process; guarded by Redirect.mu
 	left      chan struct{}  // closed when the agent stops listening here
-	accepting bool           // there are accept loops; guarded by Redirect.mu
 	serving   sync.WaitGroup // accept loops
+}
+
+type listener struct {
+	*net.TCPListener
+	accepting bool // there is an accept loop; guarded by Redirect.hands
 }
 
 // acceptRetry is the pause after an accept that failed for want of memory or
@@ -72,14 +76,17 @@ func (r *Redirect) listenIn(file *os.File, cookie uint64) (*namespace, error) {
 // listen makes one listener. The socket is plain TCP, which socket(2) gives and
 // net.ListenConfig would have to be told: on a multipath listener the record
 // would sit on the subflow, out of reach.
-func (r *Redirect) listen(ns *os.File, family int, at unix.Sockaddr) (*net.TCPListener, error) {
+func (r *Redirect) listen(ns *os.File, family int, at unix.Sockaddr) (*listener, error) {
 	fd, err := socketIn(ns, family)
 	if err != nil {
 		return nil, err
 	}
 	file := os.NewFile(uintptr(fd), "listener")
 	defer func() { _ = file.Close() }() // the listener has its own descriptor
-	if err := r.flag(fd); err != nil {
+	if err := r.flag(fd, redirectAgentRoleAGENT_LISTENS); err != nil {
+		return nil, err
+	}
+	if err := resetsByDefault(fd); err != nil {
 		return nil, err
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
@@ -101,55 +108,66 @@ func (r *Redirect) listen(ns *os.File, family int, at unix.Sockaddr) (*net.TCPLi
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	return l.(*net.TCPListener), nil
+	return &listener{TCPListener: l.(*net.TCPListener)}, nil
 }
 
-// accept begins to serve a namespace, if nobody does. The caller holds mu.
+// resetsByDefault makes the close of every connection that a listener accepts a
+// reset, so that an accepting process that is killed at any point cannot make a
+// truncated answer look whole. Each inherits it.
+func resetsByDefault(fd int) error {
+	err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	return os.NewSyscallError("setsockopt", err)
+}
+
+// accept begins to serve a namespace, unless nobody is to. The caller holds mu.
 func (r *Redirect) accept(ns *namespace) {
-	if ns.accepting {
-		return
-	}
-	ns.accepting = true
+	r.hands.Lock()
+	defer r.hands.Unlock()
 	for _, l := range ns.listeners {
+		if l.accepting || !r.accepts() {
+			continue
+		}
+		l.accepting = true
 		ns.serving.Go(func() { r.serve(ns, l) })
 	}
 }
 
-// serve accepts until the listener is closed, or Run pauses.
-func (r *Redirect) serve(ns *namespace, l *net.TCPListener) {
+// serve accepts until the listener is closed, or nobody is to accept here.
+func (r *Redirect) serve(ns *namespace, l *listener) {
 	for {
 		conn, err := l.AcceptTCP()
-		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+		switch {
+		case err == nil:
+			r.hand(ns, conn)
+		case errors.Is(err, net.ErrClosed):
 			return
-		}
-		if err != nil {
-			r.raise(Alert{Kind: AlertNoListener, NetnsCookie: ns.cookie, Count: 1, Detail: err.Error()})
-			if r.sleep(acceptRetry) {
-				continue
+		case errors.Is(err, unix.EINVAL): // it listens no more
+			go r.leaveShut(ns)
+			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if r.rests(l) {
+				return
 			}
-			return
+		default:
+			r.raise(Alert{Kind: AlertNoListener, NetnsCookie: ns.cookie, Count: 1, Detail: err.Error()})
+			if !r.sleep(acceptRetry) {
+				return
+			}
 		}
-		r.hand(ns, conn)
 	}
 }
 
 // hand checks a connection's record and gives the connection to Accept.
 func (r *Redirect) hand(ns *namespace, conn *net.TCPConn) {
-	origin, err := r.originOf(conn, ns.cookie)
+	origin, err := r.records.Of(conn, ns.cookie)
 	if err != nil {
 		reset(conn)
-		kind := AlertNoRecord
-		if errors.Is(err, errWrongNamespace) {
-			kind = AlertWrongNamespace
-		}
-		r.raise(Alert{
-			Kind: kind, Destination: origin.Destination, CgroupID: origin.CgroupID,
-			NetnsCookie: ns.cookie, Count: 1, Detail: err.Error(),
-		})
+		r.raise(Unserved(err, origin, ns.cookie))
 		return
 	}
-	if r.isProbe(origin) {
+	if IsProbe(origin.Destination, r.port) {
 		reset(conn)
+		r.Probed(origin)
 		return
 	}
 	select {

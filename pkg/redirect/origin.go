@@ -3,16 +3,14 @@ package redirect
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
-
-	"github.com/cilium/ebpf"
 )
 
 // Accepted is a connection that a workload opened to a protected destination.
-// It belongs to whoever got it from Accept.
+// It belongs to whoever got it from Accept. Its close resets it, unless
+// SetLinger(-1) said before that it ended as it should.
 type Accepted struct {
 	Conn   *net.TCPConn
 	Origin Origin
@@ -49,31 +47,3 @@ var errNoRecord = errors.New("connection without a record")
 
 // errWrongNamespace means that a record and its listener disagree.
 var errWrongNamespace = errors.New("record of another network namespace")
-
-// originOf reads an accepted connection's record.
-func (r *Redirect) originOf(conn *net.TCPConn, cookie uint64) (Origin, error) {
-	var found redirectOrigin
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return Origin{}, fmt.Errorf("read record: %w", err)
-	}
-	err = control(raw, func(fd int) error { return r.objects.Accepted.Lookup(int32(fd), &found) })
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return Origin{}, errNoRecord
-	}
-	if err != nil {
-		return Origin{}, fmt.Errorf("read record: %w", err)
-	}
-	origin := Origin{
-		Destination: netip.AddrPortFrom(address(found.Destination.Word), networkOrder(found.Port)),
-		CgroupID:    found.CgroupId,
-		NetnsCookie: found.NetnsCookie,
-		PID:         found.Pid,
-		UID:         found.Uid,
-		Started:     r.booted.Add(time.Duration(found.ProcessStartNs)),
-	}
-	if origin.NetnsCookie != cookie {
-		return origin, errWrongNamespace
-	}
-	return origin, nil
-}

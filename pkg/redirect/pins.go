@@ -158,6 +158,7 @@ func mapsByName(m *redirectMaps) map[string]*ebpf.Map {
 		redirectMapAgentControl:    m.AgentControl,
 		redirectMapAgentSockets:    m.AgentSockets,
 		redirectMapAsked:           m.Asked,
+		redirectMapAskers:          m.Askers,
 		redirectMapCounters:        m.Counters,
 		redirectMapDestinations:    m.Destinations,
 		redirectMapDropRates:       m.DropRates,

@@ -72,6 +72,7 @@ type Redirect struct {
 	guard       *linkGuard
 	pins        *os.File  // the directory, locked: one agent at a time
 	booted      time.Time // fixed at Open, so that a process has one start time
+	records     *Records
 	accepted    chan *Accepted
 	alerts      chan Alert
 	exempt      []string
@@ -80,6 +81,7 @@ type Redirect struct {
 	lost        atomic.Uint64 // alerts that found their channel full
 	refusals    atomic.Uint64 // namespaces that could not be enrolled
 	searches    chan uint64   // cookies of namespaces that /proc/PID did not lead to
+	changed     chan struct{} // of one: namespaces came or went
 	done        chan struct{} // closed by Close
 	close       sync.Once
 
@@ -91,6 +93,10 @@ type Redirect struct {
 	enrolled map[uint64]*namespace // by netns cookie; guarded by mu
 	owned    map[string]int        // enrolled ones of each owner; guarded by mu
 	refused  map[uint64]time.Time  // could not be enrolled, and when; guarded by mu
+
+	hands   sync.Mutex // taken after mu, never before
+	running bool       // Run runs; guarded by hands
+	lent    bool       // another process accepts; guarded by hands
 }
 
 // Open loads the programs and attaches them, or takes over what an earlier run
@@ -132,6 +138,7 @@ func newRedirect(cfg Config, root, pins *os.File, log *zap.Logger) *Redirect {
 		exempt:      cfg.Exempt,
 		destroyOpen: cfg.DestroyOpen,
 		searches:    make(chan uint64, searchBacklog),
+		changed:     make(chan struct{}, 1),
 		tested:      selfTest{arrived: make(chan netip.AddrPort, 1)},
 		done:        make(chan struct{}),
 		enrolled:    make(map[uint64]*namespace),
@@ -147,6 +154,9 @@ func (r *Redirect) load(pins string, root *os.File) error {
 		return fmt.Errorf("lift the memory lock limit: %w", err)
 	}
 	if err := loadObjects(pins, &r.objects, false); err != nil {
+		return err
+	}
+	if err := r.readRecords(); err != nil {
 		return err
 	}
 	if err := r.isFirst(); err != nil {
@@ -201,6 +211,9 @@ func (r *Redirect) Close() error {
 		}
 		if r.objects.AgentControl != nil {
 			errs = append(errs, r.objects.Close())
+		}
+		if r.records != nil {
+			errs = append(errs, r.records.Close())
 		}
 		errs = append(errs, r.pins.Close())
 	})

@@ -13,6 +13,20 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type redirectAgentRole uint32
+
+const (
+	redirectAgentRoleAGENT_DIALS   redirectAgentRole = 1
+	redirectAgentRoleAGENT_LISTENS redirectAgentRole = 2
+)
+
+type redirectAsker struct {
+	_              structs.HostLayout
+	ProcessStartNs uint64
+	Pid            uint32
+	Zero           uint32
+}
+
 type redirectControl struct {
 	_            structs.HostLayout
 	HeartbeatNs  uint64
@@ -213,6 +227,7 @@ const (
 	redirectMapAgentControl          = "agent_control"
 	redirectMapAgentSockets          = "agent_sockets"
 	redirectMapAsked                 = "asked"
+	redirectMapAskers                = "askers"
 	redirectMapCounters              = "counters"
 	redirectMapDestinations          = "destinations"
 	redirectMapDropRates             = "drop_rates"
@@ -243,6 +258,7 @@ const (
 	redirectProgRedirectSendmsg4     = "redirect_sendmsg4"
 	redirectProgRedirectSendmsg6     = "redirect_sendmsg6"
 	redirectProgRedirectSockops      = "redirect_sockops"
+	redirectVarAgentRoleType         = "agent_role_type"
 	redirectVarDropType              = "drop_type"
 	redirectVarEnrolmentType         = "enrolment_type"
 	redirectVarExemptionType         = "exemption_type"
@@ -314,6 +330,7 @@ type redirectMapSpecs struct {
 	AgentControl    *ebpf.MapSpec `ebpf:"agent_control"`
 	AgentSockets    *ebpf.MapSpec `ebpf:"agent_sockets"`
 	Asked           *ebpf.MapSpec `ebpf:"asked"`
+	Askers          *ebpf.MapSpec `ebpf:"askers"`
 	Counters        *ebpf.MapSpec `ebpf:"counters"`
 	Destinations    *ebpf.MapSpec `ebpf:"destinations"`
 	DropRates       *ebpf.MapSpec `ebpf:"drop_rates"`
@@ -336,6 +353,7 @@ type redirectMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type redirectVariableSpecs struct {
+	AgentRoleType *ebpf.VariableSpec `ebpf:"agent_role_type"`
 	DropType      *ebpf.VariableSpec `ebpf:"drop_type"`
 	EnrolmentType *ebpf.VariableSpec `ebpf:"enrolment_type"`
 	ExemptionType *ebpf.VariableSpec `ebpf:"exemption_type"`
@@ -365,6 +383,7 @@ type redirectMaps struct {
 	AgentControl    *ebpf.Map `ebpf:"agent_control"`
 	AgentSockets    *ebpf.Map `ebpf:"agent_sockets"`
 	Asked           *ebpf.Map `ebpf:"asked"`
+	Askers          *ebpf.Map `ebpf:"askers"`
 	Counters        *ebpf.Map `ebpf:"counters"`
 	Destinations    *ebpf.Map `ebpf:"destinations"`
 	DropRates       *ebpf.Map `ebpf:"drop_rates"`
@@ -389,6 +408,7 @@ func (m *redirectMaps) Close() error {
 		m.AgentControl,
 		m.AgentSockets,
 		m.Asked,
+		m.Askers,
 		m.Counters,
 		m.Destinations,
 		m.DropRates,
@@ -412,6 +432,7 @@ func (m *redirectMaps) Close() error {
 //
 // It can be passed to loadRedirectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type redirectVariables struct {
+	AgentRoleType *ebpf.Variable `ebpf:"agent_role_type"`
 	DropType      *ebpf.Variable `ebpf:"drop_type"`
 	EnrolmentType *ebpf.Variable `ebpf:"enrolment_type"`
 	ExemptionType *ebpf.Variable `ebpf:"exemption_type"`

@@ -29,7 +29,7 @@ const (
 // are refused; but when the cause is ErrPause everything stays, connections
 // wait, and Run may be called again.
 func (r *Redirect) Run(ctx context.Context) error {
-	if err := r.acceptAll(); err != nil {
+	if err := r.run(true); err != nil {
 		return err
 	}
 	caller := ctx
@@ -70,7 +70,7 @@ func (r *Redirect) Run(ctx context.Context) error {
 	})
 	err = group.Wait()
 	if err == nil && pauses(caller) {
-		return r.stopAccepting()
+		return r.run(false)
 	}
 	err = errors.Join(err, r.beat(0))
 	r.leaveAll()

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -162,22 +163,22 @@ func (r *Redirect) probe(ctx context.Context, to netip.AddrPort) error {
 	}
 }
 
-// isProbe takes connections to the probes' addresses, whoever makes them: there
-// is no server. Only our own prove anything.
-func (r *Redirect) isProbe(origin Origin) bool {
-	for _, d := range r.probes() {
-		if d.Port != origin.Destination.Port() || !d.Prefix.Contains(origin.Destination.Addr()) {
-			continue
-		}
-		if origin.PID == uint32(os.Getpid()) {
-			select {
-			case r.tested.arrived <- origin.Destination:
-			default: // one that came too late for its test
-			}
-		}
-		return true
+// IsProbe reports whether a connection to this destination is one of a self-test,
+// whoever made it: there is no server. port is the listeners'. It is to be
+// reset, and Probed is to be called.
+func IsProbe(to netip.AddrPort, port uint16) bool {
+	return to.Port() == port && slices.Contains(probeAddresses[:], to.Addr())
+}
+
+// Probed says that a probe was accepted. Only our own prove anything.
+func (r *Redirect) Probed(origin Origin) {
+	if origin.PID != uint32(os.Getpid()) {
+		return
 	}
-	return false
+	select {
+	case r.tested.arrived <- origin.Destination:
+	default: // one that came too late for its test
+	}
 }
 
 // hasLoopback6 reports whether ::1 exists here, which a host can do without.

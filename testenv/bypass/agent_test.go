@@ -125,6 +125,7 @@ func (a *agent) accept(ctx context.Context) {
 
 func (a *agent) serve(got *redirect.Accepted) {
 	defer func() { _ = got.Conn.Close() }()
+	_ = got.Conn.SetLinger(-1) // what is wrong resets it by itself
 	a.name(got.Origin)
 	if got.Origin.Destination.Port() == legPort {
 		a.relay(got.Conn, got.Origin.Destination)

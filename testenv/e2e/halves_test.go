@@ -89,6 +89,9 @@ func TestProxyHasNoPrivilege(t *testing.T) {
 			t.Errorf("the privileged half has no privilege: %v", thread)
 		}
 	}
+	if logged(t, `"proxy_accepts":true`) == 0 {
+		t.Error("with all that, the proxy cannot accept connections by itself")
+	}
 }
 
 // TestKilledProxyIsReplaced kills the proxy in the middle of an answer.

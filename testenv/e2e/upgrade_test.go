@@ -97,8 +97,8 @@ func connectAlways(t *testing.T) *connecting {
 		t.Fatal(err)
 	}
 	c := &connecting{stop: filepath.Join(dir, "stop")}
-	c.wait.Go(func() {
-		r := resultOf(labCommandFor(throughout, "job", "--", "sh", "-c", `n=0; while [ ! -e "$0" ]; do psql --no-psqlrc -h pg.lab -U app -Atc "SELECT 1" shop >/dev/null || exit 1; n=$((n + 1)); done; echo $n`, c.stop))
+	c.wait.Go(func() { // with pauses: all of a test's sessions have to fit one list of them
+		r := resultOf(labCommandFor(throughout, "job", "--", "sh", "-c", `n=0; while [ ! -e "$0" ]; do psql --no-psqlrc -h pg.lab -U app -Atc "SELECT 1" shop >/dev/null || exit 1; n=$((n + 1)); sleep 0.05; done; echo $n`, c.stop))
 		n, _ := strconv.Atoi(strings.TrimSpace(r.out))
 		c.count(n, r)
 	})
