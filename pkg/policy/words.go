@@ -161,7 +161,7 @@ func statementObject() object {
 			get: of(func(s *statement) any { return string(s.Class) }),
 		},
 		{
-			name: "relations", typ: stringsType, doc: "every table or view that it names, in each form given below",
+			name: "relations", typ: stringsType, doc: "every table or view that it names or reaches by these names, in each form given below",
 			get: of(func(s *statement) any { return s.relations() }),
 		},
 		{

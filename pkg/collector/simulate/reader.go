@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"regexp"
+	"slices"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
 	"github.com/sluicegate/sluice/pkg/operation"
@@ -39,6 +40,9 @@ func (r Reader) sql(in *record.Intent, text string) *operation.SQL {
 	if r.Read != nil {
 		found, parsed := r.Read(sealedValue.ReplaceAll([]byte(text), []byte("'sealed'")))
 		if parsed && (len(in.Statements) == 0 || len(found) == len(in.Statements)) {
+			for i, s := range in.Statements { // the record also has what stood behind the names
+				found[i].Relations = slices.Concat(found[i].Relations, s.Relations)
+			}
 			return &operation.SQL{Statements: found}
 		}
 	}

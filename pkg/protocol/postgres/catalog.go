@@ -81,6 +81,9 @@ type catalog struct {
 	ambiguous  map[string]bool        // names that a clean relation has too
 	columns    map[string]bool        // names that masked columns have
 	functions  map[string]function
+	follow     bool                                      // rules ask which relations are behind a name
+	behind     map[string][]string                       // by the name of a relation, those that it reads or is made of
+	beyond     map[string][]string                       // by the name of a relation, those that a change of it may touch
 	understand func(definition string) *sqltext.Analysis // of a view
 }
 
@@ -111,6 +114,7 @@ func newCatalog(t *targets, conn *protocol.Conn) catalog {
 		c.key = t.key
 	}
 	c.rules, c.readings = rulesOf(c.masks), 1
+	c.follow = conn.SQLRules && !conn.Observe
 	return c
 }
 
@@ -147,10 +151,13 @@ func rulesOf(set *mask.Set) []rule {
 // needed reports whether it matters where values come from.
 func (c *catalog) needed() bool { return c.masks.Placed() }
 
+// reads reports whether it matters which relations there are.
+func (c *catalog) reads() bool { return c.needed() || c.follow }
+
 // stale reports whether definitions may have changed since the last reading.
-// Without masks only what the names of functions mean is of interest.
+// Without masks and rules only what the names of functions mean is of interest.
 func (c *catalog) stale() bool {
-	if c.needed() {
+	if c.reads() {
 		return !c.read || c.failed || c.changes != c.targets.changes.Load() || c.builtins.installs != c.targets.installs.Load()
 	}
 	return !c.read || c.builtins.installs != c.targets.installs.Load()
@@ -164,7 +171,7 @@ func (c *catalog) vouches() bool {
 // borrow takes over what another session learned of the same database. It
 // reports whether nothing is left to be read.
 func (c *catalog) borrow() bool {
-	if c.needed() {
+	if c.reads() {
 		return false
 	}
 	c.targets.mu.Lock()

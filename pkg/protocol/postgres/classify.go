@@ -55,7 +55,7 @@ func (c *conversation) reading(conforming, utf8 bool) sqltext.Options {
 // and without masks none does: it is then rather taken for one that may call
 // anything.
 func (c *conversation) refresh(portal *portal) bool {
-	if c.front.reads >= maxReads || c.status == 'E' || c.conn.Observe || c.status == 'T' && !c.catalog.needed() {
+	if c.front.reads >= maxReads || c.status == 'E' || c.conn.Observe || c.status == 'T' && !c.catalog.reads() {
 		return false
 	}
 	c.front.reads++
@@ -93,12 +93,14 @@ func (c *conversation) describe(o *op, text []byte, analysis *sqltext.Analysis, 
 	o.Operation.SQL = &o.sql
 	for i := range analysis.Statements {
 		statement := &analysis.Statements[i]
-		o.sql.Statements = append(o.sql.Statements, statement.SQLStatement)
+		o.addStatement(statement, &c.catalog)
 		o.Operation.ReadOnly = o.Operation.ReadOnly && statement.ReadOnly && statement.Class != operation.Copy
 		if slices.Contains(runners[:], statement.Kind) {
 			c.describeBodies(o)
 		}
 	}
+	o.joinDefinitions()
+	o.Operation.Parsed = o.Operation.Parsed && (!c.catalog.follow || !c.catalog.stale() || c.status == 'E' || steers(analysis))
 }
 
 // runners are kinds that run or read what was prepared under a name. SQL and
@@ -115,23 +117,23 @@ const maxBodies = 256
 func (c *conversation) describeBodies(o *op) {
 	for name, stmt := range c.prepared.statements {
 		if name != "" {
-			o.addBody(stmt)
+			o.addBody(stmt, &c.catalog)
 		}
 	}
 	for name, portal := range c.prepared.portals {
 		if name != "" {
-			o.addBody(portal.stmt)
+			o.addBody(portal.stmt, &c.catalog)
 		}
 	}
 }
 
-func (o *op) addBody(stmt *statement) {
+func (o *op) addBody(stmt *statement, names *catalog) {
 	if stmt == nil || stmt.analysis == nil || len(o.sql.Statements) >= maxBodies {
 		o.Operation.Parsed = false
 		return
 	}
 	for i := range stmt.analysis.Statements {
-		o.sql.Statements = append(o.sql.Statements, stmt.analysis.Statements[i].SQLStatement)
+		o.addStatement(&stmt.analysis.Statements[i], names)
 	}
 }
 

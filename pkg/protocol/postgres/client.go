@@ -181,7 +181,7 @@ func (c *conversation) clientQuery(s *stream, frame []byte) {
 			return
 		}
 		analysis, now := c.understand(text)
-		if !now || c.catalog.stale() && !steers(analysis) && c.refresh(nil) {
+		if !now || c.catalog.old(analysis) && c.refresh(nil) {
 			return
 		}
 		o := c.newOp(operation.Statement)
@@ -315,7 +315,7 @@ func (c *conversation) clientExecute(s *stream, frame []byte) {
 	}
 	portal := c.prepared.portals[string(name)]
 	analysis, text := c.portalText(portal)
-	if c.front.op == nil && portal != nil && c.catalog.stale() && !steers(analysis) && c.refresh(portal) {
+	if c.front.op == nil && portal != nil && c.catalog.old(analysis) && c.refresh(portal) {
 		return
 	}
 	if c.front.op == nil {

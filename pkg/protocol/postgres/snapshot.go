@@ -19,25 +19,34 @@ const ownName = "_sluice"
 // alone.
 const builtinQuery = `SELECT 's'::pg_catalog.text, '0'::pg_catalog.text, (` + sqltext.ShadowQuery + `)::pg_catalog.text, ''::pg_catalog.text`
 
-// catalogQuery reads the relations, who inherits from whom, which view reads
-// what, and the columns with names that are masked. Every name and operator is
-// qualified: a search_path of the client's must not change what it means.
-const catalogQuery = builtinQuery + `
+// relationsQuery reads the relations, who inherits from whom, and which view
+// reads what. Every name and operator is qualified: a search_path of the
+// client's must not change what it means.
+const relationsQuery = builtinQuery + `
 UNION ALL
 SELECT 'r'::pg_catalog.text, c.oid::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,f,p,S}'::pg_catalog."char"[])
-AND (c.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid OR c.relname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[]))
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,f,p,S,i,I}'::pg_catalog."char"[])
+AND c.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
 UNION ALL
 SELECT 'i', i.inhrelid::pg_catalog.text, i.inhparent::pg_catalog.text, '' FROM pg_catalog.pg_inherits i
 UNION ALL
 SELECT CASE WHEN d.refclassid OPERATOR(pg_catalog.=) '1259'::pg_catalog.oid THEN 'd' ELSE 'f' END,
-w.ev_class::pg_catalog.text, d.refobjid::pg_catalog.text, ''
+w.ev_class::pg_catalog.text, d.refobjid::pg_catalog.text, w.ev_type::pg_catalog.text
 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite w ON w.oid OPERATOR(pg_catalog.=) d.objid
 WHERE d.classid OPERATOR(pg_catalog.=) '2618'::pg_catalog.oid
 AND w.ev_class OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
 AND (d.refclassid OPERATOR(pg_catalog.=) '1259'::pg_catalog.oid
-OR (d.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2617}'::pg_catalog.oid[]) AND d.refobjid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid))
+OR (d.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2617}'::pg_catalog.oid[]) AND d.refobjid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid))`
+
+// catalogQuery reads also the server's own relations that reveal, and the
+// columns with names that are masked.
+const catalogQuery = relationsQuery + `
+UNION ALL
+SELECT 'r', c.oid::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,f,p,S}'::pg_catalog."char"[])
+AND c.oid OPERATOR(pg_catalog.<) '16384'::pg_catalog.oid AND c.relname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[])
 UNION ALL
 SELECT 'a', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text
 FROM pg_catalog.pg_attribute a
@@ -91,8 +100,8 @@ WITH RECURSIVE edge(source, reader) AS (
 SELECT r.oid FROM reached r`
 
 // catalogRow is one row of catalogQuery. Its columns are what the row's kind
-// says: r: oid, schema, name; i: child, parent; d: view, relation; f: view,
-// function; a: table, number, name; s: nothing, whether a name is shadowed;
+// says: r: oid, schema, name; i: child, parent; d: view, relation, event of the rule;
+// f: view, function; a: table, number, name; s: nothing, whether a name is shadowed;
 // p: function, name, whether it changes nothing; v: view, definition.
 type catalogRow struct {
 	kind    byte
@@ -122,8 +131,11 @@ func (c *conversation) readCatalog(sync bool) {
 // request appends the messages that ask.
 func (c *catalog) request(dst []byte, sync bool) []byte {
 	query, arguments := builtinQuery, [][]string(nil)
-	if c.needed() {
+	switch {
+	case c.needed():
 		query, arguments = catalogQuery, c.arguments()
+	case c.follow:
+		query = relationsQuery
 	}
 	dst = closeOwn(dst) // a question that failed may have left them
 	return appendEnd(closeOwn(appendOwn(dst, query, arguments)), sync)

@@ -11,6 +11,8 @@ func (c *catalog) build() {
 		relations:   make(map[uint32]*relation),
 		columns:     make(map[uint32]map[string]int16),
 		relatives:   make(map[uint32][]uint32),
+		sources:     make(map[uint32][]uint32),
+		reactions:   make(map[uint32][]uint32),
 		readers:     make(map[uint32][]uint32),
 		definitions: make(map[uint32][]sqltext.Output),
 		functions:   make(map[string]function),
@@ -27,11 +29,17 @@ func (c *catalog) build() {
 	}
 	c.rows = nil
 	c.readings++
+	c.names = make(map[string]taint)
+	if c.follow {
+		c.behind, c.beyond = b.behind(false), b.behind(true)
+	}
 	if !c.needed() {
+		for _, r := range b.relations {
+			c.names[quoted(r.name)] = clean
+		}
 		c.lend()
 		return
 	}
-	c.names = make(map[string]taint)
 	remembered := c.remembered()
 	for i := range c.rules {
 		m := &c.rules[i]
@@ -79,6 +87,8 @@ type builder struct {
 	relations map[uint32]*relation
 	columns   map[uint32]map[string]int16 // of the columns with masked names
 	relatives map[uint32][]uint32         // parents and children
+	sources   map[uint32][]uint32         // what a relation reads, or is made of
+	reactions map[uint32][]uint32         // what rules touch when a relation is written
 	readers   map[uint32][]uint32         // the views that read a relation
 	calling   []uint32                    // the views that call a user's function
 	functions map[string]function
@@ -100,7 +110,13 @@ func (b *builder) take(row *catalogRow) {
 	case 'i':
 		b.relatives[row.oid] = append(b.relatives[row.oid], row.secondN)
 		b.relatives[row.secondN] = append(b.relatives[row.secondN], row.oid)
+		b.sources[row.secondN] = append(b.sources[row.secondN], row.oid)
 	case 'd':
+		if row.third == ruleOnSelect {
+			b.sources[row.oid] = append(b.sources[row.oid], row.secondN)
+		} else {
+			b.reactions[row.oid] = append(b.reactions[row.oid], row.secondN)
+		}
 		b.readers[row.secondN] = append(b.readers[row.secondN], row.oid)
 	case 'f':
 		b.calling = append(b.calling, row.oid)

@@ -1,0 +1,92 @@
+package postgres
+
+import (
+	"slices"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/sqltext"
+)
+
+// A rule speaks of relations by their names, and a statement may reach one by
+// another's: a view's, or the name of a table whose partition it is. So each
+// statement is shown to rules with the relations behind those that it names.
+
+// maxBehind bounds what a statement is said to reach. One that reaches more is
+// not understood.
+const maxBehind = 1024
+
+// ruleOnSelect is pg_rewrite.ev_type of what makes a relation a view.
+const ruleOnSelect = "1"
+
+// behind returns for each relation, by the last part of its name, the
+// relations that it reads or is made of, however far away, with their schemas;
+// when it is written, also those that rules touch. Relations of one name in
+// several schemas are taken for one.
+func (b *builder) behind(written bool) map[string][]string {
+	next := func(oid uint32) []uint32 {
+		if !written {
+			return b.sources[oid]
+		}
+		return slices.Concat(b.sources[oid], b.reactions[oid])
+	}
+	found := make(map[string][]string)
+	for oid, r := range b.relations {
+		seen := map[uint32]bool{oid: true}
+		names := found[quoted(r.name)]
+		for todo := next(oid); len(todo) > 0 && len(names) <= maxBehind; todo = todo[1:] {
+			one := todo[0]
+			if s := b.relations[one]; s != nil && !seen[one] {
+				names = append(names, quoted(s.schema)+"."+quoted(s.name))
+				todo = slices.Concat(todo, next(one))
+			}
+			seen[one] = true
+		}
+		if len(names) > 0 {
+			slices.Sort(names)
+			found[quoted(r.name)] = slices.Compact(names)
+		}
+	}
+	return found
+}
+
+// old reports whether the catalog has to be read before a text is shown to the
+// rules.
+func (c *catalog) old(analysis *sqltext.Analysis) bool {
+	return !steers(analysis) && (c.stale() || c.follow && !c.knows(analysis))
+}
+
+// addStatement shows a statement to the rules, with the relations behind its
+// own.
+func (o *op) addStatement(s *sqltext.Statement, names *catalog) {
+	shown := s.SQLStatement
+	for _, name := range s.Relations {
+		if more := names.behind[lastPart(name)]; len(more) > 0 {
+			shown.Relations = slices.Concat(shown.Relations, more)
+		}
+	}
+	for _, name := range s.Writes {
+		if more := names.beyond[lastPart(name)]; len(more) > 0 {
+			shown.Relations = slices.Concat(shown.Relations, more)
+		}
+	}
+	if len(shown.Relations) > len(s.Relations)+maxBehind {
+		o.Operation.Parsed = false
+	}
+	o.sql.Statements = append(o.sql.Statements, shown)
+}
+
+// joinDefinitions shows each statement behind a definition of the same text
+// with the relations of the definition: it may reach them by a name that
+// nobody knows yet.
+func (o *op) joinDefinitions() {
+	var defined []string
+	for i := range o.sql.Statements {
+		s := &o.sql.Statements[i]
+		if len(defined) > 0 {
+			s.Relations = slices.Concat(s.Relations, defined)
+		}
+		if s.Class == operation.DDL {
+			defined = s.Relations
+		}
+	}
+}

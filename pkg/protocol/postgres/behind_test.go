@@ -1,0 +1,116 @@
+package postgres_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// denyWages denies what reaches a table, and what nobody understood, as policy
+// does.
+func denyWages(_ context.Context, op *operation.Operation, _ func(protocol.Waiting)) (protocol.Decision, error) {
+	if op.Kind != operation.Statement {
+		return protocol.Decision{Effect: protocol.Allow}, nil
+	}
+	if !op.Parsed {
+		return protocol.Decision{Rule: "unparsed"}, nil
+	}
+	for _, s := range op.SQL.Statements {
+		reads := s.Class == operation.Read || s.Class == operation.Write
+		if reads && (slices.Contains(s.Relations, "private.wages") || slices.Contains(s.Relations, "wages")) {
+			return protocol.Decision{Rule: "no-wages"}, nil
+		}
+	}
+	return protocol.Decision{Effect: protocol.Allow}, nil
+}
+
+func TestRulesSeeTheRelationsBehindAName(t *testing.T) {
+	s := realServer(t)
+	setUp(t, s, "DROP SCHEMA IF EXISTS private CASCADE", "CREATE SCHEMA private", "CREATE TABLE private.wages (name text, cents int)",
+		"INSERT INTO private.wages VALUES ('ada', 1)", "DROP TABLE IF EXISTS plain CASCADE", "CREATE TABLE plain (name text, cents int)",
+		"CREATE VIEW pay AS SELECT * FROM private.wages", "CREATE VIEW payday AS SELECT name FROM pay",
+		"CREATE MATERIALIZED VIEW totals AS SELECT sum(cents) FROM payday CROSS JOIN plain",
+		"CREATE TABLE everything (name text, cents int)", "ALTER TABLE private.wages INHERIT everything",
+		"CREATE RULE copies AS ON INSERT TO plain DO ALSO INSERT INTO private.wages VALUES (NEW.*)",
+		"GRANT ALL ON SCHEMA private TO app", "GRANT ALL ON ALL TABLES IN SCHEMA private, public TO app", "GRANT CREATE ON SCHEMA public TO app")
+	t.Cleanup(func() {
+		setUp(t, s, "DROP SCHEMA private CASCADE", "DROP TABLE plain, everything CASCADE", "DROP VIEW IF EXISTS fresh")
+	})
+	p := startProxy(t, s, proxyOptions{decide: denyWages, sqlRules: true})
+	for _, mode := range execModes {
+		t.Run(mode.String(), func(t *testing.T) {
+			conn := p.connect(t, mode)
+			ctx := context.Background()
+			for _, statement := range []string{
+				"SELECT * FROM private.wages", "SELECT name FROM pay", "SELECT 1 FROM payday", "SELECT * FROM totals", "SELECT count(*) FROM everything",
+				"DELETE FROM pay", "UPDATE everything SET cents = 0", "INSERT INTO plain VALUES ('eve', 1)",
+				`SELECT * FROM public . "pay"`, "SELECT (SELECT max(name) FROM payday)", "WITH x AS (SELECT * FROM pay) SELECT 1",
+			} {
+				_, err := conn.Exec(ctx, statement)
+				wantState(t, err, "42501")
+				if !strings.Contains(err.Error(), "no-wages") {
+					t.Errorf("%s: %v", statement, err)
+				}
+			}
+			for _, statement := range []string{"SELECT * FROM plain", "SELECT * FROM information_schema.tables LIMIT 1", "SELECT 1 FROM pg_class LIMIT 1"} {
+				if _, err := conn.Exec(ctx, statement); err != nil {
+					t.Errorf("%s: %v", statement, err)
+				}
+			}
+		})
+	}
+	t.Run("made meanwhile", func(t *testing.T) { reachThroughNewNames(t, s, p) })
+}
+
+// reachThroughNewNames makes names for the table by other sessions, around the
+// agent, in one transaction, in one text and in one pipeline.
+func reachThroughNewNames(t *testing.T, s *server, p *proxy) {
+	ctx := context.Background()
+	deny := func(conn *pgx.Conn, statement string) {
+		t.Helper()
+		if _, err := conn.Exec(ctx, statement); err == nil || !strings.Contains(err.Error(), "no-wages") {
+			t.Errorf("%s: got %v", statement, err)
+		}
+	}
+	allow := func(conn *pgx.Conn, statement string) {
+		t.Helper()
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			t.Errorf("%s: %v", statement, err)
+		}
+	}
+	for _, mode := range execModes[2:] {
+		conn, other := p.connect(t, mode), p.connect(t, mode)
+		setUp(t, s, "CREATE VIEW fresh AS SELECT * FROM private.wages")
+		deny(conn, "SELECT * FROM fresh")
+		setUp(t, s, "DROP VIEW fresh")
+		allow(other, "CREATE VIEW fresh AS SELECT * FROM plain")
+		allow(conn, "SELECT * FROM fresh")
+		allow(conn, "BEGIN")
+		allow(conn, "SELECT 1 FROM plain")
+		allow(other, "CREATE OR REPLACE VIEW fresh AS SELECT * FROM private.wages")
+		deny(conn, "DELETE FROM fresh")
+		allow(conn, "ROLLBACK")
+		allow(conn, "DROP VIEW fresh")
+		allow(conn, "BEGIN")
+		allow(conn, "CREATE TEMP VIEW plain AS SELECT * FROM private.wages")
+		deny(conn, "SELECT * FROM plain")
+		allow(conn, "ROLLBACK")
+		allow(conn, "SELECT * FROM plain")
+		allow(conn, "CREATE VIEW fresh AS SELECT * FROM plain") // a batch is prepared before it runs
+		batch := &pgx.Batch{}
+		batch.Queue("CREATE OR REPLACE VIEW fresh AS SELECT * FROM private.wages")
+		batch.Queue("DELETE FROM fresh")
+		if err := conn.SendBatch(ctx, batch).Close(); err == nil || !strings.Contains(err.Error(), "no-wages") {
+			t.Errorf("a pipeline in mode %s: %v", mode, err)
+		}
+		allow(conn, "DROP VIEW fresh")
+	}
+	deny(p.connect(t, pgx.QueryExecModeSimpleProtocol), "CREATE VIEW fresh AS SELECT * FROM private.wages; DELETE FROM fresh")
+	deny(p.connect(t, pgx.QueryExecModeSimpleProtocol), "ALTER TABLE private.wages RENAME TO harmless; SELECT * FROM private.harmless")
+}
