@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,8 +35,14 @@ var approvalNumber = regexp.MustCompile(`NOTICE:.*approval #?(\d+)`)
 // the approval's number.
 func held(t *testing.T, statement string) (job *exec.Cmd, said *transcript, number string) {
 	t.Helper()
+	return heldJob(t, psqlArgs(statement))
+}
+
+// heldJob is held for any command, in a job with options.
+func heldJob(t *testing.T, command []string, options ...string) (job *exec.Cmd, said *transcript, number string) {
+	t.Helper()
 	said = &transcript{}
-	job = labCommand(append([]string{"job", "--"}, psqlArgs(statement)...)...)
+	job = labCommand(slices.Concat([]string{"job"}, options, []string{"--"}, command)...)
 	job.Stdout, job.Stderr = said, said
 	if err := job.Start(); err != nil {
 		t.Fatal(err)

@@ -117,6 +117,7 @@ func (l *lab) job(args []string) error {
 		run = append(run, "--tty")
 	}
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "CI=true"}
+	commit := ""
 	for len(options) > 0 {
 		if len(options) < 2 {
 			return fmt.Errorf("%s needs a value", options[0])
@@ -126,8 +127,10 @@ func (l *lab) job(args []string) error {
 			run = append(run, "--name", options[1])
 		case "--env":
 			env = append(env, options[1])
+		case "--commit":
+			commit = options[1]
 		default:
-			return fmt.Errorf("unknown option %s: --name N or --env K=V", options[0])
+			return fmt.Errorf("unknown option %s: --name N, --env K=V or --commit ID", options[0])
 		}
 		options = options[2:]
 	}
@@ -155,7 +158,7 @@ func (l *lab) job(args []string) error {
 		return err
 	}
 	id = strings.TrimSpace(id)
-	if err := l.projectToken(id); err != nil {
+	if err := l.projectToken(id, commit); err != nil {
 		return err
 	}
 	return attached(nil, l.docker("start", "--attach", "--interactive", id)...)

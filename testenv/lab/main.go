@@ -15,7 +15,8 @@ import (
 
 const usage = `usage: lab COMMAND
   up [--policy FILE]                     start servers, collector and agent; return when ready
-  job [--name N] [--env K=V]... -- CMD   run CMD as an unmodified CI job in a container of its own
+  job [--name N] [--env K=V]... [--commit ID] -- CMD
+                                         run CMD as an unmodified CI job in a container of its own
   admin SERVER -- CMD                    run CMD beside a server (pg, ssh, git), around the agent
   ctl ARGS...                            sluice against the lab's collector, as an approver
   stop|start|kill agent|collector        kill is SIGKILL

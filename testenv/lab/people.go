@@ -143,17 +143,21 @@ func (l *lab) mintPerson() error {
 
 // projectToken gives a container a token that names it, where the agent looks
 // and the job does not see, as a kubelet projects one for a pod. Its claims
-// say who triggered the job.
-func (l *lab) projectToken(container string) error {
+// say who triggered the job and, if one is given, of which commit it is.
+func (l *lab) projectToken(container, commit string) error {
 	i, err := l.issuer()
 	if err != nil {
 		return err
 	}
-	token, err := i.Mint(map[string]any{
+	claims := map[string]any{
 		"sub": "repo:acme/shop:ref:refs/heads/main", "aud": audience,
 		"repository": "acme/shop", "actor": "developer", "actor_id": "1001",
 		"sluice": map[string]any{"container_id": container},
-	})
+	}
+	if commit != "" {
+		claims["sha"] = commit
+	}
+	token, err := i.Mint(claims)
 	if err != nil {
 		return err
 	}
