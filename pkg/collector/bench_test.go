@@ -1,26 +1,18 @@
 package collector_test
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/sluicegate/sluice/pkg/bus"
-	"github.com/sluicegate/sluice/pkg/collector"
 	"github.com/sluicegate/sluice/pkg/collector/collectortest"
 	"github.com/sluicegate/sluice/pkg/collector/store"
 	"github.com/sluicegate/sluice/pkg/collector/view"
-	"github.com/sluicegate/sluice/pkg/config"
 )
 
 const (
@@ -36,100 +28,99 @@ const (
 // SLUICE_BENCH_RECORDS so many records are taken in, 200,000 without. Run it
 // with -benchtime 1x.
 func BenchmarkIngest(b *testing.B) {
-	records := benchBatch * benchBatches
-	if text := os.Getenv("SLUICE_BENCH_RECORDS"); text != "" {
-		var err error
-		records, err = strconv.Atoi(text)
-		check(b, err)
-	}
 	for b.Loop() {
-		ingests(b, records)
+		ingests(b, benchRecords(b))
 	}
+}
+
+func benchRecords(b *testing.B) int {
+	b.Helper()
+	text := os.Getenv("SLUICE_BENCH_RECORDS")
+	if text == "" {
+		return benchBatch * benchBatches
+	}
+	records, err := strconv.Atoi(text)
+	check(b, err)
+	return records
 }
 
 func ingests(b *testing.B, records int) {
 	b.Helper()
-	dir := b.TempDir()
-	var cfg collector.Config
-	cfg.Defaults()
-	cfg.Cluster, cfg.DataDir = collectortest.Cluster, config.Path(filepath.Join(dir, "data"))
-	check(b, cfg.API.Listen.UnmarshalText([]byte("127.0.0.1:0")))
-	check(b, cfg.Bus.Listen.UnmarshalText([]byte("127.0.0.1:27431")))
-	_, err := collector.Init(cfg)
-	check(b, err)
-	check(b, collector.Enrol(cfg, node, filepath.Join(dir, node)))
-	c, err := collector.Open(b.Context(), cfg, zap.NewNop())
-	check(b, err)
-	ctx, stop := context.WithCancel(b.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- c.Run(ctx) }()
-	defer func() {
-		stop()
-		check(b, <-ended)
-		check(b, c.Close())
-	}()
-
-	key := func(name string) string {
-		data, err := os.ReadFile(filepath.Join(dir, node, name))
-		check(b, err)
-		return strings.TrimSpace(string(data))
-	}
-	skey := key(collector.SigningKeyFile)
-	from := collectortest.WithKey(b, node, skey, "")
-	conn, err := bus.ConnectAgent(bus.AgentConfig{
-		URL: fmt.Sprintf("nats://%s", cfg.Bus.Listen), Cluster: cfg.Cluster, Agent: node,
-		Security: bus.Security{Seed: []byte(key(collector.SeedFile))}, Log: zap.NewNop(), Connected: func() {},
-	})
-	check(b, err)
-	defer conn.Close()
-	var receipted atomic.Int64
-	more := make(chan struct{}, 1)
-	check(b, conn.OnReceipt(func(receipt []byte) {
-		var r struct{ Batches []json.RawMessage }
-		if json.Unmarshal(receipt, &r) == nil {
-			receipted.Add(int64(len(r.Batches)))
-		}
-		select {
-		case more <- struct{}{}:
-		default:
-		}
-	}))
-
+	s := newSite(b)
+	from := s.feeder()
 	var took, behind time.Duration
-	sent := int64(0)
+	n := int64(0)
 	for done := 0; done < records; done += benchBatch * benchBatches {
 		b.StopTimer()
 		made := make([]bus.BatchMessage, benchBatches)
 		for i := range made {
-			made[i] = from.Batch(queries(sent + int64(i))...)
+			made[i] = from.Batch(queries(n)...)
+			n++
 		}
 		b.StartTimer()
 		began := time.Now()
-		for _, m := range made {
-			check(b, conn.PublishBatch(ctx, m.Note, m.Payload))
-		}
-		sent += int64(len(made))
-		for receipted.Load() < sent {
-			<-more
-		}
+		from.publish(b, made)
 		took += time.Since(began)
 		began = time.Now()
-		for found := (view.Found{Lag: 1}); found.Lag > 0; {
-			found, err = c.Store().Search(ctx, store.Query{Words: "nothing", Limit: 1})
-			check(b, err)
-		}
+		s.awaitWords()
 		behind += time.Since(began)
 	}
-	all := float64(sent * benchBatch)
+	all := float64(n * benchBatch)
 	b.ReportMetric(all, "records")
 	b.ReportMetric(all/took.Seconds(), "durable-records/s")
 	b.ReportMetric(all/(took+behind).Seconds(), "indexed-records/s")
 	for name, word := range map[string]func(i int) string{
-		"rare":   func(i int) string { return "needle" + strconv.Itoa(i*int(sent)/searches) },
+		"rare":   func(i int) string { return "needle" + strconv.Itoa(i*int(n)/searches) },
 		"common": func(int) string { return "pgbench_accounts select" },
-		"both":   func(i int) string { return "select needle" + strconv.Itoa(i*int(sent)/searches) },
+		"both":   func(i int) string { return "select needle" + strconv.Itoa(i*int(n)/searches) },
 	} {
-		b.ReportMetric(float64(percentile(b, c.Store(), word).Microseconds())/1000, name+"-p95-ms")
+		b.ReportMetric(float64(percentile(b, s.collector.Store(), word).Microseconds())/1000, name+"-p95-ms")
+	}
+}
+
+// feeder is an agent that publishes batches, made before, as fast as they are
+// taken.
+type feeder struct {
+	*node2
+	sent, receipted atomic.Int64
+	more            chan struct{}
+}
+
+func (s *site) feeder() *feeder {
+	s.t.Helper()
+	f := &feeder{node2: s.node2(), more: make(chan struct{}, 1)}
+	check(s.t, f.bus.OnReceipt(func(receipt []byte) {
+		var r struct{ Batches []json.RawMessage }
+		if json.Unmarshal(receipt, &r) == nil {
+			f.receipted.Add(int64(len(r.Batches)))
+		}
+		select {
+		case f.more <- struct{}{}:
+		default:
+		}
+	}))
+	return f
+}
+
+// publish returns when there are receipts for all.
+func (f *feeder) publish(t testing.TB, made []bus.BatchMessage) {
+	t.Helper()
+	for _, m := range made {
+		check(t, f.bus.PublishBatch(t.Context(), m.Note, m.Payload))
+	}
+	f.sent.Add(int64(len(made)))
+	for f.receipted.Load() < f.sent.Load() {
+		<-f.more
+	}
+}
+
+// awaitWords waits until all that is stored can be searched.
+func (s *site) awaitWords() {
+	s.t.Helper()
+	for found := (view.Found{Lag: 1}); found.Lag > 0; {
+		var err error
+		found, err = s.collector.Store().Search(s.t.Context(), store.Query{Words: "nothing", Limit: 1})
+		check(s.t, err)
 	}
 }
 

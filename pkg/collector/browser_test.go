@@ -18,7 +18,6 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
-	"go.uber.org/zap/zaptest"
 
 	"github.com/sluicegate/sluice/pkg/approval"
 	"github.com/sluicegate/sluice/pkg/bus"
@@ -170,7 +169,7 @@ func (s *site) node2() *node2 {
 	var err error
 	n.bus, err = bus.ConnectAgent(bus.AgentConfig{
 		URL: "nats://" + s.cfg.Bus.Listen.String(), Cluster: "test", Agent: "node-2",
-		Security: bus.Security{Seed: []byte(read(collector.SeedFile))}, Log: zaptest.NewLogger(s.t),
+		Security: bus.Security{Seed: []byte(read(collector.SeedFile))}, Log: s.log(),
 		Connected: func() { connected <- struct{}{} },
 	})
 	check(s.t, err)
@@ -179,7 +178,7 @@ func (s *site) node2() *node2 {
 	return n
 }
 
-func (n *node2) add(t *testing.T, records ...collectortest.Record) {
+func (n *node2) add(t testing.TB, records ...collectortest.Record) {
 	t.Helper()
 	m := n.Batch(records...)
 	await(t, "the bus takes the batch", func() bool { return n.bus.PublishBatch(t.Context(), m.Note, m.Payload) == nil })

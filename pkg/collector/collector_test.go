@@ -25,13 +25,13 @@ import (
 )
 
 // runSession records a session with one statement of each text.
-func (a *agent) runSession(t *testing.T, id string, texts ...string) {
+func (a *agent) runSession(t testing.TB, id string, texts ...string) {
 	t.Helper()
 	a.runFor(t, id, "shop-db", "", texts...)
 }
 
 // runFor does what runSession does, for a repository that a token names.
-func (a *agent) runFor(t *testing.T, id, resource, repository string, texts ...string) {
+func (a *agent) runFor(t testing.TB, id, resource, repository string, texts ...string) {
 	t.Helper()
 	who := workload.Workload{Assurance: workload.Kernel, Verified: map[string]any{}}
 	if repository != "" {

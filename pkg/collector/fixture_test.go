@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/sluicegate/sluice/pkg/approval"
@@ -35,7 +36,7 @@ const node = "node-1"
 
 // site is one collector with an OIDC issuer and an approver, ada.
 type site struct {
-	t         *testing.T
+	t         testing.TB
 	dir       string
 	cfg       collector.Config
 	bootstrap string
@@ -50,7 +51,7 @@ type site struct {
 	stop      func()
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t testing.TB) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir()}
 	s.cfg.Defaults()
@@ -58,7 +59,9 @@ func newSite(t *testing.T) *site {
 	s.cfg.DataDir = config.Path(filepath.Join(s.dir, "data"))
 	s.cfg.API.Listen, s.cfg.Bus.Listen = anyPort(t), anyPort(t)
 	s.serveIssuer()
-	s.cfg.Bus.StreamLimit = 64 << 20
+	if _, bench := t.(*testing.B); !bench {
+		s.cfg.Bus.StreamLimit = 64 << 20 // so much do the tests' own NATS servers keep
+	}
 	s.cfg.People.Issuer, s.cfg.People.Audience = s.issuer.URL(), "sluice"
 	s.cfg.People.Roles = []collector.GroupRoles{
 		{Group: "dba", Roles: []api.Role{"approver"}},
@@ -67,6 +70,7 @@ func newSite(t *testing.T) *site {
 			Group: "team-a", Roles: []api.Role{"viewer", "responder", "approver", "admin"},
 			Resources: []string{"shop-db"}, Repositories: []string{"acme/shop"},
 		},
+		{Group: "company", Roles: []api.Role{"viewer", "responder"}, Repositories: []string{"acme/*"}},
 	}
 	s.signRoster()
 	made, err := collector.Init(s.cfg)
@@ -83,7 +87,7 @@ func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
 // anyPort finds a free port, so that agents find the bus again after a
 // restart. It is below those that the kernel gives to connections
 // (ip_local_port_range), which would take it in between.
-func anyPort(t *testing.T) config.Address {
+func anyPort(t testing.TB) config.Address {
 	t.Helper()
 	for range 100 {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
@@ -109,6 +113,7 @@ func (s *site) serveIssuer() {
 		{Name: "ada", Groups: []string{"dba", "responders"}},
 		{Name: "eve", Groups: []string{"dba"}},
 		{Name: "tom", Groups: []string{"team-a"}},
+		{Name: "rita", Groups: []string{"team-a", "company"}},
 		{Name: "nobody", Groups: []string{"guests"}},
 	})
 	check(s.t, err)
@@ -165,7 +170,7 @@ func (s *site) console() string { return "http://" + s.cfg.API.Listen.String() }
 func (s *site) start() {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	c, err := collector.Open(ctx, s.cfg, zaptest.NewLogger(s.t))
+	c, err := collector.Open(ctx, s.cfg, s.log())
 	if err != nil {
 		cancel()
 		s.t.Fatal(err)
@@ -187,6 +192,14 @@ func (s *site) start() {
 			s.t.Errorf("close collector: %v", err)
 		}
 	}
+}
+
+// log is silent in benchmarks: what it says of a million records is not read.
+func (s *site) log() *zap.Logger {
+	if _, bench := s.t.(*testing.B); bench {
+		return zap.NewNop()
+	}
+	return zaptest.NewLogger(s.t)
 }
 
 // token mints a token for a person in groups.
@@ -250,7 +263,7 @@ func (s *site) agent() *agent {
 	var running atomic.Pointer[audit.Log]
 	a.bus, err = bus.ConnectAgent(bus.AgentConfig{
 		URL: fmt.Sprintf("nats://%s", s.cfg.Bus.Listen), Cluster: "test", Agent: node,
-		Security: bus.Security{Seed: []byte(read(collector.SeedFile))}, Log: zaptest.NewLogger(s.t),
+		Security: bus.Security{Seed: []byte(read(collector.SeedFile))}, Log: s.log(),
 		Connected: func() {
 			if log := running.Load(); log != nil {
 				log.Connected()
@@ -262,7 +275,7 @@ func (s *site) agent() *agent {
 	check(s.t, err)
 	a.Log, err = audit.Open(audit.Config{
 		Spool: sp, Signer: signer, Collector: logKey, Cluster: "test", Agent: node,
-		About: record.Agent{Version: "test", Host: "host", Policy: "00"}, Publish: a.bus.PublishBatch, Log: zaptest.NewLogger(s.t),
+		About: record.Agent{Version: "test", Host: "host", Policy: "00"}, Publish: a.bus.PublishBatch, Log: s.log(),
 		Sync: func(ctx context.Context, request []byte) ([]byte, error) {
 			reply, err := a.bus.Sync(ctx, request)
 			return reply.Receipt, err
@@ -298,7 +311,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-func await(t *testing.T, what string, done func() bool) {
+func await(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()

@@ -12,7 +12,7 @@ import (
 )
 
 // ask sends a request of the agent's and returns its number.
-func (a *agent) ask(t *testing.T, resource, repository string, change func(*approval.Request)) (number uint64, signed []byte) {
+func (a *agent) ask(t testing.TB, resource, repository string, change func(*approval.Request)) (number uint64, signed []byte) {
 	t.Helper()
 	request := approval.Request{
 		ID: approval.NewID(), Agent: node, Cluster: "test", Session: "first000", Operation: 1, Resource: resource,
