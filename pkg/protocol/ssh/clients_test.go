@@ -1,6 +1,7 @@
 package ssh_test
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -96,7 +97,23 @@ func TestCurlCopiesFiles(t *testing.T) {
 
 // Modules are copied over SFTP and run by a shell, whose lines are not certain.
 func TestAnsibleModules(t *testing.T) {
-	w := newWorld(t, nil)
+	t.Run("over ssh", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.ansible(t, "", "--ssh-common-args", "-F @config")
+	})
+	t.Run("over paramiko", func(t *testing.T) {
+		w := newWorld(t, nil)
+		keys, err := os.ReadFile(w.bareKeys(t))
+		must(t, err)
+		port := w.front.Port()
+		must(t, os.Mkdir(w.path(".ssh"), 0o700))
+		w.write(t, ".ssh/known_hosts", bytes.ReplaceAll(keys, []byte("ssh.lab "), fmt.Appendf(nil, "[127.0.0.1]:%d ", port)))
+		w.ansible(t, fmt.Sprintf("ansible_host=127.0.0.1 ansible_port=%d ansible_user=job ansible_password=x", port), "-c", "paramiko")
+	})
+}
+
+func (w *world) ansible(t *testing.T, host string, args ...string) {
+	t.Helper()
 	w.write(t, "greeting.j2", []byte("{{ greeting }} from {{ inventory_hostname }}\n"))
 	playbook := w.write(t, "play.yaml", fmt.Appendf(nil, `- hosts: all
   gather_facts: false
@@ -109,8 +126,8 @@ func TestAnsibleModules(t *testing.T) {
     - copy: {content: "copied\n", dest: %[1]s/copied}
     - template: {src: %[1]s/greeting.j2, dest: %[1]s/greeted}
 `, w.dir))
-	inventory := w.write(t, "inventory", fmt.Appendf(nil, "ssh.lab ansible_python_interpreter=/usr/bin/python3 ansible_remote_tmp=%s\n", w.path("remote")))
-	out, errs, code := w.run(t, "", "env", "ANSIBLE_SSH_ARGS=-C", "ansible-playbook", "-i", inventory, "--ssh-common-args", "-F @config", playbook)
+	inventory := w.write(t, "inventory", fmt.Appendf(nil, "ssh.lab ansible_python_interpreter=/usr/bin/python3 ansible_remote_tmp=%s %s\n", w.path("remote"), host))
+	out, errs, code := w.run(t, "", append([]string{"env", "ANSIBLE_SSH_ARGS=-C", "ansible-playbook", "-i", inventory, playbook}, args...)...)
 	if code != 0 {
 		t.Fatalf("%q, %q, %d", out, errs, code)
 	}
