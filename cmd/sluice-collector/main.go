@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/collector"
 	"github.com/sluicegate/sluice/pkg/config"
+	"github.com/sluicegate/sluice/pkg/shelltext"
 	"github.com/sluicegate/sluice/pkg/sqltext"
 	"github.com/sluicegate/sluice/pkg/telemetry"
 )
@@ -79,6 +80,7 @@ func run(ctx context.Context, cfg collector.Config, log *zap.Logger) (err error)
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	c.ReadSQL = sqltext.New().Again
+	c.ReadCommands = shelltext.Read
 	return c.Run(ctx)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/collector/simulate"
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/shelltext"
 	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
@@ -21,7 +22,7 @@ type history struct {
 }
 
 func newHistory(c *client) history {
-	return history{c, simulate.Reader{Read: sqltext.New().Again}}
+	return history{c, simulate.Reader{Read: sqltext.New().Again, Commands: shelltext.Read}}
 }
 
 // since calls visit for each operation of the sessions that started since a

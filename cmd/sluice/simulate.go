@@ -20,7 +20,7 @@ func newSimulate(e *env) *cobra.Command {
 		Use:   "simulate FILE",
 		Short: "Ask a policy about recorded operations: what it would decide otherwise, by rule and job",
 		Long: "Each recorded operation is made again from its record and decided by FILE. What masks would hide is not\n" +
-			"simulated, and a host's command is known by its programs, without their arguments.",
+			"simulated.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			parsed, err := e.readPolicy(args[0])

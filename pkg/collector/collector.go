@@ -47,6 +47,8 @@ type Collector struct {
 	// policy; it is set before Run. nil: what records say of statements, which
 	// is less. This package does not link the parser.
 	ReadSQL func(text []byte) (statements []operation.SQLStatement, parsed bool)
+	// ReadCommands likewise reads a recorded command line.
+	ReadCommands func(line string) (commands []operation.SSHCommand, certain bool)
 
 	cfg     Config
 	log     *zap.Logger

@@ -36,7 +36,7 @@ func (c *Collector) console(ctx context.Context, limiter *api.Limiter) (http.Han
 			return c.orders.inConsole(ctx, by, sees, choice, key)
 		},
 		MayOrder: c.orders.consoleMay, Orders: c.orders.list, Published: c.rules.list, Policy: c.rules.one,
-		Reader: simulate.Reader{Read: c.ReadSQL},
+		Reader: simulate.Reader{Read: c.ReadSQL, Commands: c.ReadCommands},
 		Open:   c.ask.verified, Approver: c.ask.approver, Agents: c.chains, Verify: c.proveSession, Witness: c.acted,
 		Limiter: limiter, Stopping: ctx.Done(), Log: c.log.Named("console"),
 	}), nil

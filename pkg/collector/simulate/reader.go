@@ -10,12 +10,16 @@ import (
 )
 
 // Reader makes operations again from their records. SQL is read anew, because
-// a record keeps the text and not all that is known of it.
+// a record keeps the text and not all that is known of it; command lines
+// likewise.
 type Reader struct {
 	// Read reads SQL as the agent does; parsed is false for what it cannot
 	// read. nil: what the record says of each statement, which is less, and
 	// counts as opaque.
 	Read func(text []byte) (statements []operation.SQLStatement, parsed bool)
+	// Commands reads a command line as the agent does, because a record keeps
+	// its programs without their arguments. nil: those are not known.
+	Commands func(line string) (commands []operation.SSHCommand, certain bool)
 }
 
 func (r Reader) operation(header *record.Header, folded *view.Operation) *operation.Operation {
@@ -27,6 +31,9 @@ func (r Reader) operation(header *record.Header, folded *view.Operation) *operat
 	}
 	if in.Parsed && op.Kind == operation.Statement {
 		op.SQL = r.sql(in, folded.Text)
+	}
+	if r.Commands != nil && op.Kind == operation.Exec && op.SSH != nil {
+		op.SSH.Commands, _ = r.Commands(folded.Text) // whether it was certain is recorded: variables count too
 	}
 	return op
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/session"
+	"github.com/sluicegate/sluice/pkg/shelltext"
 )
 
 const fewRows = `version: 1
@@ -60,6 +61,38 @@ func TestRowsThatWereChangedCount(t *testing.T) {
 		})
 		if err != nil || asked != 1 {
 			t.Errorf("%s: %d operations, %v", tag, asked, err)
+		}
+	}
+}
+
+const noRecursion = `version: 1
+resources:
+  - {name: build-host, protocol: ssh, hosts: [192.0.2.2], port: 22, server_ssh: {known_hosts_file: k}, credentials: [{user: app, key_file: k}]}
+rules:
+  - {name: nothing-is-wiped, when: 'op.ssh.commands.exists(c, c.program == "rm" && c.args.exists(a, a == "-r"))', effect: deny}
+default: allow
+`
+
+func TestArgumentsOfACommandCount(t *testing.T) {
+	p, err := policy.Parse("policy.yaml", []byte(noRecursion))
+	if err != nil {
+		t.Fatal(err)
+	}
+	intent := record.Intent{Kind: "exec", Parsed: true, Effect: "allow", SSH: &record.SSH{Type: "exec", Programs: []string{"rm"}}}
+	for line, want := range map[string]string{"rm -r /srv": "deny", "rm a": "allow"} {
+		records := what(t,
+			record.Header{Type: record.SessionOpened, Opened: &session.Session{ID: "s1", Resource: "build-host"}},
+			record.Header{Type: record.OperationIntent, Operation: 1, Intent: &intent})
+		if records[1].Body, err = record.AppendBody(nil, &record.Body{Text: line}); err != nil {
+			t.Fatal(err)
+		}
+		err := simulate.Reader{Commands: shelltext.Read}.Each(records, func(was simulate.Past) {
+			if found, _ := simulate.By(p, was); found.Effect != want {
+				t.Errorf("%s: got %+v", line, found)
+			}
+		})
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
 		}
 	}
 }

@@ -10,7 +10,7 @@
 // what an allowed program does.
 //
 // The two legs are SSH connections of their own, so that the agent reads what
-// is between them. Reading a command line, SFTP packets and scp's lines are
+// is between them. Command lines (pkg/shelltext) and SFTP packets are read by
 // pure functions and small state machines without I/O.
 package ssh
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/shelltext"
 )
 
 // clientRequests serves a channel's requests in their order.
@@ -46,7 +47,7 @@ func (c *hostChannel) setEnvironment(request *ssh.Request) {
 	}
 	text := operation.Text(variable.Name + "=" + variable.Value)
 	c.before.environment = append(c.before.environment, operation.Param{Text: text})
-	c.before.unsafe = c.before.unsafe || !harmlessVariable(variable.Name)
+	c.before.unsafe = c.before.unsafe || !shelltext.Harmless(variable.Name)
 	c.pass(request)
 }
 
@@ -131,7 +132,7 @@ func (c *hostChannel) classify(request *ssh.Request) (operation.Operation, bool)
 		return op, true
 	}
 	op.Kind = operation.Exec
-	asked.Commands, op.Parsed = parseCommand(line.Text)
+	asked.Commands, op.Parsed = shelltext.Read(line.Text)
 	hidden := len(asked.Commands) > 1 && slices.ContainsFunc(asked.Commands, func(command operation.SSHCommand) bool { return isFileServer(command.Program) })
 	hidden = hidden || c.before.hidesGit(line.Text, asked.Commands)
 	op.Parsed = op.Parsed && !c.before.unsafe && !hidden

@@ -1,4 +1,4 @@
-package ssh
+package shelltext
 
 import (
 	"regexp"
@@ -44,7 +44,7 @@ func (r *reading) wrapped(w wrapper, args []string, depth int) {
 		args = args[used:]
 	}
 	for w.assigns && len(args) > 0 && variable.MatchString(args[0]) {
-		if name, _, _ := strings.Cut(args[0], "="); !harmlessVariable(name) {
+		if name, _, _ := strings.Cut(args[0], "="); !Harmless(name) {
 			r.doubt()
 			return
 		}

@@ -1,4 +1,4 @@
-package ssh
+package shelltext
 
 import (
 	"path"
@@ -117,7 +117,7 @@ func has(words ...string) func(args []string) bool {
 func assigns(args []string) bool {
 	return slices.ContainsFunc(args, func(arg string) bool {
 		name, _, _ := strings.Cut(arg, "=")
-		return !harmlessVariable(name)
+		return !Harmless(name)
 	})
 }
 

@@ -1,4 +1,4 @@
-package ssh
+package shelltext
 
 import (
 	_ "embed"
@@ -9,7 +9,7 @@ import (
 
 // show writes commands as words in angle brackets.
 func show(line string) (text string, certain bool) {
-	commands, certain := parseCommand(line)
+	commands, certain := Read(line)
 	var lines []string
 	for _, c := range commands {
 		lines = append(lines, "<"+strings.Join(append([]string{c.Program}, c.Args...), "><")+">")
@@ -88,7 +88,7 @@ func TestShellsReadWhatIsCertainTheSame(t *testing.T) {
 			`p "a \$b \"c\" \d" 'e $f' \x\ y a\\b`, `"p" -'r'f "/s"r\v`, "p a\\\nb", "p 'a\nb' \"c\\\nd\"",
 			`p "a'b" 'c"d' "" ''`, "p 'ä' \"ö\"", `p a=b @x %y ,z`, `p \\ \' \" \$ \* "\\" "\x"`, `p [ ] !`,
 		} {
-			commands, certain := parseCommand(line)
+			commands, certain := Read(line)
 			if !certain || len(commands) != 1 {
 				t.Errorf("%q: certain %v, %v", line, certain, commands)
 				continue
@@ -102,13 +102,13 @@ func TestShellsReadWhatIsCertainTheSame(t *testing.T) {
 	}
 }
 
-func FuzzParseCommand(f *testing.F) {
+func FuzzRead(f *testing.F) {
 	for line := range strings.SplitSeq(evasions, "\n%%\n") {
 		f.Add(line)
 	}
 	f.Add(`sudo -n sh -c "rm -r 'a b'"; cat <a >b`)
 	f.Fuzz(func(t *testing.T, line string) {
-		commands, certain := parseCommand(line)
+		commands, certain := Read(line)
 		if !certain {
 			return
 		}
@@ -116,7 +116,7 @@ func FuzzParseCommand(f *testing.F) {
 		if strings.Contains(line, "<<") || strings.HasSuffix(line, "\\") {
 			return
 		}
-		more, still := parseCommand(line + "\nid")
+		more, still := Read(line + "\nid")
 		if len(line) < maxLine/2 && (!still || len(more) != len(commands)+1) {
 			t.Errorf("%q: %v, and with a command behind it %v, certain %v", line, commands, more, still)
 		}

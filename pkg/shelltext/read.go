@@ -1,4 +1,11 @@
-package ssh
+// Package shelltext reads a command line as POSIX's shell reads it, into the
+// simple commands that it runs.
+//
+// It promises that a line is certain only where every word is literal after
+// quoting and nothing evaluates more, in all usual shells: what it is not sure
+// of, it says so. It runs nothing, and knows nothing of what a program does by
+// itself.
+package shelltext
 
 import (
 	"strings"
@@ -17,7 +24,7 @@ const (
 	maxNested = 8
 )
 
-// parseCommand returns every simple command that a POSIX shell runs, or may
+// Read returns every simple command that a POSIX shell runs, or may
 // run, for a command line. It reports false for a line of which that is not
 // certain: one with anything that the shell would still expand, evaluate or
 // define, or with a program that runs what its arguments or its input say. Then
@@ -29,7 +36,7 @@ const (
 //
 // The user's shell may be another one than POSIX's. Only characters that are
 // literal in all usual shells count as such outside of quotes.
-func parseCommand(line string) (commands []operation.SSHCommand, certain bool) {
+func Read(line string) (commands []operation.SSHCommand, certain bool) {
 	r := &reading{certain: true}
 	r.line(line, 0)
 	return r.commands, r.certain
@@ -119,7 +126,7 @@ func (r *reading) statement(s *syntax.Stmt, depth int) {
 // call reads one simple command.
 func (r *reading) call(call *syntax.CallExpr, depth int) {
 	for _, assignment := range call.Assigns {
-		if assignment.Append || assignment.Naked || assignment.Index != nil || assignment.Array != nil || !harmlessVariable(assignment.Name.Value) {
+		if assignment.Append || assignment.Naked || assignment.Index != nil || assignment.Array != nil || !Harmless(assignment.Name.Value) {
 			r.doubt()
 			continue
 		}
@@ -273,9 +280,9 @@ func (r *reading) quoted(text []byte, part *syntax.DblQuoted) []byte {
 	return text
 }
 
-// harmlessVariable reports whether a variable of the environment changes
+// Harmless reports whether a variable of the environment changes
 // nothing of what is run.
-func harmlessVariable(name string) bool {
+func Harmless(name string) bool {
 	switch name {
 	case "LANG", "LANGUAGE", "TZ", "TERM", "COLORTERM", "NO_COLOR", "COLUMNS", "LINES", "CI", "DEBIAN_FRONTEND", "GIT_PROTOCOL":
 		return true
