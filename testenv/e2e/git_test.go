@@ -1,9 +1,14 @@
 package e2e
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 const repository = "/srv/git/shop.git"
@@ -67,5 +72,49 @@ func TestDeletionOfMainIsDenied(t *testing.T) {
 	contains(t, r.all(), "! [remote rejected] main (sluice: refused by rule \"main-stays\"")
 	if at := gitAdmin(t, "rev-parse", "main"); at != before {
 		t.Errorf("main is at %q", at)
+	}
+}
+
+// What came with a push can be read from its record, and a pack that is small
+// enough is there whole. The tree is a delta of one that the server has, which
+// has no name before it is applied.
+func TestPushIsOnTheRecord(t *testing.T) {
+	before := time.Now()
+	r := run("job", "--", "sh", "-c", `cd "$(mktemp -d)" && git clone -q ssh://git.lab`+repository+` . && echo kept >kept && git add kept &&
+		git -c user.name=Job -c user.email=job@example.com commit -q -m 'keep this' && git push origin HEAD:refs/heads/recorded`)
+	if r.code != 0 {
+		t.Fatal(r.all())
+	}
+	type operation struct {
+		Kind, Text string
+		Chunks     []struct {
+			Stream string
+			Data   []byte
+		}
+	}
+	var push operation
+	newest(t, before, func(s sessionView) bool {
+		var session struct{ Operations []operation }
+		if err := json.Unmarshal([]byte(ctl(t, "show", "--json", s.ID)), &session); err != nil {
+			t.Fatal(err)
+		}
+		for _, op := range session.Operations {
+			if op.Kind == "push" {
+				push = op
+			}
+		}
+		return push.Kind != ""
+	})
+	contains(t, push.Text, "create refs/heads/recorded at "+gitAdmin(t, "rev-parse", "recorded")[:10], "keep this (Job <job@example.com>)",
+		"3 objects (1 commits, 0 trees, 1 blobs, 0 tags, 1 deltas)", "blob "+gitAdmin(t, "rev-parse", "recorded:kept")+", 5 bytes")
+	var pack []byte
+	for _, chunk := range push.Chunks {
+		if chunk.Stream == "stdin" {
+			pack = append(pack, chunk.Data...)
+		}
+	}
+	digest := sha256.Sum256(pack)
+	if !bytes.HasPrefix(pack, []byte("PACK")) || !strings.Contains(push.Text, hex.EncodeToString(digest[:])) {
+		t.Errorf("%d bytes of the pack are kept of\n%s", len(pack), push.Text)
 	}
 }
