@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -27,6 +28,9 @@ func TestClientProgramsSeeNoDifference(t *testing.T) {
 		{"psycopg", func(port int) []string {
 			return []string{"/usr/bin/python3", "testdata/clients/psycopg_client.py", fmt.Sprintf(uri, port)}
 		}},
+		{"node-postgres", func(port int) []string {
+			return []string{"node", "testdata/clients/node_client.js", fmt.Sprintf(uri, port)}
+		}},
 		{"jdbc", func(port int) []string {
 			return []string{"java", "-cp", jdbc, "testdata/clients/Client.java", fmt.Sprintf("jdbc:postgresql://127.0.0.1:%d/shop?user=app&password=app-secret&sslmode=disable", port)}
 		}},
@@ -45,6 +49,7 @@ func said(t *testing.T, argv []string) []byte {
 	t.Helper()
 	var errs bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), "NODE_PATH=/usr/local/lib/node-postgres")
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil || len(out) < 100 {
