@@ -60,13 +60,10 @@ func (c *conversation) clientFrame(s *stream) bool {
 	return !c.halted
 }
 
-// copyOp is the operation that COPY data from the client belongs to: the last
-// one that was forwarded. Without one the server would ignore the data.
+// copyOp is the operation that COPY data from the client belongs to.
 func (c *conversation) copyOp() *op {
-	for i := len(c.queue.debts) - 1; i >= c.queue.first; i-- {
-		if o := c.queue.debts[i].op; o != nil && !c.queue.debts[i].own {
-			return o
-		}
+	if d := c.queue.copies(); d != nil {
+		return d.op
 	}
 	return nil
 }
@@ -105,6 +102,9 @@ func (c *conversation) clientMessage(s *stream, kind byte, frame []byte) {
 	case msgFlush:
 		c.pass(s, len(frame), nil)
 	case msgCopyDone, msgCopyFail:
+		if !c.copyIn {
+			c.queue.endCopy()
+		}
 		c.copyIn = false
 		c.pass(s, len(frame), nil)
 	case msgTerminate:

@@ -30,6 +30,9 @@ type debt struct {
 	portal  *portal    // of a bind, a describe of a portal, or an execute
 	undo    undo       // what a failure takes back
 	weight  int        // bytes of memory that it keeps
+
+	ended int // how often COPY data ended before the server asked for any
+	syncs int // that came before the first of these ends
 }
 
 // purpose says why we asked the server something.
@@ -91,12 +94,51 @@ func (q *queue) pop() debt {
 	return d
 }
 
-// dropSyncs removes the syncs directly behind the head: a server that reads
-// COPY data ignores them.
-func (q *queue) dropSyncs() {
-	for q.len() > 1 && q.debts[q.first+1].kind == oweSync {
+// copies returns the debt that COPY data from the client belongs to: the last
+// operation that was forwarded. Without one the server would ignore the data.
+func (q *queue) copies() *debt {
+	for i := len(q.debts) - 1; i >= q.first; i-- {
+		if d := &q.debts[i]; d.op != nil && !d.own {
+			return d
+		}
+	}
+	return nil
+}
+
+// endCopy notes that COPY data ended although the server has not asked for it
+// yet: what the client sends now the server reads as usual.
+func (q *queue) endCopy() {
+	d := q.copies()
+	if d == nil {
+		return
+	}
+	if d.ended == 0 {
+		d.syncs = 0
+		for i := len(q.debts) - 1; &q.debts[i] != d; i-- {
+			if q.debts[i].kind == oweSync {
+				d.syncs++
+			}
+		}
+	}
+	d.ended++
+}
+
+// beginCopy notes that the head makes the server read COPY data. It ignores
+// the syncs directly behind it, up to the data's end. It reports whether more
+// of the data is still to come.
+func (q *queue) beginCopy() (more bool) {
+	head := q.head()
+	drop := q.len()
+	if head.ended > 0 {
+		drop = head.syncs
+		head.ended, head.syncs = head.ended-1, 0
+	} else {
+		more = true
+	}
+	for ; drop > 0 && q.len() > 1 && q.debts[q.first+1].kind == oweSync; drop-- {
 		q.debts = append(q.debts[:q.first+1], q.debts[q.first+2:]...)
 	}
+	return more
 }
 
 // op is an operation and the memory of what it says.

@@ -95,9 +95,9 @@ func (c *conversation) answer(s *stream, kind byte, frame []byte, head *debt) bo
 	case msgCommandComplete, msgEmptyQueryResponse, msgPortalSuspended:
 		return c.answerComplete(s, kind, frame, head)
 	case msgCopyInResponse:
-		c.copyIn, c.lostSync = true, false
-		c.queue.dropSyncs()
+		c.copyIn, c.lostSync = c.queue.beginCopy(), false
 		c.pass(s, len(frame), head.op)
+		c.resume(true) // its data may stand behind a message that waits
 	case msgCopyOutResponse:
 		return head.op != nil && c.answerCopyOut(s, frame, head.op)
 	case msgCopyData:
