@@ -18,10 +18,29 @@ import (
 // nobody, and the number usually comes within milliseconds.
 const numberSoon = time.Second
 
+// inTransaction is how long people have while a transaction is open at the
+// server: what it has locked, everybody else waits for.
+const inTransaction = time.Minute
+
+// hurried shortens a hold inside of a transaction, and tells the client and the
+// approver.
+func (x *exchange) hurried(r policy.Ruling) policy.Ruling {
+	if !x.op.Context.InTransaction {
+		return r
+	}
+	approve := *r.Approve
+	approve.Timeout = min(approve.Timeout, inTransaction)
+	r.Approve = &approve
+	r.Reason = strings.TrimSpace(r.Reason + " A transaction is open and keeps what it has locked, so that this waits at most " +
+		approve.Timeout.String() + "; what is held before BEGIN can wait longer.")
+	return r
+}
+
 // hold asks people and waits. Every step is in the trail before it has an
 // effect: the request before anybody is asked, a vote before it counts, the
 // settlement before the decision.
 func (x *exchange) hold(ctx context.Context, ruling policy.Ruling, waiting func(protocol.Waiting)) (protocol.Decision, error) {
+	ruling = x.hurried(ruling)
 	refused := protocol.Decision{Rule: ruling.Rule}
 	if x.guard.Desk == nil {
 		refused.Reason = "it needs an approval, and this agent has no roster of approvers"

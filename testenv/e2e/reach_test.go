@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // withStock makes a table of 5,000 rows with a view on it, in which a look that
@@ -129,6 +130,27 @@ func TestApproverSeesWhatAHeldStatementWouldTouchAndNothingIsTouched(t *testing.
 	}
 	if after := untouched(t); after != before {
 		t.Errorf("a look changed something:\n%s\nwas\n%s", after, before)
+	}
+}
+
+func TestHoldInsideATransactionIsCappedAndSaysSo(t *testing.T) {
+	withStock(t)
+	job, said, number := heldJob(t, psqlArgs("BEGIN", "DELETE FROM stock WHERE id = 1", "COMMIT"))
+	contains(t, said.String(), "A transaction is open", "at most 1m0s")
+	var asked struct {
+		Request struct {
+			Created  time.Time
+			NotAfter time.Time `json:"not_after"`
+		}
+	}
+	text := ctl(t, "approvals", "show", number, "--json")
+	if err := json.Unmarshal([]byte(text), &asked); err != nil || asked.Request.NotAfter.Sub(asked.Request.Created) != time.Minute {
+		t.Errorf("%v: the rule's ten minutes are %v", err, asked.Request.NotAfter.Sub(asked.Request.Created))
+	}
+	contains(t, text, "A transaction is open")
+	ctl(t, "approvals", "approve", number)
+	if err := job.Wait(); err != nil || admin(t, "SELECT count(*) FROM stock") != "4999" {
+		t.Errorf("what was approved in time: %v: %s", err, said)
 	}
 }
 
