@@ -32,7 +32,7 @@ colour: red
 		t.Fatal("it was taken")
 	}
 	for _, want := range []string{
-		"c.yaml:1: cluster:", "c.yaml:2: origin:", "api.cert_file:", "c.yaml:5: bus.listen:", "bus.stream_limit:",
+		"c.yaml:1:10: cluster:", "c.yaml:2:9: origin:", "api.cert_file:", "c.yaml:5:15: bus.listen:", "bus.stream_limit:",
 		"people.issuer:", "people.audience:", "people.roles[0].group:", "people.roles[0].roles[0]:", "people.roles[1].roles:",
 		"approvals.root_key:", "log_level:", "colour: unknown key",
 	} {

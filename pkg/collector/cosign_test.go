@@ -18,7 +18,7 @@ const witnessKey = "witness.example+0080fed4+BAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxg
 func TestWitnessThatCannotBeAskedIsNamed(t *testing.T) {
 	for text, want := range map[string]string{
 		`witnesses: [{url: "https://w.example", key: "` + witnessKey + `"}]`:                                                        "",
-		`witnesses: [{url: "w.example", key: "` + witnessKey + `"}]`:                                                                "c.yaml:1: witnesses[0].url:",
+		`witnesses: [{url: "w.example", key: "` + witnessKey + `"}]`:                                                                "c.yaml:1:19: witnesses[0].url:",
 		`witnesses: [{url: "https://w.example", key: "w+1+x"}]`:                                                                     "witnesses[0].key:",
 		`witnesses: [{url: "https://w.example", key: "` + witnessKey + `"}, {url: "https://v.example", key: "` + witnessKey + `"}]`: "witnesses[1].key:",
 		`{origin: witness.example, witnesses: [{url: "https://w.example", key: "` + witnessKey + `"}]}`:                             "witnesses[0].key:",

@@ -34,7 +34,7 @@ func TestForwarderThatCannotWorkIsNamed(t *testing.T) {
 		t.Fatal("it was taken")
 	}
 	for _, want := range []string{
-		"c.yaml:3: forward.otlp[0]:", "forward.otlp[1].name:", "forward.otlp[1].url:", "forward.otlp[2].url:", "forward.otlp[3].cert_file:",
+		"c.yaml:3:7: forward.otlp[0]:", "forward.otlp[1].name:", "forward.otlp[1].url:", "forward.otlp[2].url:", "forward.otlp[3].cert_file:",
 		"forward.otlp[4]:", "forward.syslog[0].name:", "forward.syslog[0].address:", "forward.syslog[1].name:", "forward.syslog[2]:",
 	} {
 		if !strings.Contains(err.Error(), want) {

@@ -107,7 +107,7 @@ func TestSimulationThatCannotBe(t *testing.T) {
 		status int
 		shows  string
 	}{
-		"no policy":       {ada, map[string]string{"token": token, "since": "1h", "policy": "default: maybe\nrules: [{when: 'op.x'}]"}, 200, "policy.yaml:2: rules[0]"},
+		"no policy":       {ada, map[string]string{"token": token, "since": "1h", "policy": "default: maybe\nrules: [{when: 'op.x'}]"}, 200, "policy.yaml:2:9: rules[0]"},
 		"script in one":   {ada, map[string]string{"token": token, "since": "1h", "policy": hostile}, 200, "cannot be used"},
 		"no time":         {ada, map[string]string{"token": token, "since": "soon", "policy": stricter}, 400, "time to look back"},
 		"too large":       {ada, map[string]string{"token": token, "since": "1h", "policy": strings.Repeat("#\n", 200<<10)}, 413, "256 KiB"},

@@ -71,13 +71,13 @@ func TestGuideListsEveryWord(t *testing.T) {
 func TestCasesThatMeanNothingAreRefused(t *testing.T) {
 	p := valid(t, "shop.yaml")
 	_, err := p.Test("c.yaml", []byte("cases:\n  - {resource: x, op: {unparsed: true, statements: []}, expect: {effect: maybe}}\n  - {name: n, resource: shop-db, who: {assurance: A9}, op: {statements: [{class: dll}]}}\n"))
-	want := `c.yaml:2: cases[0].name: is missing: say what the case shows
-c.yaml:2: cases[0].resource: there is no resource "x" in the policy
-c.yaml:2: cases[0].expect.effect: "maybe" is not an effect: write allow, hold or deny
-c.yaml:2: cases[0].op.statements: has no use: what could not be parsed has no statements
-c.yaml:3: cases[1].expect: is missing: write an effect or a user
-c.yaml:3: cases[1].who.assurance: "A9" is not one of A0, A1, A2, A3, A4
-c.yaml:3: cases[1].op.statements[0].class: "dll" is not one of read, write, ddl, privilege, session, transaction, copy, admin, procedural, unknown`
+	want := `c.yaml:2:5: cases[0].name: is missing: say what the case shows
+c.yaml:2:16: cases[0].resource: there is no resource "x" in the policy
+c.yaml:2:52: cases[0].op.statements: has no use: what could not be parsed has no statements
+c.yaml:2:74: cases[0].expect.effect: "maybe" is not an effect: write allow, hold or deny
+c.yaml:3:5: cases[1].expect: is missing: write an effect or a user
+c.yaml:3:51: cases[1].who.assurance: "A9" is not one of A0, A1, A2, A3, A4
+c.yaml:3:82: cases[1].op.statements[0].class: "dll" is not one of read, write, ddl, privilege, session, transaction, copy, admin, procedural, unknown`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}

@@ -25,7 +25,7 @@ func (d *Document) Decode(into any) {
 
 // value decodes one node.
 func (d *Document) value(path string, node *yaml.Node, into reflect.Value) {
-	d.lines[path] = node.Line
+	d.places[path] = place{node.Line, node.Column}
 	switch {
 	case node.Kind == yaml.AliasNode || node.Anchor != "":
 		d.Problem(path, "anchors and aliases are not supported: write the value out")
@@ -78,7 +78,7 @@ func (d *Document) fields(path string, node *yaml.Node, into reflect.Value) {
 		at := join(path, key.Value)
 		index := slices.Index(keys(into.Type()), key.Value)
 		if index < 0 {
-			d.lines[at] = key.Line
+			d.places[at] = place{key.Line, key.Column}
 			d.Problem(at, "unknown key: the keys here are %s", strings.Join(keys(into.Type()), ", "))
 			continue
 		}
@@ -109,7 +109,7 @@ func (d *Document) pairs(path string, node *yaml.Node) func(yield func(key, valu
 			key, value := node.Content[i], node.Content[i+1]
 			at := join(path, key.Value)
 			if key.Kind != yaml.ScalarNode || key.Tag == "!!merge" || key.Tag == "!!null" || key.Anchor != "" {
-				d.lines[at] = key.Line
+				d.places[at] = place{key.Line, key.Column}
 				d.Problem(at, "is not a plain key: write a word")
 				continue
 			}

@@ -9,6 +9,7 @@ package document
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -26,13 +27,16 @@ const MaxBytes = 1 << 20
 type Document struct {
 	name     string
 	root     *yaml.Node // nil for an empty file
-	lines    map[string]int
+	places   map[string]place
 	problems []problem
 }
 
 // problem is one thing to correct.
+// place is where a value begins in the file; both count from 1.
+type place struct{ line, column int }
+
 type problem struct {
-	line    int
+	place
 	path    string
 	message string
 }
@@ -43,7 +47,7 @@ func Parse(name string, data []byte) (*Document, error) {
 	if len(data) > MaxBytes {
 		return nil, fmt.Errorf("%s: is %d bytes long: the limit is %d", name, len(data), MaxBytes)
 	}
-	d := &Document{name: name, lines: map[string]int{"": 1}}
+	d := &Document{name: name, places: map[string]place{"": {1, 1}}}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var file, next yaml.Node
 	err := decoder.Decode(&file)
@@ -72,7 +76,7 @@ func syntax(name string, err error) error {
 }
 
 // Problem adds a problem with the value at path, written as rules[1].effect.
-// Where the file has no such value, the line is that of the closest value
+// Where the file has no such value, the place is that of the closest value
 // around it. One path is reported once: what was said first stays, since what
 // follows is usually its consequence.
 func (d *Document) Problem(path, format string, args ...any) {
@@ -81,16 +85,17 @@ func (d *Document) Problem(path, format string, args ...any) {
 			return
 		}
 	}
-	d.problems = append(d.problems, problem{d.line(path), path, fmt.Sprintf(format, args...)})
+	d.problems = append(d.problems, problem{d.place(path), path, fmt.Sprintf(format, args...)})
 }
 
-// Err returns every problem in the order of the file's lines, joined, or nil.
+// Err returns every problem with line and column, in their order in the
+// file, joined, or nil.
 func (d *Document) Err() error {
 	ordered := slices.Clone(d.problems)
-	slices.SortStableFunc(ordered, func(a, b problem) int { return a.line - b.line })
+	slices.SortStableFunc(ordered, func(a, b problem) int { return cmp.Or(a.line-b.line, a.column-b.column) })
 	joined := make([]error, 0, len(ordered))
 	for _, p := range ordered {
-		place := fmt.Sprintf("%s:%d: ", d.name, p.line)
+		place := fmt.Sprintf("%s:%d:%d: ", d.name, p.line, p.column)
 		if p.path != "" {
 			place += p.path + ": "
 		}
@@ -99,11 +104,11 @@ func (d *Document) Err() error {
 	return errors.Join(joined...)
 }
 
-// line returns where path stands, or the value around it.
-func (d *Document) line(path string) int {
+// place returns where path stands, or the value around it.
+func (d *Document) place(path string) place {
 	for {
-		if line, ok := d.lines[path]; ok {
-			return line
+		if at, ok := d.places[path]; ok {
+			return at
 		}
 		path = path[:max(0, strings.LastIndexAny(path, ".["))]
 	}

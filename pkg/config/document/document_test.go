@@ -46,10 +46,10 @@ func TestEveryKindOfValueIsDecoded(t *testing.T) {
 
 func TestWhatDoesNotFitIsNamedByLineAndPath(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
-		{"unknown key", "label: a\nlable: b\n", "shelf.yaml:2: lable: unknown key"},
-		{"unknown key in a list", "books:\n  - title: a\n  - titel: b\n", "shelf.yaml:3: books[1].titel: unknown key"},
+		{"unknown key", "label: a\nlable: b\n", "shelf.yaml:2:1: lable: unknown key"},
+		{"unknown key in a list", "books:\n  - title: a\n  - titel: b\n", "shelf.yaml:3:5: books[1].titel: unknown key"},
 		{"twice", "label: a\nlabel: b\n", "label: is written twice, on lines 1 and 2"},
-		{"list for text", "label: [a]\n", "shelf.yaml:1: label: is a list: write a single value"},
+		{"list for text", "label: [a]\n", "shelf.yaml:1:8: label: is a list: write a single value"},
 		{"text for list", "books: a\n", "books: is a single value: write a list"},
 		{"text for mapping", "best: a\n", "best: is a single value: write a mapping of title"},
 		{"text for free mapping", "notes: a\n", "notes: is a single value: write a mapping"},
@@ -64,8 +64,8 @@ func TestWhatDoesNotFitIsNamedByLineAndPath(t *testing.T) {
 		{"merge key", "best:\n  <<: {title: a}\n", "best.<<: is not a plain key"},
 		{"merge key in a free mapping", "notes:\n  <<: {title: a}\n", "notes.<<: is not a plain key"},
 		{"tag", "label: !!str a\n", "label: YAML tags are not supported"},
-		{"list at the top", "- a\n", "shelf.yaml:1: is a list: write a mapping of label"},
-		{"nothing", "", "shelf.yaml:1: is empty"},
+		{"list at the top", "- a\n", "shelf.yaml:1:1: is a list: write a mapping of label"},
+		{"nothing", "", "shelf.yaml:1:1: is empty"},
 		{"comment only", "# a\n", "is empty"},
 		{"second document", "label: a\n---\nlabel: b\n", "holds more than one YAML document"},
 		{"syntax", "label: a\n  open: [\n", "shelf.yaml:2: "},
@@ -89,7 +89,7 @@ func TestAllProblemsComeInTheOrderOfTheFile(t *testing.T) {
 	doc.Problem("port", "said first")
 	doc.Decode(&s)
 	doc.Problem("books[3].title", "has no place")
-	want := "shelf.yaml:1: port: said first\nshelf.yaml:1: count: \"x\" is not a decimal number\nshelf.yaml:1: books[3].title: has no place"
+	want := "shelf.yaml:1:1: port: said first\nshelf.yaml:1:1: books[3].title: has no place\nshelf.yaml:1:8: count: \"x\" is not a decimal number"
 	if got := doc.Err().Error(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
