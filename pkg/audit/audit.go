@@ -171,6 +171,12 @@ func (l *Log) append(s *Session, h *record.Header, body *record.Body, counts rec
 		return 0, err
 	}
 	*buffer = encoded
+	return l.appendEncoded(s, h, encoded, counts)
+}
+
+// appendEncoded is append for a body that is encoded already. What h points to is
+// not kept.
+func (l *Log) appendEncoded(s *Session, h *record.Header, encoded []byte, counts record.Closed) (position spool.Position, err error) {
 	if len(encoded) > record.MaxBody {
 		return 0, fmt.Errorf("write record: a body of %d bytes is over the limit of %d", len(encoded), record.MaxBody)
 	}
@@ -192,9 +198,8 @@ func (l *Log) append(s *Session, h *record.Header, body *record.Body, counts rec
 	if s != nil {
 		netns = s.netns
 	}
-	var position spool.Position
 	if next != nil {
-		position, err = next.put(h, encoded, netns)
+		position, err = putElsewhere(next, h, encoded, netns)
 	} else {
 		position, err = l.place(h, encoded, netns)
 	}

@@ -25,7 +25,7 @@ type Baton struct {
 // heir writes the records of a log that was handed over: another process's log,
 // or this one's own when that other process has failed.
 type heir interface {
-	put(h *record.Header, body []byte, netns uint64) (spool.Position, error)
+	put(header, body []byte, netns uint64) (spool.Position, error) // header: encoded, with a number and times that are not the record's
 	settle(spool.Position) error
 }
 
@@ -82,8 +82,23 @@ func (l *Log) carryOn(b Baton) error {
 	return l.announce()
 }
 
+// putElsewhere lets next write a record. It hands over bytes, so that a record
+// that is written here needs no memory on the heap.
+func putElsewhere(next heir, h *record.Header, body []byte, netns uint64) (spool.Position, error) {
+	h.Time = time.Now()
+	header, err := record.AppendHeader(nil, h)
+	if err != nil {
+		return 0, err
+	}
+	return next.put(header, body, netns)
+}
+
 // put writes a record of another log.
-func (l *Log) put(h *record.Header, body []byte, netns uint64) (spool.Position, error) {
+func (l *Log) put(header, body []byte, netns uint64) (spool.Position, error) {
+	h, err := record.DecodeHeader(header)
+	if err != nil {
+		return 0, err
+	}
 	l.write.mu.Lock()
 	defer l.write.mu.Unlock()
 	next := l.write.await()
@@ -91,9 +106,9 @@ func (l *Log) put(h *record.Header, body []byte, netns uint64) (spool.Position, 
 	case l.write.sealed:
 		return 0, ErrSealed
 	case next != nil:
-		return next.put(h, body, netns)
+		return next.put(header, body, netns)
 	}
-	return l.place(h, body, netns)
+	return l.place(&h, body, netns)
 }
 
 // elsewhere lets whoever writes the records now do what could not be done here.

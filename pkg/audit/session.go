@@ -31,6 +31,7 @@ type Session struct {
 
 	mu      sync.Mutex
 	streams map[uint64]*streams // guarded by mu; by operation
+	last    record.Chunk        // guarded by mu; of the outcome that is being written, whose memory it saves
 }
 
 // streams is what is known of the streams of one operation.
@@ -101,6 +102,12 @@ func (s *Session) intent(op *operation.Operation, in *record.Intent) (spool.Posi
 	counts := record.Closed{Operations: 1}
 	if in.Effect == "deny" && !in.Observed {
 		counts.Denied = 1
+	}
+	buffer := s.log.write.bodies.Get().(*[]byte)
+	defer s.log.write.bodies.Put(buffer)
+	encoded, whole := record.AppendRequest((*buffer)[:0], op.Text, op.Params, pieceBytes)
+	if *buffer = encoded; whole {
+		return s.log.appendEncoded(s, &h, encoded, counts)
 	}
 	pieces := s.log.request(op)
 	position, err := s.append(&h, &pieces[0].body, counts)
@@ -271,7 +278,8 @@ func (s *Session) Finish(op uint64, at time.Duration, chunk []byte, out record.O
 		}
 		return s.outcome(op, out, nil)
 	}
-	out.Chunk = &record.Chunk{Stream: "response", At: int64(at), Size: size}
+	s.last = record.Chunk{Stream: "response", At: int64(at), Size: size}
+	out.Chunk = &s.last
 	return s.outcome(op, out, chunk)
 }
 

@@ -49,18 +49,13 @@ func NewRemote(conn net.Conn) *Remote { return &Remote{conn: conn} }
 // Close makes everything that is written from now on fail.
 func (r *Remote) Close() error { return r.conn.Close() }
 
-func (r *Remote) put(h *record.Header, body []byte, netns uint64) (spool.Position, error) {
+func (r *Remote) put(header, body []byte, netns uint64) (spool.Position, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	h.Time = time.Now()
-	request, err := record.AppendHeader(append(r.buffer[:0], make([]byte, requestHead)...), h)
-	if err != nil {
-		return 0, err
-	}
-	binary.LittleEndian.PutUint32(request, uint32(len(request)-requestHead))
-	binary.LittleEndian.PutUint32(request[4:], uint32(len(body)))
-	binary.LittleEndian.PutUint64(request[8:], netns)
-	r.buffer = append(request, body...)
+	request := binary.LittleEndian.AppendUint32(r.buffer[:0], uint32(len(header)))
+	request = binary.LittleEndian.AppendUint32(request, uint32(len(body)))
+	request = binary.LittleEndian.AppendUint64(request, netns)
+	r.buffer = append(append(request, header...), body...)
 	return r.ask(r.buffer)
 }
 
@@ -140,11 +135,7 @@ func (l *Log) serve(header, body []byte, what uint64) (spool.Position, error) {
 	if len(header) == 0 {
 		return spool.Position(what), l.settle(spool.Position(what))
 	}
-	h, err := record.DecodeHeader(header)
-	if err != nil {
-		return 0, err
-	}
-	return l.put(&h, body, what)
+	return l.put(header, body, what)
 }
 
 func answer(position spool.Position, err error) []byte {

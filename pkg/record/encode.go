@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/sluicegate/sluice/pkg/operation"
 )
 
 // AppendHeader appends the encoding of h to dst: one JSON object in UTF-8, with
@@ -43,28 +45,34 @@ func AppendHeader(dst []byte, h *Header) ([]byte, error) {
 }
 
 // appendRareParts appends what is written once per session or less.
-func appendRareParts(dst []byte, h *Header) ([]byte, error) {
-	var errs []error
-	part := func(name string, value any, set bool) {
-		if !set {
-			return
-		}
-		encoded, err := json.Marshal(value)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("encode %s: %w", name, err))
-			return
-		}
-		dst = append(append(append(dst, `,"`...), name...), `":`...)
-		dst = append(dst, encoded...)
+func appendRareParts(dst []byte, h *Header) (_ []byte, err error) {
+	switch {
+	case h.Agent != nil:
+		dst, err = appendPart(dst, `,"agent":`, *h.Agent)
+	case h.Alert != nil:
+		dst, err = appendPart(dst, `,"alert":`, *h.Alert)
+	case h.Order != nil:
+		dst, err = appendPart(dst, `,"order":`, *h.Order)
+	case h.Opened != nil:
+		dst, err = appendPart(dst, `,"opened":`, *h.Opened)
+	case h.Closed != nil:
+		dst, err = appendPart(dst, `,"closed":`, *h.Closed)
+	case h.Approval != nil:
+		dst, err = appendPart(dst, `,"approval":`, *h.Approval)
+	case h.Person != nil:
+		dst, err = appendPart(dst, `,"person":`, *h.Person)
 	}
-	part("agent", h.Agent, h.Agent != nil)
-	part("alert", h.Alert, h.Alert != nil)
-	part("order", h.Order, h.Order != nil)
-	part("opened", h.Opened, h.Opened != nil)
-	part("closed", h.Closed, h.Closed != nil)
-	part("approval", h.Approval, h.Approval != nil)
-	part("person", h.Person, h.Person != nil)
-	return dst, errors.Join(errs...)
+	return dst, err
+}
+
+// appendPart takes the part's value: what a header points to may so be on its
+// caller's stack.
+func appendPart[T any](dst []byte, name string, value T) ([]byte, error) {
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		return dst, fmt.Errorf("encode header%s: %w", name, err)
+	}
+	return append(append(dst, name...), encoded...), nil
 }
 
 func appendIntent(dst []byte, in *Intent) []byte {
@@ -194,6 +202,47 @@ func AppendBody(dst []byte, b *Body) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
+// AppendRequest appends the encoding of a body that holds a request with its
+// parameters, as AppendBody would and without a copy of it. It returns false, and dst
+// as it was, for what is larger than limit, is no text or must not be kept.
+func AppendRequest(dst []byte, text operation.Text, params []operation.Param, limit int) ([]byte, bool) {
+	const perParam = 128 // bytes of a parameter's encoding beside its value, generously
+	size := len(text) + len(params)*perParam
+	whole := utf8.Valid(text)
+	for i := range params {
+		p := &params[i]
+		size += len(p.Text)
+		whole = whole && !p.Sealed && (!p.Binary || len(p.Text) == 0) && utf8.Valid(p.Text)
+	}
+	if !whole || size > limit {
+		return dst, false
+	}
+	start := len(dst)
+	if len(text) > 0 {
+		dst = appendString(append(dst, `,"text":`...), text)
+	}
+	for i := range params {
+		if i == 0 {
+			dst = append(dst, `,"params":[`...)
+		} else {
+			dst = append(dst, ',')
+		}
+		if params[i].Text == nil {
+			dst = append(dst, `{"null":true}`...)
+			continue
+		}
+		dst = append(appendString(append(dst, `{"text":`...), params[i].Text), '}')
+	}
+	if len(params) > 0 {
+		dst = append(dst, ']')
+	}
+	if len(dst) == start {
+		return dst, true
+	}
+	dst[start] = '{' // as in AppendBody
+	return append(dst, '}'), true
+}
+
 func appendParam(dst []byte, p *Param) []byte {
 	start := len(dst)
 	if p.Text != nil {
@@ -244,14 +293,14 @@ func appendBytesField(dst []byte, name string, value []byte) []byte {
 
 // appendString appends s as a JSON string (RFC 8259 §7). Only what must be
 // escaped is; bytes that are not UTF-8 become U+FFFD, as in encoding/json.
-func appendString(dst []byte, s string) []byte {
+func appendString[T string | operation.Text](dst []byte, s T) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	plain := 0 // s[plain:i] is still to be copied
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
+			r, size := utf8.DecodeRuneInString(string(s[i:min(len(s), i+utf8.UTFMax)]))
 			if r == utf8.RuneError && size == 1 {
 				dst = append(append(dst, s[plain:i]...), `\ufffd`...)
 				plain = i + 1

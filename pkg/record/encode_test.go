@@ -6,9 +6,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/session"
 	"github.com/sluicegate/sluice/pkg/workload"
@@ -270,6 +272,48 @@ func FuzzAppendBody(f *testing.F) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	})
+}
+
+// A request is encoded where it stands as it would be from a copy.
+func FuzzAppendRequest(f *testing.F) {
+	f.Add([]byte("SELECT 1"), []byte("x"), []byte(nil), false, false)
+	f.Add([]byte(nil), []byte(nil), []byte("\x00"), true, false)
+	f.Add([]byte("é\xff"), []byte("\n\"\\"), []byte("\xff"), false, true)
+	f.Fuzz(func(t *testing.T, text, first, second []byte, binary, sealed bool) {
+		params := []operation.Param{{Text: first}, {Text: second, Binary: binary, Sealed: sealed}, {}}
+		params = params[:len(text)%4]
+		got, ok := record.AppendRequest([]byte("before"), text, params, 1000)
+		plain := utf8.Valid(text)
+		want := record.Body{Text: string(text)}
+		for _, p := range params {
+			if p.Text == nil {
+				want.Params = append(want.Params, record.Param{Null: true})
+				continue
+			}
+			plain = plain && utf8.Valid(p.Text) && !(p.Binary && len(p.Text) > 0) && !p.Sealed
+			value := string(p.Text)
+			want.Params = append(want.Params, record.Param{Text: &value})
+		}
+		if plain = plain && len(text)+len(first)+len(second) < 500; !plain {
+			return
+		}
+		encoded, err := record.AppendBody([]byte("before"), &want)
+		must(t, err)
+		if !ok || string(got) != string(encoded) {
+			t.Errorf("%v: got %s, want %s", ok, got, encoded)
+		}
+	})
+}
+
+func TestARequestThatMustNotBeKeptIsNotEncoded(t *testing.T) {
+	for name, p := range map[string]operation.Param{
+		"sealed": {Text: operation.Text("x"), Sealed: true}, "binary": {Text: operation.Text("x"), Binary: true},
+		"no text": {Text: operation.Text("\xff")}, "large": {Text: operation.Text(strings.Repeat("x", 1000))},
+	} {
+		if got, ok := record.AppendRequest([]byte("before"), operation.Text("q"), []operation.Param{p}, 1000); ok || string(got) != "before" {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
 }
 
 // usual is the header of most operations.

@@ -100,6 +100,7 @@ func (s *Spool) rotate(limit int64) error {
 		s.next++
 	}
 	s.segments = append(s.segments, seg)
+	s.taken += int64(len(seg.data))
 	s.current = seg
 	return nil
 }

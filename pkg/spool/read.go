@@ -89,6 +89,7 @@ func (s *Spool) Free(upTo Position) error {
 		}
 		failpoint.Here("spool.freed")
 		freed++
+		s.taken -= int64(len(seg.data))
 		if err := seg.close(); err != nil {
 			s.segments = s.segments[freed:]
 			return fmt.Errorf("free spool: %w", err)

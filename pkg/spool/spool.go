@@ -88,6 +88,7 @@ type Spool struct {
 
 	mu       sync.Mutex
 	segments []*segment // guarded by mu; by number
+	taken    int64      // guarded by mu; bytes of segments
 	current  *segment   // guarded by mu; the last of segments, or nil before the first append
 	next     uint32     // guarded by mu; number of the next segment
 	spare    spare      // guarded by mu
@@ -165,6 +166,7 @@ func (s *Spool) load() error {
 		}
 		s.damage = append(s.damage, seg.scan()...)
 		s.segments = append(s.segments, seg)
+		s.taken += int64(len(seg.data))
 	}
 	s.next = last + 1
 	if n := len(numbers); n > 0 {
@@ -224,14 +226,10 @@ func (s *Spool) Bytes() int64 {
 }
 
 func (s *Spool) bytes() int64 {
-	var total int64
-	for _, seg := range s.segments {
-		total += int64(len(seg.data))
-	}
 	if s.spare.segment != nil || s.spare.coming {
-		total += s.cfg.Segment
+		return s.taken + s.cfg.Segment
 	}
-	return total
+	return s.taken
 }
 
 // Limit returns the limit of Config.
