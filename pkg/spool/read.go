@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/sluicegate/sluice/pkg/failpoint"
 )
@@ -52,7 +53,13 @@ func (s *Spool) ReadTo(buffer *[]byte, from Position) (entry Entry, ok bool, err
 // read appends the entry at offset, which scan or append found to be whole, to
 // buffer.
 func (seg *segment) read(buffer *[]byte, offset uint32) (entry Entry, err error) {
-	defer catchFault(&err)()
+	before := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(before)
+		if caught := recover(); caught != nil {
+			err = faultError(caught)
+		}
+	}()
 	kind, head, rest, ok := seg.entryAt(offset)
 	if !ok {
 		return Entry{}, fmt.Errorf("the entry at %d of segment %d has changed since it was written", offset, seg.number)
