@@ -32,6 +32,7 @@ func FuzzTheFormOfAHeaderDoesNotChangeWhatItSays(f *testing.F) {
 		f.Add(bytes.Replace(encoded, []byte(`"mono_ns":99`), []byte(`"mono_ns":-9223372036854775808`), 1))
 		f.Add(bytes.Replace(encoded, []byte(`"mono_ns":99`), []byte(`"mono_ns":9223372036854775808`), 1))
 	}
+	var reader record.BriefReader
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) == 0 || data[0] != '{' || len(data) >= record.MaxHeader {
 			return
@@ -44,8 +45,13 @@ func FuzzTheFormOfAHeaderDoesNotChangeWhatItSays(f *testing.F) {
 		if diff := cmp.Diff(asWritten, other, sameAddress); diff != "" {
 			t.Errorf("%q (-as written +with a space):\n%s", data, diff)
 		}
-		if brief, ok := record.ReadBrief(data); ok {
+		brief, ok := new(record.BriefReader).Read(data)
+		if ok {
 			sameBrief(t, &brief, &other, otherErr)
+		}
+		again, okAgain := reader.Read(data) // whatever it has read before
+		if diff := cmp.Diff(brief, again); ok != okAgain || ok && diff != "" {
+			t.Errorf("%v, and then %v (-first +then):\n%s", ok, okAgain, diff)
 		}
 	})
 }
@@ -125,9 +131,10 @@ func BenchmarkReadBrief(b *testing.B) {
 	h := usual()
 	encoded, err := record.AppendHeader(nil, &h)
 	must(b, err)
+	var reader record.BriefReader
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, ok := record.ReadBrief(encoded); !ok {
+		if _, ok := reader.Read(encoded); !ok {
 			b.Fatal("not read")
 		}
 	}

@@ -13,6 +13,7 @@ import (
 type scanner struct {
 	rest   []byte
 	keep   bool // strings are copied; without it only their form is looked at
+	reader *BriefReader
 	failed bool
 }
 
@@ -198,11 +199,15 @@ func (s *scanner) count(name string) uint64 {
 	return s.digits()
 }
 
+// safeDigits is how many digits a number may have and be in range whatever they
+// are.
+const safeDigits = 19
+
 func (s *scanner) digits() (n uint64) {
 	i := 0
 	for ; i < len(s.rest) && s.rest[i]-'0' <= 9; i++ {
 		d := uint64(s.rest[i] - '0')
-		if n > (math.MaxUint64-d)/10 {
+		if i >= safeDigits && n > (math.MaxUint64-d)/10 {
 			s.failed = true
 		}
 		n = n*10 + d
@@ -239,9 +244,6 @@ func (s *scanner) time(name string) time.Time {
 		return time.Time{}
 	}
 	d := decimal{digits: value}
-	year := d.take(0, 4, 0)
-	month, day := d.take(5, 2, '-'), d.take(8, 2, '-')
-	hour, minute, second := d.take(11, 2, 'T'), d.take(14, 2, ':'), d.take(17, 2, ':')
 	nanos := 0
 	if fraction := len(value) - whole - 2; fraction >= 0 {
 		nanos = d.take(whole+1, fraction, '.')
@@ -250,11 +252,36 @@ func (s *scanner) time(name string) time.Time {
 			nanos *= 10
 		}
 	}
-	t := time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC)
-	if d.failed || month < 1 || month > 12 || t.Day() != day || hour > 23 || minute > 59 || second > 59 || day == 0 {
-		s.failed = true
+	if r := s.reader; r != nil && string(r.second) == string(value[:whole]) {
+		s.failed = s.failed || d.failed
+		return time.Unix(r.since, int64(nanos)).UTC()
 	}
-	return t
+	year := d.take(0, 4, 0)
+	month, day := d.take(5, 2, '-'), d.take(8, 2, '-')
+	hour, minute, second := d.take(11, 2, 'T'), d.take(14, 2, ':'), d.take(17, 2, ':')
+	// No record is older than 1970.
+	if d.failed || year < 1970 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59 || second > 59 {
+		s.failed = true
+		return time.Time{}
+	}
+	seconds := int64(daysBefore(year, month)+day-1)*86400 + int64(hour*3600+minute*60+second)
+	if r := s.reader; r != nil {
+		r.second, r.since = append(r.second[:0], value[:whole]...), seconds
+	}
+	return time.Unix(seconds, int64(nanos)).UTC()
+}
+
+func daysIn(year, month int) int {
+	return daysBefore(year+month/12, month%12+1) - daysBefore(year, month)
+}
+
+// daysBefore returns the days from 1970 to a month. The year begins in March here,
+// so that the leap day is its last.
+func daysBefore(year, month int) int {
+	if month -= 2; month < 1 {
+		month, year = month+12, year-1
+	}
+	return year*365 + year/4 - year/100 + year/400 + 367*month/12 - 719_498
 }
 
 // decimal takes numbers of a fixed length from their places.

@@ -5,7 +5,8 @@ import "github.com/sluicegate/sluice/pkg/record"
 // Form reads an entry of a bundle as Verify does and writes it again.
 func Form(text []byte) (again []byte, ok bool) {
 	r := entryReader{rest: text}
-	e := r.next()
+	var e readEntry
+	r.next(&e)
 	if e.err != "" || len(r.rest) > 0 {
 		return nil, false
 	}
@@ -20,7 +21,8 @@ func Form(text []byte) (again []byte, ok bool) {
 // them.
 func Resumes(data []byte) (whole, broken int) {
 	for r := (entryReader{rest: data}); len(r.rest) > 0; {
-		if e := r.next(); e.err == "" {
+		var e readEntry
+		if r.next(&e); e.err == "" {
 			whole++
 		} else {
 			broken++

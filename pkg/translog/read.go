@@ -64,7 +64,8 @@ func (v *verification) readBatch(index int64) (StoredBatch, error) {
 		return b, err
 	}
 	for r := (entryReader{rest: data}); len(r.rest) > 0; {
-		e := r.next()
+		var e readEntry
+		r.next(&e)
 		switch {
 		case e.err != "":
 			return b, fmt.Errorf("record %d: %s", e.no, e.err)

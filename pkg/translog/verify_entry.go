@@ -38,22 +38,21 @@ type entryReader struct {
 	failed bool
 }
 
-// next reads an entry. When it is not in its form, what can be learned of it is
-// returned with err set, and reading goes on at the next line that begins like
+// next reads an entry into e, which is zero. When it is not in its form, e has what
+// can be learned of it, with err set, and reading goes on at the next line that begins like
 // an entry.
-func (r *entryReader) next() readEntry {
+func (r *entryReader) next(e *readEntry) {
 	start := r.rest
 	r.failed = false
-	e := r.entry()
+	r.entry(e)
 	if !r.failed {
-		return e
+		return
 	}
 	e.err = "the record is not in the one form that an export has"
 	r.rest = start
 	for r.cutLine(); len(r.rest) > 0 && !r.isHead(); {
 		r.cutLine()
 	}
-	return e
 }
 
 // isHead reports whether a first line of an entry is next.
@@ -65,15 +64,14 @@ func (r *entryReader) isHead() bool {
 	return !r.failed
 }
 
-func (r *entryReader) entry() (e readEntry) {
-	header, body := r.head(&e)
+func (r *entryReader) entry(e *readEntry) {
+	header, body := r.head(e)
 	if e.kind >= destroyed {
 		e.header = r.bytes(header)
 	}
 	if e.kind == whole {
 		e.body = r.bytes(body)
 	}
-	return e
 }
 
 // head reads the first line of an entry, and how long header and body are.

@@ -27,6 +27,7 @@ type recordChecker struct {
 	data     []byte
 	entries  []readEntry
 	leaves   []record.Hash
+	briefs   record.BriefReader
 	sessions map[string]*sessionCount // of the batch, by id
 }
 
@@ -120,14 +121,14 @@ func (c *recordChecker) split() bool {
 	hiding := c.v.report.Scope.Kind == OneSession
 	c.entries = c.entries[:0]
 	for r := (entryReader{rest: c.data}); len(r.rest) > 0; {
-		e := r.next()
-		if e.err == "" {
-			e.err = e.checkLeaf(hiding)
-		}
 		if len(c.entries) == maxEntries {
 			return false
 		}
-		c.entries = append(c.entries, e)
+		c.entries = append(c.entries, readEntry{})
+		e := &c.entries[len(c.entries)-1]
+		if r.next(e); e.err == "" {
+			e.err = e.checkLeaf(hiding)
+		}
 	}
 	return true
 }
@@ -262,7 +263,7 @@ var errOtherNumber = errors.New("its header has another number")
 
 // readHeader counts a record for its session.
 func (c *recordChecker) readHeader(e *readEntry) error {
-	if brief, ok := record.ReadBrief(e.header); ok {
+	if brief, ok := c.briefs.Read(e.header); ok {
 		if brief.No != e.no {
 			return errOtherNumber
 		}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
 
@@ -122,30 +121,4 @@ func TestUselessTrustIsAnError(t *testing.T) {
 	if _, err := translog.Verify(files, w.trust()); err == nil {
 		t.Error("a directory that is no bundle was verified")
 	}
-}
-
-func BenchmarkVerify(b *testing.B) {
-	w := newWorld(b)
-	w.two.epoch(record.Boot)
-	headers := make([]record.Header, 100)
-	for i := range headers {
-		headers[i] = intent("bench")
-	}
-	headers[0] = opened("bench")
-	for range 50 {
-		w.add(w.two.batch(b, nil, headers...))
-		headers[0] = intent("bench")
-	}
-	w.add(w.two.batch(b, seal))
-	files := w.bundle(b)
-	b.ResetTimer()
-	records := 0
-	for b.Loop() {
-		report := w.verify(b, files)
-		if !report.OK() {
-			b.Fatal(report.Findings[0])
-		}
-		records += report.Records
-	}
-	b.ReportMetric(float64(records)/b.Elapsed().Seconds(), "records/s")
 }

@@ -40,9 +40,10 @@ func (b *Batch) Read() {
 		return
 	}
 	b.said = &said{}
+	var briefs record.BriefReader
 	for i := range b.Entries {
 		e := &b.Entries[i]
-		if brief, ok := record.ReadBrief(e.Header); ok && brief.No == e.No {
+		if brief, ok := briefs.Read(e.Header); ok && brief.No == e.No {
 			b.said.sums.brief(&brief)
 			continue
 		}

@@ -123,6 +123,7 @@ type wording struct {
 	agent    string // whose sessions are remembered
 	sessions map[string]about
 	words    groupWords
+	briefs   record.BriefReader
 	texts    record.Texts
 
 	response, spoken []byte // memory
@@ -175,7 +176,7 @@ func (w *wording) group(b *stored, from int, unreadable func(b *stored, no uint6
 // usual adds the words of a record of an operation, without memory for any of
 // it, and returns false for all others, of which it adds none.
 func (w *wording) usual(agent string, e *record.Entry) (bool, error) {
-	brief, ok := record.ReadBrief(e.Header)
+	brief, ok := w.briefs.Read(e.Header)
 	if !ok || brief.No != e.No || !w.texts.Read(e.Body) {
 		return false, nil
 	}
