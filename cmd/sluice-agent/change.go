@@ -39,8 +39,24 @@ func inherit(ctx context.Context, privileged *broker.Client, open func(*audit.Ba
 	if err != nil {
 		return nil, errors.Join(err, inherited.Stream.Close())
 	}
-	t.runs.Go(func() error { return t.serve(ctx, inherited.Stream) })
+	t.inherited = make(chan struct{})
+	t.runs.Go(func() error {
+		defer close(t.inherited)
+		return t.serve(ctx, inherited.Stream)
+	})
 	return t, nil
+}
+
+// outlast waits for the last session of the proxy that was there before: its
+// records come through this one, also when this one has left.
+func (t *trail) outlast(ctx context.Context) {
+	if t.inherited == nil {
+		return
+	}
+	select {
+	case <-t.inherited:
+	case <-ctx.Done():
+	}
 }
 
 // serve writes the records of the proxy that was there before. Should that fail,

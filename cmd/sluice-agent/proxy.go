@@ -112,7 +112,11 @@ func together(ctx context.Context, guarding *agent.Agent, trail *trail, privileg
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer seal()
-		return guarding.Run(ctx)
+		err := guarding.Run(ctx)
+		if err == nil {
+			trail.outlast(ctx)
+		}
+		return err
 	})
 	group.Go(func() error { return trail.run(ending, privileged, page) })
 	return group.Wait()

@@ -46,6 +46,8 @@ type trail struct {
 
 	now  atomic.Pointer[writing]
 	runs errgroup.Group
+
+	inherited chan struct{} // closed when the records of a proxy before have ended; nil: there was none
 }
 
 // writing is what spools, signs and sends: the log of the trail, unless that was
