@@ -24,6 +24,9 @@ func (a *Agent) speaks(resource policy.Resource) error {
 	if resource.Observe && !info.Observes {
 		return fmt.Errorf("resource %s: %s cannot be observed only: write mode: enforce", resource.Name, resource.Protocol)
 	}
+	if !resource.Select.IsZero() && !info.Chooses {
+		return fmt.Errorf("resource %s: select: %s says nothing to select by", resource.Name, resource.Protocol)
+	}
 	var errs []error
 	for i, source := range a.Policy.Credentials(resource.Name) {
 		if loginOf(source)&^info.Logins != 0 {

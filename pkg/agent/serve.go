@@ -1,26 +1,21 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/broker"
-	"github.com/sluicegate/sluice/pkg/guard"
-	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/redirect"
-	"github.com/sluicegate/sluice/pkg/session"
 	"github.com/sluicegate/sluice/pkg/workload"
 )
 
@@ -42,15 +37,27 @@ func (a *Agent) serve(ctx context.Context, accepted *broker.Accepted) {
 	}
 	defer release()
 	route, _ := a.Broker.Table().Lookup(accepted.Origin.Destination)
-	resource := a.resources[route.Resource]
-	if resource == nil {
+	resources := a.named(route.Resources)
+	if len(resources) == 0 {
 		a.alert(log, "no-resource", accepted.Origin)
 		return
 	}
 	server := route.To(accepted.Origin.Destination)
-	if err := a.session(ctx, log, accepted, resource, server); err != nil {
+	if err := a.session(ctx, log, accepted, resources, server); err != nil {
 		log.Error("A session failed", zap.Error(err))
 	}
+}
+
+// named are the resources with these names; none, if one is not known.
+func (a *Agent) named(names []string) (all []*policy.Resource) {
+	for _, name := range names {
+		resource := a.resources[name]
+		if resource == nil {
+			return nil
+		}
+		all = append(all, resource)
+	}
+	return all
 }
 
 // alert records a connection that was closed unserved.
@@ -65,86 +72,6 @@ func (a *Agent) alert(log *zap.Logger, kind string, origin redirect.Origin) {
 	if err != nil {
 		log.Error("An alert could not be recorded", zap.Error(err))
 	}
-}
-
-// session opens the trail of one connection, serves it and closes the trail.
-func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.Accepted, resource *policy.Resource, server netip.AddrPort) (err error) {
-	s := &session.Session{
-		ID:          session.NewID(),
-		Resource:    resource.Name,
-		Protocol:    resource.Protocol,
-		Destination: accepted.Origin.Destination,
-		Workload:    a.workload(ctx, log, accepted.Origin),
-		Started:     time.Now().UTC(),
-	}
-	log = log.With(zap.String("session", s.ID), zap.String("resource", s.Resource))
-	trail, err := a.Trail.Session(s)
-	if err != nil && !resource.Observe {
-		return fmt.Errorf("open the trail: %w", err)
-	}
-	ctx, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	stopped, release := a.Orders.Watch(s, func() { end(protocol.ErrStopped) })
-	defer release()
-	history, forget := a.histories.Of(&s.Workload)
-	defer forget()
-	var conn *protocol.Conn
-	following := a.Policies.Follow(resource.Name, func() { end(protocol.ErrStopped) })
-	defer following.Close()
-	g := guard.New(guard.Config{
-		Session: s, Policy: following.Policy, Trail: trail, Desk: a.Desk,
-		Agent: a.Name, Cluster: a.Cluster, Link: a.Link, Strict: a.Strict,
-		Hold:    func() (func(), bool) { return a.holds.take(s.Workload.Kernel.NetnsCookie) },
-		Reach:   func(ctx context.Context, op *operation.Operation) *operation.Reach { return a.reach(ctx, conn, op) },
-		Shapes:  a.shapes(s.Protocol),
-		History: history,
-		Stopped: stopped,
-		Observe: resource.Observe,
-		Lost:    func(err error) { a.lost(log, err) },
-	})
-	reason := "panic"
-	defer func() { err = errors.Join(err, g.Close(reason)) }()
-
-	if resource.Observe && stopped() != nil {
-		reason = string(stopped().Kind) // the guard refuses nothing there
-		return nil
-	}
-	login, err := a.login(ctx, s, resource.Observe)
-	if err != nil {
-		reason = "no credential"
-		return fmt.Errorf("credential: %w", err)
-	}
-	conn = &protocol.Conn{
-		Session:    s,
-		Client:     accepted.Conn,
-		Dial:       dialler(accepted, server),
-		ClientTLS:  a.clientTLS(resource, accepted.Origin.Destination),
-		TLS:        a.Servers[resource.Name].TLS,
-		KnownHosts: a.Servers[resource.Name].KnownHosts,
-		Names:      hosts(*resource).Names,
-		HostKeys:   a.hostKeys(resource, accepted.Origin.Destination),
-		Protected:  a.protected,
-		Credential: login,
-		Guard:      g,
-		Observe:    resource.Observe,
-		Stopped:    func() string { return cmp.Or(guard.Stopped(stopped()), PolicyChanged) },
-		Masks:      following.Began().Masks(resource.Name),
-		MaskKey:    a.MaskKey,
-		SQLRules:   following.Began().ReadsSQL(resource.Name),
-		Log:        log,
-		Loop:       a.loop,
-	}
-	if trail != nil {
-		conn.Seal = trail.Seal
-	}
-	err = a.Protocols[resource.Protocol].Serve(ctx, conn)
-	reason, err = ending(ctx, err)
-	if order := stopped(); order != nil && err == nil {
-		reason = string(order.Kind)
-	} else if following.Changed() && err == nil {
-		reason = "policy"
-	}
-	return err
 }
 
 // lost counts what of an observed session is not in the trail, and says so at

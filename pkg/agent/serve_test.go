@@ -71,3 +71,50 @@ default: deny
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestSessionIsServedAsOneOfTheResourcesAtItsAddress(t *testing.T) {
+	text := `version: 1
+resources:
+  - {name: shop, protocol: postgres, hosts: [192.0.2.1], port: 5432, select: {databases: [shop]}, credentials: [{user: u, password_file: p}]}
+  - {name: staff, protocol: postgres, hosts: [192.0.2.1], port: 5432, select: {databases: [staff]}, credentials: [{user: u, password_file: p}]}
+  - {name: elsewhere, protocol: postgres, hosts: [192.0.2.2], port: 5432, credentials: [{user: u, password_file: p}]}
+default: deny
+`
+	rules, err := policy.Parse("policy.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Agent{Parts: Parts{Policy: rules}, resources: make(map[string]*policy.Resource)}
+	for _, resource := range rules.Resources() {
+		a.resources[resource.Name] = &resource
+	}
+	here := a.named([]string{"shop", "staff"})
+	if len(here) != 2 || a.named([]string{"shop", "gone"}) != nil || a.named(nil) != nil {
+		t.Fatalf("at the address are %v", here)
+	}
+	v := &serving{Agent: a}
+	for by, want := range map[protocol.Start]string{
+		{Database: "shop", User: "job"}:  "shop",
+		{Database: "staff", User: "job"}: "staff",
+		{Database: "other", User: "job"}: "",
+		{Resource: "staff"}:              "staff",
+		{Resource: "elsewhere"}:          "", // a key of another address
+		{}:                               "",
+	} {
+		got, err := v.choose(here, by)
+		if (err == nil) != (want != "") || err == nil && got.Name != want {
+			t.Errorf("%+v: %v, %v, want %q", by, got, err, want)
+		}
+	}
+	_, err = New(Parts{Policy: rules, Protocols: map[string]protocol.Protocol{"postgres": deaf{}}})
+	if err == nil || !strings.Contains(err.Error(), "says nothing to select by") {
+		t.Errorf("a protocol that cannot choose: %v", err)
+	}
+}
+
+// deaf is a protocol whose clients say nothing as they begin.
+type deaf struct{ protocol.Protocol }
+
+func (deaf) Info() protocol.Info {
+	return protocol.Info{Name: "postgres", Logins: protocol.PasswordLogin}
+}

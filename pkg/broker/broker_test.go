@@ -156,7 +156,7 @@ func (n *node) broker(t testing.TB, role, what string) (b *Broker, started *atom
 	})
 	must(t, err)
 	at := redirect.Destination{Prefix: netip.PrefixFrom(n.server.Addr(), 32), Port: n.server.Port()}
-	must(t, b.Publish(destination.Table{at: {Resource: "server"}}))
+	must(t, b.Publish(destination.Table{at: {Resources: []string{"server"}}}))
 	return b, started, func() *os.Process {
 		mu.Lock()
 		defer mu.Unlock()
@@ -274,11 +274,11 @@ func TestProxyIsToldOfEveryTable(t *testing.T) {
 	}
 	at := netip.MustParseAddrPort("192.0.2.7:5432")
 	for _, resource := range []string{"first", "second"} {
-		must(t, p.Publish(destination.Table{{Prefix: netip.PrefixFrom(at.Addr(), 32), Port: at.Port()}: {Resource: resource}}))
+		must(t, p.Publish(destination.Table{{Prefix: netip.PrefixFrom(at.Addr(), 32), Port: at.Port()}: {Resources: []string{resource}}}))
 		deadline := time.Now().Add(patience)
 		for tick := time.NewTicker(time.Millisecond); ; <-tick.C {
 			table := client.table.Load()
-			if table != nil && (*table)[redirect.Destination{Prefix: netip.PrefixFrom(at.Addr(), 32), Port: at.Port()}].Resource == resource {
+			if table != nil && (*table)[redirect.Destination{Prefix: netip.PrefixFrom(at.Addr(), 32), Port: at.Port()}].Resources[0] == resource {
 				break
 			}
 			if time.Now().After(deadline) {

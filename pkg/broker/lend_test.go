@@ -146,8 +146,8 @@ func TestTableIsKnownBeforeItIsInForce(t *testing.T) {
 	must(t, p.welcome(p))
 	for i := range 100 {
 		at := redirect.Destination{Prefix: netip.PrefixFrom(n.server.Addr(), 32), Port: uint16(i + 1)}
-		must(t, p.Publish(destination.Table{at: {Resource: "new"}}))
-		if client.Table()[at].Resource != "new" {
+		must(t, p.Publish(destination.Table{at: {Resources: []string{"new"}}}))
+		if len(client.Table()[at].Resources) != 1 {
 			t.Fatalf("after %d tables the proxy knows of %v", i, client.Table())
 		}
 	}

@@ -118,7 +118,7 @@ func (k *Keeper) follow(ctx context.Context, now time.Time) {
 
 func (k *Keeper) apply() error {
 	table := k.names.table()
-	if k.applied != nil && maps.Equal(k.applied, table) {
+	if k.applied != nil && maps.EqualFunc(k.applied, table, Route.equal) {
 		return nil
 	}
 	if err := k.Apply(table); err != nil {

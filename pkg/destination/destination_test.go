@@ -78,8 +78,8 @@ func TestSlowNameServerKeepsContainersNotWaiting(t *testing.T) {
 
 func TestTableComesThroughAsItWas(t *testing.T) {
 	table := Table{
-		{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Port: 5432}:    {Resource: "net"},
-		{Prefix: netip.MustParsePrefix("2001:db8::1/128"), Port: 5432}: {Resource: "v6", Server: netip.MustParseAddrPort("192.0.2.1:1")},
+		{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Port: 5432}:    {Resources: []string{"net"}},
+		{Prefix: netip.MustParsePrefix("2001:db8::1/128"), Port: 5432}: {Resources: []string{"v6", "v7"}, Server: netip.MustParseAddrPort("192.0.2.1:1")},
 		{Prefix: netip.MustParsePrefix("192.0.2.9/32"), Port: 1}:       {},
 	}
 	text, err := json.Marshal(table)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/attribution"
@@ -29,10 +30,11 @@ const (
 // policy has, by what its names were resolved to, and by what the node
 // publishes of those. Only one goroutine uses it at a time.
 type names struct {
-	all   []*named
-	fixed map[redirect.Destination]string // the policy's own addresses, and their resource
-	clash error                           // of those
-	seen  map[redirect.Destination]sighting
+	all    []*named
+	shared map[string][]string             // all resources of a place, by the first; the others are not known by name below
+	fixed  map[redirect.Destination]string // the policy's own addresses, and their resource
+	clash  error                           // of those
+	seen   map[redirect.Destination]sighting
 
 	containers attribution.Containers
 	gone       map[redirect.Destination]time.Time // published once, and since when not
@@ -59,12 +61,19 @@ type sighting struct {
 
 func newNames(resources []policy.Resource) *names {
 	n := &names{
-		fixed: make(map[redirect.Destination]string),
-		seen:  make(map[redirect.Destination]sighting),
-		gone:  make(map[redirect.Destination]time.Time),
+		shared: make(map[string][]string),
+		fixed:  make(map[redirect.Destination]string),
+		seen:   make(map[redirect.Destination]sighting),
+		gone:   make(map[redirect.Destination]time.Time),
 	}
 	var errs []error
 	for _, resource := range resources {
+		// The policy lets resources select sessions only where they list the same hosts.
+		first := resources[slices.IndexFunc(resources, func(r policy.Resource) bool { return r.Name == resource.Name || sharePlace(r, resource) })]
+		n.shared[first.Name] = append(n.shared[first.Name], resource.Name)
+		if first.Name != resource.Name {
+			continue
+		}
 		for _, host := range resource.Hosts {
 			if host.Name != "" {
 				n.all = append(n.all, &named{resource: resource.Name, host: host.Name, port: resource.Port})
@@ -80,6 +89,12 @@ func newNames(resources []policy.Resource) *names {
 	}
 	n.clash = errors.Join(errs...)
 	return n
+}
+
+// sharePlace reports whether two resources are at one place, and select sessions
+// there.
+func sharePlace(a, b policy.Resource) bool {
+	return a.Port == b.Port && slices.Equal(a.Hosts, b.Hosts) && !a.Select.IsZero() && !b.Select.IsZero()
 }
 
 // claimed says that one address and port belongs to two resources: which rules
@@ -193,11 +208,11 @@ func (n *names) own() Table {
 	for key, s := range n.seen {
 		all[key] = Route{}
 		if s.withdrawn.IsZero() {
-			all[key] = Route{Resource: s.named.resource}
+			all[key] = Route{Resources: n.shared[s.named.resource]}
 		}
 	}
 	for key, resource := range n.fixed {
-		all[key] = Route{Resource: resource}
+		all[key] = Route{Resources: n.shared[resource]}
 	}
 	return all
 }

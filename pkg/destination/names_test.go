@@ -26,8 +26,26 @@ func TestLongestPrefixDecidesWhoseDestinationItIs(t *testing.T) {
 		{"192.0.2.7:5433", ""},
 		{"198.51.100.1:5432", ""},
 	} {
-		if got, _ := resolved.Lookup(netip.MustParseAddrPort(test.destination)); got.Resource != test.want {
-			t.Errorf("%s belongs to %q, want %q", test.destination, got.Resource, test.want)
+		if got, _ := resolved.Lookup(netip.MustParseAddrPort(test.destination)); strings.Join(got.Resources, "") != test.want {
+			t.Errorf("%s belongs to %q, want %q", test.destination, got.Resources, test.want)
+		}
+	}
+}
+
+func TestResourcesThatSelectSessionsShareAPlace(t *testing.T) {
+	now := time.Now()
+	at := []policy.Host{{Name: "pg.example.com"}, prefix("192.0.2.0/24")}
+	n := newNames([]policy.Resource{
+		{Name: "shop", Hosts: at, Port: 5432, Select: policy.Select{Databases: []string{"shop"}}},
+		{Name: "other", Hosts: at, Port: 5433},
+		{Name: "staff", Hosts: at, Port: 5432, Select: policy.Select{Databases: []string{"staff"}}},
+	})
+	answered(t, n, 0, now, 0, "198.51.100.7")
+	for destination, want := range map[string]string{
+		"198.51.100.7:5432": "shop staff", "192.0.2.8:5432": "shop staff", "192.0.2.8:5433": "other", "198.51.100.8:5432": "",
+	} {
+		if got, _ := n.table().Lookup(netip.MustParseAddrPort(destination)); strings.Join(got.Resources, " ") != want {
+			t.Errorf("%s belongs to %v, want %q", destination, got.Resources, want)
 		}
 	}
 }

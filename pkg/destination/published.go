@@ -3,6 +3,7 @@ package destination
 import (
 	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/attribution"
@@ -46,8 +47,8 @@ func (n *names) offers() Table {
 			continue
 		}
 		key := exactly(p.Node)
-		if known := offers[key]; known.Resource == "" {
-			offers[key] = Route{Resource: behind.Resource, Server: p.Container}
+		if known := offers[key]; len(known.Resources) == 0 {
+			offers[key] = Route{Resources: behind.Resources, Server: p.Container}
 		}
 	}
 	return offers
@@ -58,7 +59,7 @@ func (n *names) offers() Table {
 // itself, that is whose it is.
 func (n *names) addPublished(all Table) {
 	for key, offer := range n.offers() {
-		if known, named := all[key]; !named || known.Resource == offer.Resource {
+		if known, named := all[key]; !named || slices.Equal(known.Resources, offer.Resources) {
 			all[key] = offer
 		}
 	}

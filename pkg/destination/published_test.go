@@ -2,6 +2,7 @@ package destination
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,10 +35,10 @@ func check(t *testing.T, n *names, when string, want map[string]string) {
 		switch {
 		case !known:
 			got[at] = "free"
-		case found.Resource == "":
+		case len(found.Resources) == 0:
 			got[at] = "refused"
 		default:
-			got[at] = found.Resource + " at " + found.To(dst).String()
+			got[at] = strings.Join(found.Resources, "+") + " at " + found.To(dst).String()
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

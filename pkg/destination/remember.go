@@ -3,6 +3,7 @@ package destination
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/redirect"
@@ -42,7 +43,7 @@ func (k *Keeper) Recall(text []byte) error {
 			continue
 		}
 		for _, one := range k.names.all {
-			if one.resource == r.Resource && one.host == r.Host && one.port == r.Destination.Port {
+			if slices.Contains(k.names.shared[one.resource], r.Resource) && one.host == r.Host && one.port == r.Destination.Port {
 				k.names.seen[r.Destination] = sighting{
 					named: one, until: r.Until, withdrawn: r.Withdrawn, lost: r.Lost, container: r.Container,
 				}

@@ -16,8 +16,15 @@ type Table map[redirect.Destination]Route
 
 // Route says where a destination leads.
 type Route struct {
-	Resource string         // empty: nowhere now, and who asks for it is refused
-	Server   netip.AddrPort // what to dial; invalid: the destination itself
+	// Resources that are there: as a rule one, or several of which what a client
+	// says as it begins selects one. None: it leads nowhere now, and who asks for
+	// it is refused.
+	Resources []string
+	Server    netip.AddrPort // what to dial; invalid: the destination itself
+}
+
+func (r Route) equal(other Route) bool {
+	return r.Server == other.Server && slices.Equal(r.Resources, other.Resources)
 }
 
 // To returns what to dial for a destination.

@@ -15,10 +15,17 @@ type resourceClause struct {
 	Protocol    string             `yaml:"protocol"`
 	Hosts       []string           `yaml:"hosts"`
 	Port        uint16             `yaml:"port"`
+	Select      *selectClause      `yaml:"select"`
 	Mode        string             `yaml:"mode"`
 	Credentials []credentialClause `yaml:"credentials"`
 	ServerTLS   *serverTLSClause   `yaml:"server_tls"`
 	ServerSSH   *serverSSHClause   `yaml:"server_ssh"`
+}
+
+// selectClause says which sessions are a resource's.
+type selectClause struct {
+	Databases []string `yaml:"databases"`
+	Users     []string `yaml:"users"`
 }
 
 // credentialClause is one way in which the agent logs in.

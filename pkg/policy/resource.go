@@ -17,6 +17,7 @@ type Resource struct {
 	Protocol  string
 	Hosts     []Host
 	Port      uint16
+	Select    Select
 	ServerTLS ServerTLS
 	ServerSSH ServerSSH
 	Observe   bool // change nothing, refuse nothing, and say what would have been
@@ -113,6 +114,7 @@ func (c *compiler) resource(path string, clause *resourceClause) *resource {
 	default:
 		c.doc.Problem(path+".mode", "%q is not a mode: write enforce or observe", clause.Mode)
 	}
+	r.Select = c.choice(path+".select", clause.Select, r.Observe)
 	r.ServerTLS = c.serverTLS(path+".server_tls", clause.ServerTLS)
 	if clause.ServerSSH != nil {
 		r.ServerSSH.KnownHostsFile = c.relative(clause.ServerSSH.KnownHostsFile)
@@ -151,8 +153,9 @@ func (c *compiler) serverTLS(path string, clause *serverTLSClause) ServerTLS {
 	return t
 }
 
-// overlap refuses a destination that two resources claim: it would depend on
-// the order of the file which rules protect it.
+// overlap refuses a destination that two resources claim, unless each session
+// there is selected by one at most: it would depend on the order of the file
+// which rules protect it.
 func (c *compiler) overlap(path string, r *resource, earlier []*resource) {
 	for _, other := range earlier {
 		if other.Port != r.Port || r.Port == 0 {
@@ -162,8 +165,9 @@ func (c *compiler) overlap(path string, r *resource, earlier []*resource) {
 			meets := func(h Host) bool {
 				return h.Name == host.Name && (h.Name != "" || h.Prefix.Overlaps(host.Prefix))
 			}
-			if slices.ContainsFunc(other.Hosts, meets) {
-				c.doc.Problem(path+".hosts", "%s on port %d is also in resource %q: let each destination belong to one resource", host, r.Port, other.Name)
+			why := together(r, other)
+			if why != "" && slices.ContainsFunc(other.Hosts, meets) {
+				c.doc.Problem(path+".hosts", "%s on port %d is also in resource %q: %s", host, r.Port, other.Name, why)
 			}
 		}
 	}

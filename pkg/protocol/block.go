@@ -83,6 +83,31 @@ func (p *Pump) giveUp() {
 	}
 }
 
+// choose finds out which resource the client means.
+func (p *Pump) choose(by Start) {
+	client := p.wires[ClientLeg]
+	client.waits = true
+	find := p.conn.Choose
+	p.aside(func() {
+		ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
+		defer cancel()
+		conn, err := find(ctx, by)
+		p.tell(func() {
+			client.waits = false
+			if p.ended {
+				return
+			}
+			p.speak(ClientLeg, func(to []Action) []Action {
+				conn, to := p.conv.(Chooser).Chosen(conn, err, to)
+				if conn != nil {
+					p.conn = conn
+				}
+				return to
+			})
+		})
+	})
+}
+
 // dial opens the server leg.
 func (p *Pump) dial() {
 	client := p.wires[ClientLeg]

@@ -30,6 +30,15 @@ type Conversation interface {
 	Changed(leg Leg, change Change, to []Action) []Action
 }
 
+// Chooser is a Conversation of a protocol whose clients say which of several
+// resources they want.
+type Chooser interface {
+	Conversation
+	// Chosen gives what came of a Choose. The Conn that it returns is what the
+	// session goes on with; after an error, none.
+	Chosen(conn *Conn, err error, to []Action) (*Conn, []Action)
+}
+
 // Change is what became of a leg.
 type Change int
 
@@ -45,11 +54,12 @@ const (
 // ActionKind says what an Action does.
 type ActionKind uint8
 
-// The kinds of action. Ask, Dial and StartTLS take time: each must be the last
+// The kinds of action. Ask, Choose, Dial and StartTLS take time: each must be the last
 // effect of a call, and its leg is not fed until it is over. Slow must be last, too.
 const (
 	Write      ActionKind = iota + 1 // Bytes to Leg; with Op they are recorded first
 	Ask                              // decide Op; only from the client leg's calls
+	Choose                           // find the resource by Start; only of a Chooser, from the client leg's calls
 	Done                             // Op has ended with Op.Outcome; its memory is the conversation's again; at once after Op's last Write both are one record
 	Dial                             // open the server leg; only from the client leg's calls
 	StartTLS                         // secure Leg as Conn.ClientTLS or Conn.TLS says; only from that leg's calls
@@ -66,6 +76,7 @@ type Action struct {
 	Leg   Leg
 	Bytes []byte
 	Op    *Pending
+	Start *Start
 	Err   error
 }
 

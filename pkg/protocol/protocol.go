@@ -34,6 +34,7 @@ type Info struct {
 	Logins            Login    // what the agent can log in with
 	Observes          bool     // it can serve a Conn with Observe
 	HostKeys          bool     // its servers are known by SSH host keys: Conn.KnownHosts must be there
+	Chooses           bool     // its clients say at their start what a resource may select them by: Conn.Choose
 }
 
 // Login is a set of things that the agent can log in to a server with.
@@ -140,9 +141,19 @@ type Conn struct {
 	Stopped    func() string // why a person stopped the session; "" while nobody has
 	Log        *zap.Logger
 	Loop       *Loop // that drives the session; nil: it gets one of its own
+	// Choose returns the Conn of the resource that selects a client which begins
+	// like that. nil: this is it. Else there is nothing here but Session, without
+	// its resource, Client, ClientTLS, no Masks, Log and Loop.
+	Choose func(ctx context.Context, by Start) (*Conn, error)
 	// Seal appends what is recorded in place of a value that must not be kept;
 	// nil where values cannot be compared later.
 	Seal func(dst, value []byte) []byte
+}
+
+// Start is what a client says as it begins.
+type Start struct {
+	Database, User string
+	Resource       string // the one that is meant; where it is not empty, the rest is
 }
 
 // Guard is all that a plug-in sees of policy. It is safe for concurrent use.

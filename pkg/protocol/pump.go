@@ -40,6 +40,7 @@ const (
 // soon after the conversation or its context ends.
 type Pump struct {
 	conn   *Conn
+	log    *zap.Logger
 	conv   Conversation
 	limit  int
 	poller *poller
@@ -83,7 +84,7 @@ type answer struct {
 // conversation may leave unconsumed on a leg.
 func NewPump(conn *Conn, conv Conversation, limit int) *Pump {
 	p := &Pump{
-		conn: conn, conv: conv, limit: limit, open: make(map[*Pending]struct{}),
+		conn: conn, log: conn.Log, conv: conv, limit: limit, open: make(map[*Pending]struct{}),
 		over: make(chan struct{}), empty: make(chan struct{}),
 		busy: true, // Run begins
 	}
@@ -241,7 +242,7 @@ func (p *Pump) aside(do func()) {
 // panicked turns a panic into the end of this session only. The panic's value
 // may quote what a peer sent, so it is not logged.
 func (p *Pump) panicked(leg Leg) {
-	p.conn.Log.Error("A conversation panicked", zap.ByteString("stack", debug.Stack()))
+	p.log.Error("A conversation panicked", zap.ByteString("stack", debug.Stack()))
 	violation := &Violation{Leg: leg, Reason: "the conversation could not go on"}
 	p.tell(func() { p.finish(violation) })
 }

@@ -164,6 +164,9 @@ func (p *Pump) perform(by Leg, actions []Action) (err error) {
 		case Ask:
 			p.wires[ClientLeg].again = true
 			p.ask(e.Op)
+		case Choose:
+			p.wires[ClientLeg].again = true
+			p.choose(*e.Start)
 		case Dial:
 			p.wires[ClientLeg].again = true
 			p.dial()

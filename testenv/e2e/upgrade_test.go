@@ -253,38 +253,6 @@ func TestUpgradeFailsNobody(t *testing.T) {
 	}
 }
 
-// TestSessionOutlivesTwoUpgrades has its records go through two other processes.
-func TestSessionOutlivesTwoUpgrades(t *testing.T) {
-	began := time.Now()
-	long := converse(t)
-	if got := long.say(t, "BEGIN; SELECT 'before';"); got != "before" {
-		t.Fatalf("got %q", got)
-	}
-	var old []int
-	for range 2 {
-		done := logged(t, "A successor has taken over")
-		agent := hangUp(t)
-		within(t, upgradeWait, "the successor has taken over", func() bool { return logged(t, "A successor has taken over") > done })
-		next := successors(agent)
-		if len(next) != 1 {
-			t.Fatalf("the agent's successors are %v", next)
-		}
-		adopt(t, next[0])
-		old = append(old, agent)
-	}
-	if got := long.say(t, "SELECT 'after both'; COMMIT;"); got != "after both" {
-		t.Errorf("the long session gets %q", got)
-	}
-	for _, agent := range old {
-		if isGone(agent) {
-			t.Errorf("agent %d is gone, with a session that needs it", agent)
-		}
-	}
-	long.end(t)
-	eventually(t, "both old agents end with the last session", func() bool { return isGone(old[0]) && isGone(old[1]) })
-	isWhole(t, began)
-}
-
 // processOf is how the lab remembers a process: by pid and when it started.
 func processOf(t *testing.T, pid int) map[string]any {
 	t.Helper()

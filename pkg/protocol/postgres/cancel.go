@@ -64,7 +64,7 @@ func (k *keyring) find(shown []byte, conn *protocol.Conn) *key {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	found := k.keys[string(shown)]
-	if found == nil || found.server != conn.Session.Destination || found.resource != conn.Session.Resource ||
+	if found == nil || found.server != conn.Session.Destination || (conn.Choose == nil && found.resource != conn.Session.Resource) ||
 		found.workload != conn.Session.Workload.Kernel.NetnsCookie {
 		return nil
 	}
@@ -92,6 +92,18 @@ func (c *conversation) replaceKey(body []byte) {
 // CancelRequest wants.
 func (c *conversation) cancel(body []byte) {
 	c.target = c.plugin.keys.find(body, c.conn)
+	switch {
+	case c.conn.Choose == nil:
+		c.askCancel()
+	case c.target == nil:
+		c.act(protocol.Action{Kind: protocol.End}) // whose it would be nobody can say
+	default:
+		c.choose(protocol.Start{Resource: c.target.resource})
+	}
+}
+
+// askCancel asks whether it may be.
+func (c *conversation) askCancel() {
 	o := c.newOp(operation.Cancel)
 	o.Operation.Parsed = c.target != nil
 	o.Operation.ReadOnly = true

@@ -12,6 +12,7 @@ import (
 //
 //	phase        from the client            from the server
 //	opening      a start-up packet, or TLS  –
+//	choosing     – (the resource is found)  –
 //	deciding     – (Connect is asked)       –
 //	securing     –                          one byte: S or N
 //	loggingIn    –                          R, S, K, N, E, v
@@ -25,6 +26,7 @@ type phase int
 
 const (
 	opening phase = iota
+	choosing
 	deciding
 	securing
 	loggingIn
@@ -87,15 +89,20 @@ type conversation struct {
 func newConversation(p *Postgres, conn *protocol.Conn) *conversation {
 	c := &conversation{
 		plugin:   p,
-		conn:     conn,
 		status:   'I',
 		prepared: newPrepared(p.options),
 		settings: settings{utf8: true, conforming: true},
-		catalog:  newCatalog(p.targets, conn),
-		standing: standing{role: conn.Credential.User},
 	}
-	c.catalog.understand = func(definition string) *sqltext.Analysis { return c.analyse([]byte(definition)) }
+	c.serve(conn)
 	return c
+}
+
+// serve makes conn what is served.
+func (c *conversation) serve(conn *protocol.Conn) {
+	c.conn = conn
+	c.catalog = newCatalog(c.plugin.targets, conn)
+	c.catalog.understand = func(definition string) *sqltext.Analysis { return c.analyse([]byte(definition)) }
+	c.standing = standing{role: conn.Credential.User}
 }
 
 // maxScratch is how much synthesised memory a session keeps between calls.
@@ -241,7 +248,7 @@ func (c *conversation) closed() {
 func (c *conversation) act(a protocol.Action) {
 	c.cut()
 	switch a.Kind {
-	case protocol.Ask, protocol.Dial, protocol.StartTLS, protocol.Slow, protocol.End:
+	case protocol.Ask, protocol.Choose, protocol.Dial, protocol.StartTLS, protocol.Slow, protocol.End:
 		c.halted = true
 	case protocol.Pause:
 		c.halted = c.halted || a.Leg == c.caller

@@ -83,10 +83,10 @@ func (o *observer) greet(code uint32, body []byte) {
 	op := o.newOp(kind)
 	if code>>16 == 3 {
 		o.start = startup{}
-		user, _, ok := o.start.parse(body)
+		_, ok := o.start.parse(body)
 		op.Operation.Parsed = ok
-		op.Operation.Context.Role, op.Operation.Context.Database = user, o.start.database
-		op.text = append(append(append(append(op.text, "user="...), user...), " database="...), o.start.database...)
+		op.Operation.Context.Role, op.Operation.Context.Database = o.start.user, o.start.database
+		op.text = append(append(append(append(op.text, "user="...), o.start.user...), " database="...), o.start.database...)
 		op.Operation.Text = op.text
 	}
 	op.Operation.ReadOnly = true

@@ -285,6 +285,7 @@ type proxyOptions struct {
 	dial        func(context.Context) (net.Conn, error) // instead of the server itself
 	user        string
 	password    string
+	choose      func(by protocol.Start) (resource string, err error)
 }
 
 func startProxy(t testing.TB, s *server, o proxyOptions) *proxy {
@@ -347,7 +348,7 @@ func (p *proxy) conn(client net.Conn, s *server, o proxyOptions) *protocol.Conn 
 			return new(net.Dialer).DialContext(ctx, "tcp", destination.String())
 		}
 	}
-	return &protocol.Conn{
+	whole := &protocol.Conn{
 		Session:    opened,
 		Client:     client,
 		Dial:       dial,
@@ -361,6 +362,10 @@ func (p *proxy) conn(client net.Conn, s *server, o proxyOptions) *protocol.Conn 
 		Observe:    o.observe,
 		Log:        zap.NewNop(),
 	}
+	if o.choose == nil {
+		return whole
+	}
+	return undecided(whole, o.choose)
 }
 
 // psql runs psql as a job would, with a password that is not the server's.

@@ -12,7 +12,7 @@ import (
 type startup struct {
 	askedTLS, askedGSS bool
 	direct             bool // TLS began without a request
-	database           string
+	user, database     string
 	parameters         []parameter // as sent, without what we set ourselves
 }
 
@@ -67,11 +67,12 @@ func (c *conversation) answerTLS() {
 	c.act(protocol.Action{Kind: protocol.StartTLS, Leg: protocol.ClientLeg})
 }
 
-// openSession reads the parameters and asks for the login. The client's user
-// is what it is called in the record; the server sees the credential's.
+// openSession reads the parameters, and asks for the login as soon as it is known
+// whose session it is. The client's user is what it is called in the record; the
+// server sees the credential's.
 func (c *conversation) openSession(version uint32, body []byte) {
-	user, unknown, ok := c.start.parse(body)
-	if !ok || user == "" {
+	unknown, ok := c.start.parse(body)
+	if !ok || c.start.user == "" {
 		c.violate(protocol.ClientLeg, errMalformed)
 		return
 	}
@@ -83,9 +84,18 @@ func (c *conversation) openSession(version uint32, body []byte) {
 	if version != granted || len(unknown) > 0 {
 		c.synthesise(protocol.ClientLeg, nil, func(dst []byte) []byte { return negotiate(dst, granted, unknown) })
 	}
+	if c.conn.Choose != nil {
+		c.choose(protocol.Start{Database: c.start.database, User: c.start.user})
+		return
+	}
+	c.askConnect()
+}
+
+// askConnect asks for the login.
+func (c *conversation) askConnect() {
 	o := c.newOp(c.start.kind())
 	o.text = append(o.text, "user="...)
-	o.text = append(o.text, user...)
+	o.text = append(o.text, c.start.user...)
 	o.text = append(append(o.text, " database="...), c.start.database...)
 	for _, p := range c.start.parameters {
 		o.text = append(append(append(append(o.text, ' '), p.name...), '='), p.value...)
@@ -104,7 +114,7 @@ func (c *conversation) openSession(version uint32, body []byte) {
 
 // parse reads name and value pairs, ended by an empty name. Protocol options
 // that begin with _pq_. are not passed on; the client is told.
-func (s *startup) parse(body []byte) (user string, unknown []string, ok bool) {
+func (s *startup) parse(body []byte) (unknown []string, ok bool) {
 	r := reader{b: body}
 	for {
 		name := string(r.cstring())
@@ -114,7 +124,7 @@ func (s *startup) parse(body []byte) (user string, unknown []string, ok bool) {
 		value := string(r.cstring())
 		switch {
 		case name == "user":
-			user = value
+			s.user = value
 		case name == "database":
 			s.database = value
 		case name == "application_name": // ours says which session this is
@@ -125,9 +135,9 @@ func (s *startup) parse(body []byte) (user string, unknown []string, ok bool) {
 		}
 	}
 	if s.database == "" {
-		s.database = user
+		s.database = s.user
 	}
-	return user, unknown, r.done()
+	return unknown, r.done()
 }
 
 // negotiate is NegotiateProtocolVersion: the version that it will be, major

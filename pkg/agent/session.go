@@ -1,0 +1,183 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sluicegate/sluice/pkg/approval"
+	"github.com/sluicegate/sluice/pkg/broker"
+	"github.com/sluicegate/sluice/pkg/guard"
+	"github.com/sluicegate/sluice/pkg/mask"
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/policy"
+	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/session"
+)
+
+// serving is one connection while it is served.
+type serving struct {
+	*Agent
+	log      *zap.Logger
+	accepted *broker.Accepted
+	server   netip.AddrPort
+	end      context.CancelCauseFunc // ends it
+	session  session.Session         // without its resource
+
+	// Once the resource is known:
+	guard     *guard.Guard
+	stopped   func() *approval.Order
+	following *Following
+	releases  []func()
+	reason    string // why it ended
+}
+
+// session serves one connection with one of some resources: the only one, or the
+// one that selects it.
+func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.Accepted, resources []*policy.Resource, server netip.AddrPort) (err error) {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	v := &serving{
+		Agent: a, accepted: accepted, server: server, end: end, reason: "panic",
+		session: session.Session{
+			ID:          session.NewID(),
+			Protocol:    resources[0].Protocol,
+			Destination: accepted.Origin.Destination,
+			Workload:    a.workload(ctx, log, accepted.Origin),
+			Started:     time.Now().UTC(),
+		},
+	}
+	v.log = log.With(zap.String("session", v.session.ID))
+	defer func() { err = errors.Join(err, v.close()) }()
+	conn := v.undecided(resources)
+	if len(resources) == 1 && resources[0].Select.IsZero() {
+		if conn, err = v.open(ctx, resources[0]); conn == nil {
+			return err
+		}
+	}
+	err = a.Protocols[v.session.Protocol].Serve(ctx, conn)
+	v.reason, err = ending(ctx, err)
+	if v.guard == nil || err != nil {
+		return err
+	}
+	if order := v.stopped(); order != nil {
+		v.reason = string(order.Kind)
+	} else if v.following.Changed() {
+		v.reason = "policy"
+	}
+	return nil
+}
+
+// undecided is a connection of which only the client can say what it wants.
+func (v *serving) undecided(resources []*policy.Resource) *protocol.Conn {
+	return &protocol.Conn{
+		Session:   &v.session,
+		Client:    v.accepted.Conn,
+		ClientTLS: v.clientTLS(resources[0], v.session.Destination), // who share a place have the same hosts
+		Masks:     &mask.Set{},
+		Log:       v.log,
+		Loop:      v.loop,
+		Choose: func(ctx context.Context, by protocol.Start) (*protocol.Conn, error) {
+			resource, err := v.choose(resources, by)
+			if err != nil {
+				v.alert(v.log, "no-resource", v.accepted.Origin)
+				return nil, err
+			}
+			return v.open(ctx, resource)
+		},
+	}
+}
+
+// choose returns the resource that selects a session, among those at its
+// address.
+func (v *serving) choose(among []*policy.Resource, by protocol.Start) (*policy.Resource, error) {
+	var names []string
+	for _, resource := range among {
+		if resource.Name == by.Resource {
+			return resource, nil
+		}
+		names = append(names, resource.Name)
+	}
+	if by.Resource != "" {
+		return nil, fmt.Errorf("resource %s is not at this address", by.Resource)
+	}
+	return v.Policy.Choose(names, by.Database, by.User)
+}
+
+// open opens the trail of a connection whose resource is known, and returns what
+// it is served with; nil: nothing more is to be done.
+func (v *serving) open(ctx context.Context, resource *policy.Resource) (*protocol.Conn, error) {
+	s := v.session
+	s.Resource = resource.Name
+	log := v.log.With(zap.String("resource", s.Resource))
+	trail, err := v.Trail.Session(&s)
+	if err != nil && !resource.Observe {
+		return nil, fmt.Errorf("open the trail: %w", err)
+	}
+	stopped, release := v.Orders.Watch(&s, func() { v.end(protocol.ErrStopped) })
+	history, forget := v.histories.Of(&s.Workload)
+	following := v.Policies.Follow(resource.Name, func() { v.end(protocol.ErrStopped) })
+	v.releases = append(v.releases, following.Close, forget, release)
+	conn := &protocol.Conn{}
+	v.stopped, v.following = stopped, following
+	v.guard = guard.New(guard.Config{
+		Session: &s, Policy: following.Policy, Trail: trail, Desk: v.Desk,
+		Agent: v.Name, Cluster: v.Cluster, Link: v.Link, Strict: v.Strict,
+		Hold:    func() (func(), bool) { return v.holds.take(s.Workload.Kernel.NetnsCookie) },
+		Reach:   func(ctx context.Context, op *operation.Operation) *operation.Reach { return v.reach(ctx, conn, op) },
+		Shapes:  v.shapes(s.Protocol),
+		History: history,
+		Stopped: stopped,
+		Observe: resource.Observe,
+		Lost:    func(err error) { v.lost(log, err) },
+	})
+	if resource.Observe && stopped() != nil {
+		v.reason = string(stopped().Kind) // the guard refuses nothing there
+		return nil, nil
+	}
+	login, err := v.login(ctx, &s, resource.Observe)
+	if err != nil {
+		v.reason = "no credential"
+		return nil, fmt.Errorf("credential: %w", err)
+	}
+	*conn = protocol.Conn{
+		Session:    &s,
+		Client:     v.accepted.Conn,
+		Dial:       dialler(v.accepted, v.server),
+		ClientTLS:  v.clientTLS(resource, s.Destination),
+		TLS:        v.Servers[resource.Name].TLS,
+		KnownHosts: v.Servers[resource.Name].KnownHosts,
+		Names:      hosts(*resource).Names,
+		HostKeys:   v.hostKeys(resource, s.Destination),
+		Protected:  v.protected,
+		Credential: login,
+		Guard:      v.guard,
+		Observe:    resource.Observe,
+		Stopped:    func() string { return cmp.Or(guard.Stopped(stopped()), PolicyChanged) },
+		Masks:      following.Began().Masks(resource.Name),
+		MaskKey:    v.MaskKey,
+		SQLRules:   following.Began().ReadsSQL(resource.Name),
+		Log:        log,
+		Loop:       v.loop,
+	}
+	if trail != nil {
+		conn.Seal = trail.Seal
+	}
+	return conn, nil
+}
+
+// close ends the trail, and what followed the session.
+func (v *serving) close() (err error) {
+	if v.guard != nil {
+		err = v.guard.Close(v.reason)
+	}
+	for _, release := range v.releases {
+		release()
+	}
+	return err
+}
