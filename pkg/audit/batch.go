@@ -19,7 +19,7 @@ const (
 	// batchBytes ends a batch early, and is the most that one holds. What a
 	// batch costs on its way does not grow with it, so that few large ones are
 	// cheaper.
-	batchBytes = 1 << 20
+	batchBytes = 2 << 20
 	// batchRecords keeps the tree and the note's count within bounds.
 	batchRecords = 4096
 	// batchEvery is the longest that a record waits to be signed.
