@@ -10,8 +10,8 @@ import (
 )
 
 // BenchmarkVerify verifies a log of point queries, from eight sessions at once, in
-// batches as large as they are under load. With -cpu 1 it tells the records of a
-// second and a core.
+// batches as large as they are under load. With GOMAXPROCS=1 in the environment it tells the
+// records of a second and a core.
 func BenchmarkVerify(b *testing.B) {
 	w := newWorld(b)
 	w.two.epoch(record.Boot)
