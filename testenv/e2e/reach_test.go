@@ -176,23 +176,29 @@ func approversPages(t *testing.T) func(path string) string {
 	if err := json.Unmarshal([]byte(run("status", "--json").out), &status); err != nil {
 		t.Fatal(err)
 	}
-	read := func(answer *http.Response, err error) (string, *url.URL) {
+	ask := func(method, address string, form url.Values) (string, *url.URL) {
 		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(form.Encode()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer answer.Body.Close() //nolint:errcheck // only read
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		answer, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
 		body, err := io.ReadAll(answer.Body)
 		if err != nil || answer.StatusCode != http.StatusOK {
 			t.Fatalf("%s: %s %v", answer.Request.URL, answer.Status, err)
 		}
 		return string(body), answer.Request.URL
 	}
-	_, at := read(client.Get(status.Console + "/login"))
-	read(client.PostForm(at.String(), url.Values{"id": {at.Query().Get("authRequestID")}, "name": {"approver"}}))
+	_, at := ask(http.MethodGet, status.Console+"/login", nil)
+	ask(http.MethodPost, at.String(), url.Values{"id": {at.Query().Get("authRequestID")}, "name": {"approver"}})
 	return func(path string) string {
 		t.Helper()
-		body, _ := read(client.Get(status.Console + path))
+		body, _ := ask(http.MethodGet, status.Console+path, nil)
 		return body
 	}
 }

@@ -30,8 +30,10 @@ func TestReviewedFileReleasesItsStatementsForItsCommitAlone(t *testing.T) {
 	}
 	_, issuer, _ := strings.Cut(string(policy), "- issuer: ")
 	issuer, _, _ = strings.Cut(issuer, "\n")
-	sign := []string{"ctl", "policy", "shapes", "--json", "--sign", "--send", "--rule", "schema-changes-need-a-person", "--resource", "shop-db", "--database", "shop",
-		"--role", "app", "--issuer", issuer, "--repository", "acme/shop", "--commit", reviewedCommit, "--for", "5m", file}
+	sign := []string{
+		"ctl", "policy", "shapes", "--json", "--sign", "--send", "--rule", "schema-changes-need-a-person", "--resource", "shop-db", "--database", "shop",
+		"--role", "app", "--issuer", issuer, "--repository", "acme/shop", "--commit", reviewedCommit, "--for", "5m", file,
+	}
 	write("DO $$ BEGIN EXECUTE 'ALTER TABLE orders ADD COLUMN reviewed_one text'; END $$;")
 	if r := run(sign...); r.code == 0 {
 		t.Errorf("code that shows nothing was signed: %s", r.all())

@@ -46,8 +46,10 @@ type stopping struct {
 	Token   string
 }
 
-// Kills and Quarantines tell the template what the page is about.
-func (s *stopping) Kills() bool       { return s.Kind == approval.Kill }
+// Kills tells the template that the page is about a kill.
+func (s *stopping) Kills() bool { return s.Kind == approval.Kill }
+
+// Quarantines tells it that it is about a quarantine; else one is lifted.
 func (s *stopping) Quarantines() bool { return s.Kind == approval.Quarantine }
 
 // Spans lists how long a quarantine can last, for the template.
