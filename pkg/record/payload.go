@@ -58,8 +58,8 @@ var ErrTooMuch = errors.New("the records do not fit one payload")
 // at all for no entries. The result is valid until the next call. The error is
 // ErrTooMuch.
 //
-// The frames are compressed as an S2 block (klauspost/compress/s2), at a quarter of
-// the time that zstd takes for two thirds of the size. The batch note holds a
+// The frames are compressed as an S2 block (klauspost/compress/s2), in a quarter of
+// the time that zstd takes and to less than twice the size. The batch note holds a
 // hash of the payload, so that it needs no checksum of its own.
 func (p *Packer) Pack(entries []Entry) ([]byte, error) { return p.pack(entries, 0) }
 
