@@ -8,9 +8,10 @@ import (
 	"strconv"
 )
 
-// Both ways lead to the same SSH servers, with certificates of hosts and users.
+// All ways lead to the same SSH servers, with certificates of hosts and users.
 // scripts/bench-hosts put them into client configurations as ssh.WAY and git.WAY.
-var ways = []string{"direct", "agent"}
+// What is between them and the agent are the relays of relay.go.
+var ways = []string{"direct", "bytes", "relay", "agent"}
 
 // With the first configuration client and server agree on algorithms by
 // themselves, which are others on the direct way; with the second they are the
@@ -70,6 +71,9 @@ func (t transfer) compare(rounds int, config, suffix string) error {
 		}
 	}
 	report(t.name+suffix, "direct", rates["agent"], rates["direct"])
+	for _, way := range []string{"bytes", "relay"} {
+		report(t.name+suffix+"."+way, "direct", rates[way], rates["direct"])
+	}
 	return nil
 }
 

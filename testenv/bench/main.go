@@ -23,7 +23,7 @@ func main() {
 	}
 }
 
-const usage = "usage: bench points ROUNDS SECONDS | bulk ROUNDS | connects ROUNDS COUNT | hosts ROUNDS [NAME...] | connect ADDRESS COUNT"
+const usage = "usage: bench points ROUNDS SECONDS | bulk ROUNDS | connects ROUNDS COUNT | hosts ROUNDS [NAME...] | connect ADDRESS COUNT | relay LISTEN SERVER [USER KEY CERTIFICATE]"
 
 func run(args []string) error {
 	if len(args) == 3 && args[0] == "connect" {
@@ -32,6 +32,9 @@ func run(args []string) error {
 			return err
 		}
 		return connect(args[1], count)
+	}
+	if (len(args) == 3 || len(args) == 6) && args[0] == "relay" {
+		return relay(args[1], args[2], args[3:])
 	}
 	if len(args) > 1 && args[0] == "hosts" {
 		rounds, err := atoi(args[:2])
