@@ -1,6 +1,7 @@
 package ssh_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -196,4 +197,46 @@ func TestFloodsAreBounded(t *testing.T) {
 	if out, errs, code := w.ssh(t, "", "echo still here"); out != "still here\n" {
 		t.Errorf("got %q, %q, %d", out, errs, code)
 	}
+}
+
+func TestTerminalsAndSignalsFollowTheClient(t *testing.T) {
+	w := newWorld(t, nil)
+	client := w.dial(t, xssh.Password("x"))
+	defer client.Close()
+	terminal, err := client.NewSession()
+	must(t, err)
+	must(t, terminal.RequestPty("xterm", 24, 80, nil))
+	in, err := terminal.StdinPipe() // at its end sshd would forget the terminal
+	must(t, err)
+	defer in.Close()
+	out, err := terminal.StdoutPipe()
+	must(t, err)
+	must(t, terminal.Start(`stty size; while [ "$(stty size)" = "24 80" ]; do sleep 0.1; done; stty size`))
+	lines := bufio.NewScanner(out)
+	if lines.Scan(); lines.Text() != "24 80" {
+		t.Errorf("the terminal was %q", lines.Text())
+	}
+	must(t, terminal.WindowChange(50, 132))
+	if lines.Scan(); lines.Text() != "50 132" {
+		t.Errorf("the terminal became %q", lines.Text())
+	}
+	must(t, terminal.Wait())
+	if sizes := string(w.guard.asked(operation.Exec)[0].streams[protocol.Size]); sizes != "80x24132x50" {
+		t.Errorf("its sizes are recorded as %q", sizes)
+	}
+
+	program, err := client.NewSession()
+	must(t, err)
+	out, err = program.StdoutPipe()
+	must(t, err)
+	must(t, program.Start("echo ready; sleep 10"))
+	lines = bufio.NewScanner(out)
+	if lines.Scan(); lines.Text() != "ready" {
+		t.Fatalf("it said %q", lines.Text())
+	}
+	must(t, program.Signal(xssh.SIGUSR1))
+	waitFor(t, "the signal at the server, which delivers none to root's programs", func() bool {
+		log, err := os.ReadFile(w.path("sshd.log"))
+		return err == nil && strings.Contains(string(log), "session signalling requires privilege separation")
+	})
 }
