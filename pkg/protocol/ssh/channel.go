@@ -56,6 +56,7 @@ type hostChannel struct {
 	starting sync.Mutex
 	started  bool   // a program runs, or was refused, or none can any more; guarded by starting
 	op       *asked // what runs; set under starting
+	copied   *copied
 	parts    sync.WaitGroup
 
 	outMu   sync.Mutex // of what is written to client
@@ -208,6 +209,7 @@ func (c *hostChannel) finish() {
 	if outcome.Status == "" {
 		outcome.Status = protocol.Abandoned
 	}
+	outcome.Tag = c.copied.summary()
 	if err := c.op.end(outcome); err != nil {
 		c.session.fail(err)
 	}

@@ -22,6 +22,7 @@ func (c *hostChannel) relay(a *asked) {
 	if c.relayFiles(a) || c.relayGit(a) {
 		return
 	}
+	c.copied = copiedBy(&a.op)
 	c.session.wait.Go(func() {
 		c.copy(a, protocol.Input, c.server, c.client, nil)
 		_ = c.server.CloseWrite()
@@ -53,6 +54,7 @@ func (c *hostChannel) forward(a *asked, stream protocol.Stream, to io.Writer, ch
 		c.session.fail(err)
 		return false
 	}
+	c.copied.pass(stream, chunk)
 	if lock != nil {
 		lock.Lock()
 		defer lock.Unlock()
