@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"os"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -48,4 +50,45 @@ func upgrade(t *testing.T) (old int) {
 	}
 	adopt(t, next[0])
 	return old
+}
+
+// TestAgentKilledInAnUpgradeUnguardsNothing kills the one that hands over, early
+// and late: its successor serves, or ends too, and then connections are refused
+// until an agent starts. No job speaks to the server itself.
+func TestAgentKilledInAnUpgradeUnguardsNothing(t *testing.T) {
+	for what, ready := range map[string]func(next int) bool{
+		"a successor was started": func(int) bool { return true },
+		"a successor takes over":  listensFor,
+	} {
+		old, next := hangUp(t), 0
+		within(t, upgradeWait, what, func() bool {
+			if all := successors(old); len(all) == 1 {
+				next = all[0]
+			}
+			return next != 0 && ready(next)
+		})
+		if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		served := false
+		within(t, upgradeWait, "the successor serves, or is gone", func() bool {
+			r := psql("SELECT 'served'")
+			served = strings.TrimSpace(r.out) == "served"
+			if strings.Contains(r.all(), "password") {
+				t.Errorf("when %s, a job speaks to the server: %s", what, r.all())
+			}
+			return served || isGone(next) && strings.Contains(r.all(), "refused")
+		})
+		t.Logf("when %s: served by the successor: %t", what, served)
+		if served {
+			adopt(t, next)
+			continue
+		}
+		if r := run("start", "agent"); r.code != 0 {
+			t.Fatal(r.all())
+		}
+		if r := psql("SELECT 'served'"); strings.TrimSpace(r.out) != "served" {
+			t.Errorf("afterwards: %s", r.all())
+		}
+	}
 }
