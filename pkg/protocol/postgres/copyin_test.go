@@ -19,7 +19,8 @@ func copies(table, text string) map[string]copyForm {
 		"one Sync behind": {slices.Concat(begin, data, []pgproto3.FrontendMessage{sync}), 1},
 		"a Sync before":   {slices.Concat(begin, []pgproto3.FrontendMessage{sync}, data, []pgproto3.FrontendMessage{sync}), 1},
 		"two Syncs behind": {slices.Concat(begin, data, []pgproto3.FrontendMessage{
-			sync, &pgproto3.Parse{Query: "SELECT 1"}, &pgproto3.Bind{}, &pgproto3.Execute{}, sync}), 2},
+			sync, &pgproto3.Parse{Query: "SELECT 1"}, &pgproto3.Bind{}, &pgproto3.Execute{}, sync,
+		}), 2},
 	}
 }
 
