@@ -84,7 +84,7 @@ func (p *proxy) wait(ctx, serving context.Context, ended <-chan error) error {
 		return err
 	case <-serving.Done():
 	}
-	if (ctx.Err() != nil || p.isRetired()) && errors.Is(context.Cause(serving), io.EOF) {
+	if (ctx.Err() != nil || p.isRetired()) && isGone(context.Cause(serving)) {
 		select {
 		case err := <-ended:
 			return err
@@ -94,6 +94,12 @@ func (p *proxy) wait(ctx, serving context.Context, ended <-chan error) error {
 	_ = p.cmd.Process.Kill() // gone already, or not for long
 	exit := <-ended
 	return errors.Join(context.Cause(serving), exit)
+}
+
+// isGone reports whether the other end of a link was closed, as it was seen by
+// one who reads or by one who answers.
+func isGone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // start starts the process. Should this one die, so does it.
