@@ -149,6 +149,11 @@ func succeed(ctx context.Context, file string, cfg config.Agent) (err error) {
 		return err
 	}
 	h.halves.Hold()
+	// What is accepted dies with this process, and the predecessor may yet go on:
+	// connections wait in the listeners until the proxy is ready.
+	if err := kernel.Lend(true); err != nil {
+		return err
+	}
 	// Its sessions end first: their records come here.
 	living, end := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {

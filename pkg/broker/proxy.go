@@ -284,7 +284,7 @@ func (p *proxy) becomeReady(ctx context.Context, body []byte) error {
 	waiting := p.appoint(p)
 	p.answering.Go(func() { p.tellAll(ctx, waiting) })
 	if accepts == 0 {
-		return nil
+		return p.Redirect.Lend(false)
 	}
 	p.answering.Go(func() { p.lendAll(ctx) })
 	return p.Redirect.Lend(true)
