@@ -21,9 +21,9 @@ func while(t *testing.T, name string, does string) {
 // busFaults are those of NATS, which lives in the collector's process.
 func busFaults() []fault {
 	return []fault{
-		{name: "NATS away for half a minute", do: func(t *testing.T) {
+		{name: "NATS away for two and a half minutes", do: func(t *testing.T) {
 			do(t, "stop", "collector")
-			time.Sleep(30 * time.Second) // the fault itself
+			time.Sleep(150 * time.Second) // the fault itself
 			started(t, "collector")
 		}},
 		{name: "NATS's directory deleted", short: true, do: func(t *testing.T) {

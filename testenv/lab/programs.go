@@ -109,7 +109,7 @@ policy: policy.yaml
 state_dir: state
 signing_key_file: keys/signing.key
 console_url: %s
-spool: {limit: 256MiB}
+spool: {limit: 512MiB}
 metrics: {listen: "%s:9402"}
 bus: {url: "nats://127.0.0.1:4222", nkey_seed_file: keys/nkey.seed}
 collector: {log_key: %q}
