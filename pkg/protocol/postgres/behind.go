@@ -31,9 +31,14 @@ func (b *builder) behind(written bool) map[string][]string {
 	}
 	found := make(map[string][]string)
 	for oid, r := range b.relations {
-		seen := map[uint32]bool{oid: true}
-		names := found[quoted(r.name)]
-		for todo := next(oid); len(todo) > 0 && len(names) <= maxBehind; todo = todo[1:] {
+		todo := next(oid)
+		if len(todo) == 0 {
+			continue
+		}
+		// Bounded by its own names alone, which are all different: what is cut off
+		// is then too much, whatever another relation of the name brings.
+		var names []string
+		for seen := map[uint32]bool{oid: true}; len(todo) > 0 && len(names) <= maxBehind; todo = todo[1:] {
 			one := todo[0]
 			if s := b.relations[one]; s != nil && !seen[one] {
 				names = append(names, quoted(s.schema)+"."+quoted(s.name))
@@ -41,10 +46,9 @@ func (b *builder) behind(written bool) map[string][]string {
 			}
 			seen[one] = true
 		}
-		if len(names) > 0 {
-			slices.Sort(names)
-			found[quoted(r.name)] = slices.Compact(names)
-		}
+		names = append(names, found[quoted(r.name)]...)
+		slices.Sort(names)
+		found[quoted(r.name)] = slices.Compact(names)
 	}
 	return found
 }

@@ -114,3 +114,25 @@ func reachThroughNewNames(t *testing.T, s *server, p *proxy) {
 	deny(p.connect(t, pgx.QueryExecModeSimpleProtocol), "CREATE VIEW fresh AS SELECT * FROM private.wages; DELETE FROM fresh")
 	deny(p.connect(t, pgx.QueryExecModeSimpleProtocol), "ALTER TABLE private.wages RENAME TO harmless; SELECT * FROM private.harmless")
 }
+
+// Two views of one name, each of nearly as many relations as a statement may
+// reach: what the second has more must not be lost behind what both have.
+func TestCrowdHidesNoRelation(t *testing.T) {
+	s := realServer(t)
+	setUp(t, s, "DROP SCHEMA IF EXISTS private, crowd CASCADE", "CREATE SCHEMA private", "CREATE SCHEMA crowd",
+		"CREATE TABLE private.wages (a int)", `DO $$
+		DECLARE texts text := 'SELECT 1 AS a FROM crowd.t0'; BEGIN
+		FOR i IN 0..999 LOOP EXECUTE 'CREATE TABLE crowd.t' || i || ' (a int)'; END LOOP;
+		FOR i IN 1..999 LOOP texts := texts || ' UNION ALL SELECT 1 FROM crowd.t' || i; END LOOP;
+		EXECUTE 'CREATE VIEW crowd.wide AS ' || texts;
+		EXECUTE 'CREATE VIEW private.wide AS ' || texts || ' UNION ALL SELECT a FROM private.wages'; END $$`,
+		"GRANT ALL ON SCHEMA private, crowd TO app", "GRANT ALL ON ALL TABLES IN SCHEMA private, crowd TO app")
+	t.Cleanup(func() { setUp(t, s, "DROP SCHEMA private, crowd CASCADE") })
+	for range 3 { // the order of relations differs
+		p := startProxy(t, s, proxyOptions{decide: denyWages, sqlRules: true})
+		_, err := p.connect(t, pgx.QueryExecModeSimpleProtocol).Exec(context.Background(), "SELECT count(*) FROM private.wide")
+		if err == nil || !strings.Contains(err.Error(), "no-wages") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
