@@ -91,7 +91,7 @@ func serve(ctx context.Context, cfg config.Agent, in inputs, privileged *broker.
 	guarding, err := agent.New(agent.Parts{
 		Name: cfg.Name, Cluster: cfg.Cluster, Link: cfg.ConsoleURL, Strict: cfg.Audit.Durability != "default",
 		Policy: in.rules, MaskKey: in.keys.masking(), Servers: in.servers, Trust: in.trust, HostTrust: in.hosts, Broker: privileged, Identities: identities,
-		Registry: attribution.New(privileged.Sources(string(cfg.Attribution.DockerSocket)), log),
+		Registry: attribution.New(privileged.Sources(string(cfg.Attribution.DockerSocket), string(cfg.Attribution.CRISocket)), log),
 		Trail:    trail.log, Desk: trail.desk, Orders: trail.orders, Policies: trail.policies, Protocols: speaks, Log: log,
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/workload"
 )
 
 func newSessions(e *env) *cobra.Command {
@@ -81,7 +82,7 @@ func duration(s *view.Session) string {
 
 // who names a session's workload in a few words, the best attested first.
 func who(s *view.Session) string {
-	var orch struct{ Name string }
+	var orch workload.OrchFacts
 	var kernel struct {
 		Exe       string
 		Container string
@@ -93,6 +94,9 @@ func who(s *view.Session) string {
 		}
 	}
 	name := orch.Name
+	if orch.PodName != "" {
+		name = orch.PodName + "/" + name
+	}
 	if name == "" {
 		name = view.OneLine(kernel.Container, 13)
 	}

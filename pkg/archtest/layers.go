@@ -116,6 +116,8 @@ var owners = map[string][]string{
 	"github.com/fsnotify/fsnotify":      {"redirect"},
 	"github.com/go-git":                 {"gitwire", "protocol/git"},
 	"k8s.io":                            {"protocol/kubernetes"},
+	"k8s.io/cri-api":                    {"attribution"},
+	"google.golang.org/grpc":            {"attribution"},
 	"github.com/spf13/cobra":            {"cmd"},
 	"github.com/jackc/pgx":              {},
 	"github.com/go-jose/go-jose":        {},

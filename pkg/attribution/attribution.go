@@ -15,6 +15,7 @@ package attribution
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -42,7 +43,8 @@ type Origin struct {
 // Registry answers who is behind an origin. It is safe for concurrent use.
 type Registry struct {
 	sources Sources
-	docker  *docker // nil when there is none
+	docker  *records // the Docker Engine's; nil when there is none
+	pods    *records // those of the pods' runtime; nil when there is none
 	log     *zap.Logger
 
 	mu      sync.Mutex
@@ -54,7 +56,10 @@ type Registry struct {
 func New(sources Sources, log *zap.Logger) *Registry {
 	r := &Registry{sources: sources, log: log, reading: make(map[uint64]int)}
 	if sources.EngineSocket != "" {
-		r.docker = newDocker(sources)
+		r.docker = newRecords(sources.docker)
+	}
+	if sources.PodSocket != "" {
+		r.pods = newRecords(sources.pod)
 	}
 	return r
 }
@@ -117,12 +122,17 @@ func (r *Registry) addContainer(ctx context.Context, w *workload.Workload, id ui
 	if b.nested {
 		w.Orch.Taints = append(w.Orch.Taints, workload.TaintNested)
 	}
-	if b.container == "" || r.docker == nil {
+	runtime := r.runtimeOf(b)
+	if b.container == "" || runtime == nil {
 		return
 	}
-	facts, err := r.docker.inspect(ctx, b.container, b.path)
+	facts, err := runtime.of(ctx, b)
+	if err == nil && b.pod != "" && facts.Pod != "" && facts.Pod != b.pod {
+		err = errors.New("the record is that of another pod")
+	}
 	if err != nil {
 		r.log.Warn("container runtime gave no record", zap.String("container", b.container), zap.Error(err))
+		w.Orch.Taints = append(w.Orch.Taints, workload.TaintUntold)
 		return
 	}
 	facts.Taints = append(facts.Taints, w.Orch.Taints...)
@@ -131,4 +141,13 @@ func (r *Registry) addContainer(ctx context.Context, w *workload.Workload, id ui
 	}
 	w.Orch = facts
 	w.Assurance = workload.Orchestrated
+}
+
+// runtimeOf returns whose container a boundary is. Docker runs pods too, where
+// no other runtime is configured.
+func (r *Registry) runtimeOf(b boundary) *records {
+	if r.docker == nil || (b.pod != "" && r.pods != nil) {
+		return r.pods
+	}
+	return r.docker
 }

@@ -218,9 +218,11 @@ func TestMissingRuntimeLowersTheLevelOnly(t *testing.T) {
 	root, id := cgroupRoot(t), freshID()
 	origin := job(t, filepath.Join(root, id))
 	socket := filepath.Join(t.TempDir(), "absent.sock")
-	got := registry(t, attribution.Config{CgroupRoot: root, DockerSocket: socket}).Workload(t.Context(), origin)
-	if got.Assurance != workload.Kernel || got.Orch.Source != "" {
-		t.Errorf("level %v from source %q, want A1 from nobody", got.Assurance, got.Orch.Source)
+	for _, cfg := range []attribution.Config{{CgroupRoot: root, DockerSocket: socket}, {CgroupRoot: root, CRISocket: socket}} {
+		got := registry(t, cfg).Workload(t.Context(), origin)
+		if got.Assurance != workload.Kernel || got.Orch.Source != "" {
+			t.Errorf("%+v: level %v from source %q, want A1 from nobody", cfg, got.Assurance, got.Orch.Source)
+		}
 	}
 }
 
@@ -233,13 +235,15 @@ func TestSilentRuntimeCostsHalfASecond(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	began := time.Now()
-	got := registry(t, attribution.Config{CgroupRoot: root, DockerSocket: socket}).Workload(t.Context(), origin)
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("it took %s", took)
-	}
-	if got.Assurance != workload.Kernel || got.Kernel.Container != id || got.Claimed.Env["CI"] != "true" {
-		t.Errorf("what needs no runtime is missing: %+v", got)
+	for _, cfg := range []attribution.Config{{CgroupRoot: root, DockerSocket: socket}, {CgroupRoot: root, CRISocket: socket}} {
+		began := time.Now()
+		got := registry(t, cfg).Workload(t.Context(), origin)
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("%+v: it took %s", cfg, took)
+		}
+		if got.Assurance != workload.Kernel || got.Kernel.Container != id || got.Claimed.Env["CI"] != "true" {
+			t.Errorf("%+v: what needs no runtime is missing: %+v", cfg, got)
+		}
 	}
 }
 

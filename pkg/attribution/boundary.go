@@ -31,13 +31,15 @@ var (
 // boundary: whoever is inside it can make directories below it and nowhere
 // else, so whatever follows may be forged and is only noted as nesting. A unit
 // is such a boundary too, as systemd may have delegated its subtree, which is
-// where people make cgroups of their own.
+// where people make cgroups of their own. A kubelet's tree begins anywhere
+// above that, since it may have been given a cgroup to begin in.
 func outermost(path string) boundary {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
-	kubelet := parts[0] == "kubepods" || parts[0] == "kubepods.slice"
+	kubelet := false // part is below what a kubelet made
 	b := boundary{}
 	for i, part := range parts {
 		here := "/" + strings.Join(parts[:i+1], "/")
+		kubelet = kubelet || part == "kubepods" || part == "kubepods.slice"
 		if m := podName.FindStringSubmatch(part); m != nil && kubelet && b.pod == "" {
 			b.pod = strings.ReplaceAll(m[1], "_", "-")
 			continue

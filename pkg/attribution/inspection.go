@@ -40,14 +40,14 @@ type inspection struct {
 }
 
 // facts puts the record into our words, with all text made safe to print.
-// engineSocket is where this engine listens.
-func (i inspection) facts(engineSocket string) workload.OrchFacts {
+// sockets are where the node's runtimes listen.
+func (i inspection) facts(sockets []string) workload.OrchFacts {
 	facts := workload.OrchFacts{
 		Source:    "docker",
 		Container: i.ID,
 		Name:      printable(strings.TrimPrefix(i.Name, "/"), maxValue),
 		Image:     printable(i.Config.Image, maxValue),
-		Taints:    i.taints(engineSocket),
+		Taints:    i.taints(sockets),
 	}
 	labels, ok := boundedLabels(i.Config.Labels)
 	if !ok {
@@ -73,7 +73,7 @@ func boundedLabels(labels map[string]string) (map[string]string, bool) {
 	return bounded, size <= maxLabelBytes
 }
 
-func (i inspection) taints(engineSocket string) []string {
+func (i inspection) taints(sockets []string) []string {
 	var taints []string
 	add := func(taint string, holds bool) {
 		if holds {
@@ -87,7 +87,7 @@ func (i inspection) taints(engineSocket string) []string {
 	add(workload.TaintUnconfined, slices.ContainsFunc(i.HostConfig.SecurityOpt, isUnconfined))
 	socket, system := false, false
 	for _, mount := range i.Mounts {
-		socket = socket || reachesSocket(mount.Source, engineSocket)
+		socket = socket || reachesSocket(mount.Source, sockets)
 		system = system || mount.RW && isSystemPath(mount.Source)
 	}
 	add(workload.TaintRuntimeSocket, socket)
@@ -118,11 +118,13 @@ var runtimeSockets = []string{
 // reachesSocket reports whether a mount of source holds a runtime's socket,
 // itself or in a directory above it. A read-only mount does not keep anybody
 // from connecting.
-func reachesSocket(source, engineSocket string) bool {
+func reachesSocket(source string, sockets []string) bool {
 	source = canonical(source)
-	return slices.ContainsFunc(append([]string{canonical(engineSocket)}, runtimeSockets...), func(socket string) bool {
+	reaches := func(socket string) bool {
 		return source == socket || source == "/" || strings.HasPrefix(socket, source+"/")
-	})
+	}
+	return slices.ContainsFunc(runtimeSockets, reaches) ||
+		slices.ContainsFunc(sockets, func(socket string) bool { return reaches(canonical(socket)) })
 }
 
 var (

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -30,10 +31,10 @@ const (
 	maxCgroup = 64 << 10 // bytes read of /proc/PID/cgroup
 )
 
-// MaxAnswer bounds one answer of the Docker Engine, in bytes.
+// MaxAnswer bounds one answer of a container runtime, in bytes.
 const MaxAnswer = 16 << 20
 
-// containerID is what the Docker Engine calls a container. It needs no escaping.
+// containerID is what the runtimes call a container. It needs no escaping.
 var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // Sources are what a Registry reads, each through a function, because on a
@@ -55,12 +56,22 @@ type Sources struct {
 	Addresses func(ctx context.Context) ([]netip.Addr, error)
 	// EngineSocket is where the Engine listens; empty: it is not asked.
 	EngineSocket string
+	// Pod returns what the pods' runtime answers to one of its calls.
+	Pod func(ctx context.Context, call PodCall, id string) ([]byte, error)
+	// PodSocket is where the pods' runtime listens; empty: it is not asked.
+	PodSocket string
+}
+
+// sockets are where this node's runtimes listen.
+func (s Sources) sockets() []string {
+	return slices.DeleteFunc([]string{s.EngineSocket, s.PodSocket}, func(socket string) bool { return socket == "" })
 }
 
 // Config says where this machine is to be read.
 type Config struct {
 	CgroupRoot   string // mount point of cgroup v2
 	DockerSocket string // path of the Docker Engine's unix socket; empty: there is none
+	CRISocket    string // path of the unix socket of the pods' runtime; empty: there is none
 }
 
 // Local reads this machine itself. It takes root, or what stands in for it.
@@ -74,6 +85,8 @@ func Local(cfg Config) Sources {
 		Containers:   func(ctx context.Context) ([]byte, error) { return ask(ctx, "/containers/json") },
 		Addresses:    func(context.Context) ([]netip.Addr, error) { return ownAddresses() },
 		EngineSocket: cfg.DockerSocket,
+		Pod:          podRuntime(cfg.CRISocket),
+		PodSocket:    cfg.CRISocket,
 	}
 }
 

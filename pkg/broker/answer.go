@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluicegate/sluice/pkg/attribution"
 )
 
 // reply is the answer to a question. The descriptors are closed once it is
@@ -57,6 +59,14 @@ func (p *proxy) read(said packet) (question, error) {
 		}
 		return func(ctx context.Context) reply {
 			return inMemory(ctx, func(ctx context.Context) ([]byte, error) { return p.Sources.Container(ctx, id) })
+		}, nil
+	case kindPod:
+		if len(said.body) != 1+containerIDSize {
+			return nil, errMalformed
+		}
+		call, id := attribution.PodCall(said.body[0]), string(said.body[1:])
+		return func(ctx context.Context) reply {
+			return inMemory(ctx, func(ctx context.Context) ([]byte, error) { return p.Sources.Pod(ctx, call, id) })
 		}, nil
 	case kindOpen:
 		path := string(said.body)

@@ -80,14 +80,17 @@ func (c *Client) Open(ctx context.Context, path string) (*os.File, error) {
 }
 
 // Sources reads the node through the privileged half, but for the list of its
-// containers. engineSocket is the Docker Engine's; empty: it is not asked.
-func (c *Client) Sources(engineSocket string) attribution.Sources {
+// containers. The sockets are the Docker Engine's and the pods' runtime's; who
+// has an empty one is not asked.
+func (c *Client) Sources(engineSocket, podSocket string) attribution.Sources {
 	return attribution.Sources{
 		Process:      c.process,
 		Cgroup:       c.cgroup,
 		Cgroups:      c.cgroups,
 		Container:    c.container,
 		EngineSocket: engineSocket,
+		Pod:          c.pod,
+		PodSocket:    podSocket,
 	}
 }
 
@@ -116,6 +119,13 @@ func (c *Client) container(ctx context.Context, id string) ([]byte, error) {
 		return nil, errMalformed
 	}
 	return c.record(ctx, kindContainer, []byte(id))
+}
+
+func (c *Client) pod(ctx context.Context, call attribution.PodCall, id string) ([]byte, error) {
+	if len(id) != containerIDSize {
+		return nil, errMalformed
+	}
+	return c.record(ctx, kindPod, append([]byte{byte(call)}, id...))
 }
 
 // record reads an answer that stands in a file.

@@ -11,7 +11,7 @@ import (
 
 // version is that of everything in this file. The halves of two versions do
 // not speak to each other.
-const version = 5
+const version = 6
 
 // A packet is
 //
@@ -59,6 +59,7 @@ const (
 	kindCgroups                    // question: pid u32. Answer: its /proc/PID/cgroup.
 	kindContainer                  // question: id. Answer: a descriptor with JSON in it.
 	kindOpen                       // question: path. Answer: a descriptor.
+	kindPod                        // question: attribution.PodCall u8, id. Answer: a descriptor with protobuf in it.
 )
 
 // What two privileged halves say to each other, on a socket of their own.

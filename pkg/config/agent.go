@@ -138,6 +138,11 @@ type Attribution struct {
 	// DockerSocket is the Docker Engine's socket. Empty: Docker is not asked,
 	// and containers are known to the kernel only (assurance A1).
 	DockerSocket Path `yaml:"docker_socket"`
+
+	// CRISocket is the socket of the runtime that the kubelet uses, such as
+	// /run/containerd/containerd.sock or /run/crio/crio.sock. It is asked about
+	// the containers of pods. Empty: it is not, and Docker is asked instead.
+	CRISocket Path `yaml:"cri_socket"`
 }
 
 // Identity says whose tokens prove what a workload is.

@@ -62,6 +62,7 @@ type whoClause struct {
 	Container string            `yaml:"container"`
 	Name      string            `yaml:"name"`
 	Image     string            `yaml:"image"`
+	PodName   string            `yaml:"pod_name"`
 	Namespace string            `yaml:"namespace"`
 	Labels    map[string]string `yaml:"labels"`
 	Taints    []string          `yaml:"taints"`
@@ -179,7 +180,8 @@ func (w *whoClause) workload() workload.Workload {
 		Assurance: assurance,
 		Kernel:    workload.KernelFacts{Exe: w.Exe, UID: uint32(w.UID), Container: w.Container},
 		Orch: workload.OrchFacts{
-			Container: w.Container, Name: w.Name, Image: w.Image, Namespace: w.Namespace, Labels: w.Labels, Taints: w.Taints,
+			Container: w.Container, Name: w.Name, Image: w.Image, PodName: w.PodName, Namespace: w.Namespace,
+			Labels: w.Labels, Taints: w.Taints,
 		},
 		Verified: verified,
 		Claimed:  workload.Claims{Command: w.Command, Env: w.Env},

@@ -52,7 +52,7 @@ func kernelObject() object {
 func orchObject() object {
 	return object{orchType, []field{
 		{
-			name: "source", typ: cel.StringType, doc: "who said so, as in \"docker\"; empty: nobody",
+			name: "source", typ: cel.StringType, doc: "who said so, as in \"docker\" or \"cri\"; empty: nobody",
 			get: of(func(o *workload.OrchFacts) any { return o.Source }),
 		},
 		{
@@ -60,7 +60,7 @@ func orchObject() object {
 			get: of(func(o *workload.OrchFacts) any { return o.Container }),
 		},
 		{
-			name: "name", typ: cel.StringType, doc: "container name",
+			name: "name", typ: cel.StringType, doc: "container name, in a pod its name there",
 			get: of(func(o *workload.OrchFacts) any { return o.Name }),
 		},
 		{
@@ -72,11 +72,15 @@ func orchObject() object {
 			get: of(func(o *workload.OrchFacts) any { return o.Pod }),
 		},
 		{
+			name: "pod_name", typ: cel.StringType, doc: "pod name",
+			get: of(func(o *workload.OrchFacts) any { return o.PodName }),
+		},
+		{
 			name: "namespace", typ: cel.StringType, doc: "pod namespace",
 			get: of(func(o *workload.OrchFacts) any { return o.Namespace }),
 		},
 		{
-			name: "labels", typ: mapType, doc: "container labels",
+			name: "labels", typ: mapType, doc: "labels of the container, in a pod the pod's",
 			get: of(func(o *workload.OrchFacts) any { return o.Labels }),
 		},
 		{

@@ -129,6 +129,7 @@ func (a attributes) session(s *session.Session) {
 	a.text("container.name", w.Orch.Name)
 	a.text("container.image.name", w.Orch.Image)
 	a.text("k8s.pod.uid", w.Orch.Pod)
+	a.text("k8s.pod.name", w.Orch.PodName)
 	a.text("k8s.namespace.name", w.Orch.Namespace)
 	a.text("vcs.repository.name", w.Repository())
 	run := w.Run()

@@ -7,6 +7,7 @@ const (
 	TaintHostNetwork   = "host-network"        // shares the node's network namespace
 	TaintRuntimeSocket = "runtime-socket"      // can ask the container runtime for anything
 	TaintHostPath      = "host-path"           // a system directory of the node is mounted writable
+	TaintUntold        = "untold"              // the runtime, though asked, does not tell all of this, or where a mount leads
 	TaintCapability    = "powerful-capability" // SYS_ADMIN, SYS_PTRACE, SYS_MODULE, DAC_READ_SEARCH, BPF or ALL
 	TaintUnconfined    = "unconfined"          // seccomp or AppArmor is off
 	TaintNested        = "nested"              // a container inside the one that is named
@@ -19,7 +20,7 @@ const (
 func (o OrchFacts) NodeRoot() bool {
 	for _, taint := range o.Taints {
 		switch taint {
-		case TaintPrivileged, TaintHostPID, TaintRuntimeSocket, TaintHostPath, TaintCapability:
+		case TaintPrivileged, TaintHostPID, TaintRuntimeSocket, TaintHostPath, TaintUntold, TaintCapability:
 			return true
 		}
 	}

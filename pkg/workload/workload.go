@@ -69,13 +69,14 @@ type KernelFacts struct {
 // OrchFacts are what the container runtime or orchestrator says of the
 // container that the kernel named.
 type OrchFacts struct {
-	Source    string            `json:"source,omitempty"` // "docker"; empty: nobody was asked or knew
+	Source    string            `json:"source,omitempty"` // "docker", "cri", "cgroup"; empty: nobody was asked or knew
 	Container string            `json:"container,omitempty"`
-	Name      string            `json:"name,omitempty"`
+	Name      string            `json:"name,omitempty"` // of the container; within its pod, where there is one
 	Image     string            `json:"image,omitempty"`
 	Pod       string            `json:"pod,omitempty"` // uid
+	PodName   string            `json:"pod_name,omitempty"`
 	Namespace string            `json:"namespace,omitempty"`
-	Labels    map[string]string `json:"labels,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"` // of the pod, where there is one
 	Taints    []string          `json:"taints,omitempty"` // what weakens the boundary: "privileged", "host-pid", …
 }
 

@@ -1,0 +1,147 @@
+package attribution
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/sluicegate/sluice/pkg/workload"
+)
+
+// verbose is what we read of the JSON that a runtime adds to a verbose answer.
+// CRI leaves its shape to the runtime: this is what containerd 1.6 to 2.x
+// (pkg/cri/server) and CRI-O (server/container_status.go) have in common, and
+// where each says that a container is privileged.
+type verbose struct {
+	SandboxID  string `json:"sandboxID"`
+	Pid        int    `json:"pid"`
+	Privileged bool   `json:"privileged"` // CRI-O's
+	Config     struct {
+		Linux struct {
+			SecurityContext struct {
+				Privileged bool `json:"privileged"`
+			} `json:"security_context"`
+		} `json:"linux"`
+	} `json:"config"` // containerd's
+	RuntimeSpec runtimeSpec `json:"runtimeSpec"`
+}
+
+// runtimeSpec is what we read of the OCI runtime specification's config.json,
+// with which the container was made.
+type runtimeSpec struct {
+	Process struct {
+		Capabilities    struct{ Bounding []string } `json:"capabilities"`
+		ApparmorProfile string                      `json:"apparmorProfile"`
+	} `json:"process"`
+	Mounts []struct{ Destination, Source string } `json:"mounts"`
+	Linux  *struct {
+		Namespaces    []struct{ Type, Path string } `json:"namespaces"`
+		Seccomp       *struct{}                     `json:"seccomp"`
+		ReadonlyPaths []string                      `json:"readonlyPaths"`
+	} `json:"linux"`
+}
+
+func parseVerbose(info map[string]string) (verbose, error) {
+	var v verbose
+	text, found := info["info"]
+	if !found {
+		return v, errors.New("the runtime tells no details")
+	}
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		return v, fmt.Errorf("decode the runtime's details: %w", err)
+	}
+	return v, nil
+}
+
+// podTaints returns what weakens the boundary of a container, or of the sandbox
+// itself, whose status is nil. sockets are where the node's runtimes listen.
+func podTaints(status *cri.ContainerStatus, sandbox *cri.PodSandboxStatus, v verbose, sockets []string) []string {
+	var taints []string
+	add := func(taint string, holds bool) {
+		if holds {
+			taints = append(taints, taint)
+		}
+	}
+	spec, options := v.RuntimeSpec, sandbox.GetLinux().GetNamespaces().GetOptions()
+	add(workload.TaintPrivileged, v.Privileged || v.Config.Linux.SecurityContext.Privileged)
+	add(workload.TaintHostPID, options.GetPid() == cri.NamespaceMode_NODE || !spec.hasOwn("pid"))
+	add(workload.TaintHostNetwork, options.GetNetwork() == cri.NamespaceMode_NODE || !spec.hasOwn("network"))
+	add(workload.TaintCapability, slices.ContainsFunc(spec.Process.Capabilities.Bounding, isPowerful))
+	add(workload.TaintUnconfined, spec.unconfined())
+	mounts := podMounts{pod: sandbox.GetMetadata().GetUid(), sockets: sockets}
+	for _, mount := range status.GetMounts() {
+		mounts.see(mount.GetHostPath(), mount.GetReadonly())
+		mounts.see(spec.mountedAt(mount.GetContainerPath()), mount.GetReadonly())
+	}
+	add(workload.TaintRuntimeSocket, mounts.socket)
+	add(workload.TaintHostPath, mounts.system || spec.canWriteSettings())
+	add(workload.TaintUntold, mounts.untold || spec.Linux == nil || options == nil)
+	return taints
+}
+
+// hasOwn reports whether the container does not share the node's namespace of a
+// type: runc leaves a container in its own where config.json names none. A path
+// is a namespace that was there before, which is the pod's.
+func (s runtimeSpec) hasOwn(kind string) bool {
+	if s.Linux == nil {
+		return true // it is untold, which is a taint of its own
+	}
+	for _, ns := range s.Linux.Namespaces {
+		if ns.Type == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// mountedAt returns where a mount leads: the runtime has followed the links that
+// a path on the node may have.
+func (s runtimeSpec) mountedAt(destination string) string {
+	for _, mount := range s.Mounts {
+		if path.Clean(mount.Destination) == path.Clean(destination) {
+			return mount.Source
+		}
+	}
+	return ""
+}
+
+// unconfined reports that nothing filters the system calls, which is what
+// Kubernetes does by default, or that AppArmor was switched off.
+func (s runtimeSpec) unconfined() bool {
+	return s.Linux != nil && s.Linux.Seccomp == nil || s.Process.ApparmorProfile == "unconfined"
+}
+
+// canWriteSettings reports that the kernel's settings are writable: one of them
+// names a program that the kernel runs as the node's root (core(5)).
+func (s runtimeSpec) canWriteSettings() bool {
+	return s.Linux != nil && !slices.Contains(s.Linux.ReadonlyPaths, "/proc/sys")
+}
+
+// podMounts judges what is mounted into a container of a pod.
+type podMounts struct {
+	pod     string // its uid
+	sockets []string
+
+	socket, system, untold bool
+}
+
+// see judges one source; empty is an image, or what the runtime makes itself.
+func (m *podMounts) see(source string, readonly bool) {
+	if source == "" {
+		return
+	}
+	source = canonical(source)
+	if _, inside, found := strings.Cut(source, "/pods/"+m.pod+"/"); found {
+		// The kubelet's own directory of this pod, with its volumes. A sub-path of
+		// a volume is bound there under another name, and so is one of the node's.
+		m.untold = m.untold || strings.HasPrefix(inside, "volume-subpaths/")
+		return
+	}
+	m.socket = m.socket || reachesSocket(source, m.sockets)
+	m.system = m.system || !readonly && isSystemPath(source)
+}
