@@ -83,7 +83,7 @@ func New(parts Parts) (*Agent, error) {
 		a.resources[resource.Name] = &resource
 		errs = append(errs, a.speaks(resource))
 		if a.Trust != nil {
-			errs = append(errs, a.Trust.Covers(hosts(resource)))
+			errs = append(errs, a.Trust.Covers(bounds(resource)))
 		}
 	}
 	return a, errors.Join(errs...)

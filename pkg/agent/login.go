@@ -27,6 +27,9 @@ func (a *Agent) speaks(resource policy.Resource) error {
 	if !resource.Select.IsZero() && !info.Chooses {
 		return fmt.Errorf("resource %s: select: %s says nothing to select by", resource.Name, resource.Protocol)
 	}
+	if len(resource.Select.ServerNames) > 0 && a.Trust == nil {
+		return fmt.Errorf("resource %s: select.server_names: a job that names a server asks for TLS, which needs the configuration's trust.ca_file", resource.Name)
+	}
 	var errs []error
 	for i, source := range a.Policy.Credentials(resource.Name) {
 		if loginOf(source)&^info.Logins != 0 {

@@ -2,14 +2,19 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/trust"
 )
 
 func TestEndingTellsPeersFaultsFromOurs(t *testing.T) {
@@ -110,6 +115,87 @@ default: deny
 	if err == nil || !strings.Contains(err.Error(), "says nothing to select by") {
 		t.Errorf("a protocol that cannot choose: %v", err)
 	}
+}
+
+// TestCertificateIsOfTheResourcesThatTheNameLeaves compares what a job is shown
+// at an address of three resources, and what it is served with then.
+func TestCertificateIsOfTheResourcesThatTheNameLeaves(t *testing.T) {
+	text := `version: 1
+resources:
+  - {name: shop, protocol: postgres, hosts: [pg.lab], port: 5432, select: {server_names: ["*.shop.lab"]}, credentials: [{user: u, password_file: p}]}
+  - {name: staff, protocol: postgres, hosts: [pg.lab, hr.lab], port: 5432, select: {server_names: [hr.lab], databases: [hr]}, credentials: [{user: u, password_file: p}]}
+  - {name: rest, protocol: postgres, hosts: [other.lab], port: 5432, select: {databases: [rest]}, credentials: [{user: u, password_file: p}]}
+default: deny
+`
+	rules, err := policy.Parse("policy.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := trust.New(Bounds(rules), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, err := trust.Load(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := New(Parts{Policy: rules, Trust: authority, Protocols: map[string]protocol.Protocol{"postgres": choosing{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	among := []string{"shop", "staff", "rest"}
+	config := a.sharedTLS(among, netip.MustParseAddr("192.0.2.7"), func() { refused++ })
+	for name, want := range map[string]string{
+		"eu.shop.lab": "eu.shop.lab pg.lab", "HR.lab": "hr.lab pg.lab", "other.lab": "other.lab", "pg.lab": "other.lab", "": "other.lab",
+	} {
+		shown, err := config.GetCertificate(&tls.ClientHelloInfo{ServerName: name})
+		if err != nil || shown == nil || strings.Join(slices.Sorted(slices.Values(shown.Leaf.DNSNames)), " ") != want {
+			t.Errorf("%q is shown %+v, %v, want %s", name, shown, err, want)
+		}
+	}
+	config = a.sharedTLS(among[:2], netip.MustParseAddr("192.0.2.7"), func() { refused++ })
+	for _, name := range []string{"", "pg.lab", "a.b.shop.lab", "x\x00.shop.lab"} {
+		if shown, err := config.GetCertificate(&tls.ClientHelloInfo{ServerName: name}); shown != nil || err != nil {
+			t.Errorf("%q is shown %v, %v", name, shown, err)
+		}
+	}
+	if refused != 4 {
+		t.Errorf("%d refusals are told of", refused)
+	}
+	v := &serving{Agent: a}
+	for by, want := range map[protocol.Start]string{
+		{ServerName: "hr.lab", Database: "hr"}:     "staff",
+		{ServerName: "hr.lab", Database: "rest"}:   "",
+		{ServerName: "a.shop.lab", Database: "hr"}: "shop",
+		{Database: "hr"}:                           "",
+		{Database: "rest"}:                         "rest",
+	} {
+		got, err := v.choose(a.named(among), by)
+		if (err == nil) != (want != "") || err == nil && got.Name != want {
+			t.Errorf("%+v: %v, %v, want %q", by, got, err, want)
+		}
+	}
+	if _, err := New(Parts{Policy: rules, Protocols: map[string]protocol.Protocol{"postgres": choosing{}}}); err == nil || !strings.Contains(err.Error(), "needs the configuration's trust.ca_file") {
+		t.Errorf("without an authority: %v", err)
+	}
+	narrow, key, err := trust.New(trust.Constraints{Names: []string{"pg.lab", "hr.lab", "other.lab"}}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if authority, err = trust.Load(narrow, key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Parts{Policy: rules, Trust: authority, Protocols: map[string]protocol.Protocol{"postgres": choosing{}}}); err == nil || !strings.Contains(err.Error(), "cannot speak for shop.lab") {
+		t.Errorf("with an authority for the hosts alone: %v", err)
+	}
+}
+
+// choosing is a protocol whose clients say what they want.
+type choosing struct{ protocol.Protocol }
+
+func (choosing) Info() protocol.Info {
+	return protocol.Info{Name: "postgres", Logins: protocol.PasswordLogin, Chooses: true}
 }
 
 // deaf is a protocol whose clients say nothing as they begin.

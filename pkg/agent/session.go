@@ -75,17 +75,18 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 
 // undecided is a connection of which only the client can say what it wants.
 func (v *serving) undecided(resources []*policy.Resource) *protocol.Conn {
+	refused := func() { v.alert(v.log, "no-resource", v.accepted.Origin) }
 	return &protocol.Conn{
 		Session:   &v.session,
 		Client:    v.accepted.Conn,
-		ClientTLS: v.clientTLS(resources[0], v.session.Destination), // who share a place have the same hosts
+		ClientTLS: v.sharedTLS(named(resources), v.session.Destination.Addr(), refused),
 		Masks:     &mask.Set{},
 		Log:       v.log,
 		Loop:      v.loop,
 		Choose: func(ctx context.Context, by protocol.Start) (*protocol.Conn, error) {
 			resource, err := v.choose(resources, by)
 			if err != nil {
-				v.alert(v.log, "no-resource", v.accepted.Origin)
+				refused()
 				return nil, err
 			}
 			return v.open(ctx, resource)
@@ -96,17 +97,24 @@ func (v *serving) undecided(resources []*policy.Resource) *protocol.Conn {
 // choose returns the resource that selects a session, among those at its
 // address.
 func (v *serving) choose(among []*policy.Resource, by protocol.Start) (*policy.Resource, error) {
-	var names []string
 	for _, resource := range among {
 		if resource.Name == by.Resource {
 			return resource, nil
 		}
-		names = append(names, resource.Name)
 	}
 	if by.Resource != "" {
 		return nil, fmt.Errorf("resource %s is not at this address", by.Resource)
 	}
-	return v.Policy.Choose(names, by.Database, by.User)
+	return v.Policy.Choose(named(among), policy.Opening{ServerName: by.ServerName, Database: by.Database, User: by.User})
+}
+
+// named are the names of some resources.
+func named(all []*policy.Resource) []string {
+	names := make([]string, len(all))
+	for i, resource := range all {
+		names[i] = resource.Name
+	}
+	return names
 }
 
 // open opens the trail of a connection whose resource is known, and returns what

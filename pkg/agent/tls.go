@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
@@ -21,13 +22,40 @@ func (a *Agent) clientTLS(resource *policy.Resource, asked netip.AddrPort) *tls.
 	return a.Trust.Config(hosts(*resource).Names, asked.Addr())
 }
 
+// sharedTLS is what a job is shown that may mean one of several resources: what
+// is true of all that it can still mean, now that it has named a server or not.
+// refused is called where it can mean none.
+func (a *Agent) sharedTLS(among []string, asked netip.Addr, refused func()) *tls.Config {
+	if a.Trust == nil {
+		return nil
+	}
+	return a.Trust.ConfigBy(asked.Unmap(), func(serverName string) ([]string, bool) {
+		under := a.Policy.Under(among, serverName)
+		if len(under) == 0 {
+			refused()
+			return nil, false
+		}
+		return policy.CertificateNames(under, serverName), true
+	})
+}
+
 // Bounds are what an authority for all resources of a policy has to speak for.
 func Bounds(rules *policy.Policy) trust.Constraints {
 	var all trust.Constraints
 	for _, resource := range rules.Resources() {
-		one := hosts(resource)
+		one := bounds(resource)
 		all.Names = append(all.Names, one.Names...)
 		all.Prefixes = append(all.Prefixes, one.Prefixes...)
+	}
+	return all
+}
+
+// bounds are what one resource's clients may be shown: where it is, and the
+// names that it is selected by. A pattern's zone stands for all below it.
+func bounds(resource policy.Resource) trust.Constraints {
+	all := hosts(resource)
+	for _, name := range resource.Select.ServerNames {
+		all.Names = append(all.Names, strings.TrimPrefix(name, "*."))
 	}
 	return all
 }

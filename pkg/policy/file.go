@@ -24,8 +24,9 @@ type resourceClause struct {
 
 // selectClause says which sessions are a resource's.
 type selectClause struct {
-	Databases []string `yaml:"databases"`
-	Users     []string `yaml:"users"`
+	ServerNames []string `yaml:"server_names"`
+	Databases   []string `yaml:"databases"`
+	Users       []string `yaml:"users"`
 }
 
 // credentialClause is one way in which the agent logs in.

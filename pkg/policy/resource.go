@@ -165,7 +165,7 @@ func (c *compiler) overlap(path string, r *resource, earlier []*resource) {
 			meets := func(h Host) bool {
 				return h.Name == host.Name && (h.Name != "" || h.Prefix.Overlaps(host.Prefix))
 			}
-			why := together(r, other)
+			why := together(&r.Resource, &other.Resource)
 			if why != "" && slices.ContainsFunc(other.Hosts, meets) {
 				c.doc.Problem(path+".hosts", "%s on port %d is also in resource %q: %s", host, r.Port, other.Name, why)
 			}
@@ -196,7 +196,7 @@ func parseHost(text string) (Host, error) {
 		return unmapped(netip.PrefixFrom(addr, addr.BitLen()), text)
 	}
 	name := strings.ToLower(strings.TrimSuffix(text, "."))
-	if len(name) > 253 || !hostName.MatchString(name) || numeric.MatchString(name) {
+	if len(name) > maxName || !hostName.MatchString(name) || numeric.MatchString(name) {
 		return Host{}, fmt.Errorf("%q is not a host: write a name, an address as in 192.0.2.7, or a block as in 192.0.2.0/24", text)
 	}
 	return Host{Name: name}, nil

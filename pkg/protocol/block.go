@@ -87,6 +87,9 @@ func (p *Pump) giveUp() {
 func (p *Pump) choose(by Start) {
 	client := p.wires[ClientLeg]
 	client.waits = true
+	if client.secure != nil && by.Resource == "" {
+		by.ServerName = client.secure.ConnectionState().ServerName
+	}
 	find := p.conn.Choose
 	p.aside(func() {
 		ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)

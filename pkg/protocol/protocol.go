@@ -143,7 +143,9 @@ type Conn struct {
 	Loop       *Loop // that drives the session; nil: it gets one of its own
 	// Choose returns the Conn of the resource that selects a client which begins
 	// like that. nil: this is it. Else there is nothing here but Session, without
-	// its resource, Client, ClientTLS, no Masks, Log and Loop.
+	// its resource, Client, ClientTLS, no Masks, Log and Loop. ClientTLS then shows
+	// what is true of every resource that the name in the handshake leaves to
+	// choose from, so that Choose must be told that name.
 	Choose func(ctx context.Context, by Start) (*Conn, error)
 	// Seal appends what is recorded in place of a value that must not be kept;
 	// nil where values cannot be compared later.
@@ -152,6 +154,7 @@ type Conn struct {
 
 // Start is what a client says as it begins.
 type Start struct {
+	ServerName     string // that it asked ClientTLS for; empty: none, or no TLS. The pump fills it in
 	Database, User string
 	Resource       string // the one that is meant; where it is not empty, the rest is
 }

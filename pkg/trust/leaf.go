@@ -41,9 +41,22 @@ type Authority struct {
 // where the authority may speak for it, that address. What the client names in
 // SNI changes nothing. Versions before TLS 1.2 are refused.
 func (a *Authority) Config(names []string, asked netip.Addr) *tls.Config {
+	return a.ConfigBy(asked, func(string) ([]string, bool) { return names, true })
+}
+
+// ConfigBy is Config where the name that the client asks for in SNI decides for
+// which names the certificate is, and whether there is one: without, the client
+// is told that nobody here has its name. No session is resumed, in which the
+// client would see no certificate. ECH is not spoken: what counts is the outer name.
+func (a *Authority) ConfigBy(asked netip.Addr, names func(serverName string) (names []string, known bool)) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		MinVersion:             tls.VersionTLS12,
+		SessionTicketsDisabled: true,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			names, known := names(hello.ServerName)
+			if !known {
+				return nil, nil //nolint:nilnil // crypto/tls answers unrecognized_name then, and internal_error to any error
+			}
 			return a.leaf(names, asked.Unmap().WithZone(""))
 		},
 	}

@@ -16,7 +16,7 @@ func (c *conversation) Chosen(conn *protocol.Conn, err error, to []protocol.Acti
 	c.begin(protocol.ClientLeg, to)
 	if err != nil {
 		if c.target == nil {
-			c.fatal("3D000", "sluice: no resource at this address is for this database and user")
+			c.fatal("3D000", "sluice: no resource at this address is for this database, user and TLS server name")
 		}
 		c.act(protocol.Action{Kind: protocol.End})
 		return nil, c.out

@@ -82,7 +82,7 @@ func TestSessionThatNoResourceSelectsIsRefused(t *testing.T) {
 	for _, database := range []string{"postgres", "template1", "SHOP", "shop ", "job", ""} {
 		uri := "host=127.0.0.1 connect_timeout=10 user=job port=" + strconv.Itoa(p.port) + " dbname='" + database + "'"
 		out, err := exec.CommandContext(t.Context(), "psql", "-X", "-Atc", "SELECT 1", uri).CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "no resource at this address is for this database and user") {
+		if err == nil || !strings.Contains(string(out), "no resource at this address is for this database, user and TLS server name") {
 			t.Errorf("%q: %v, psql said %q", database, err, out)
 		}
 	}
