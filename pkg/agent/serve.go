@@ -7,11 +7,13 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"strings"
 
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/broker"
+	"github.com/sluicegate/sluice/pkg/destination"
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/record"
@@ -39,7 +41,7 @@ func (a *Agent) serve(ctx context.Context, accepted *broker.Accepted) {
 	route, _ := a.Broker.Table().Lookup(accepted.Origin.Destination)
 	resources := a.named(route.Resources)
 	if len(resources) == 0 {
-		a.alert(log, "no-resource", accepted.Origin)
+		a.unserved(log, route, accepted.Origin)
 		return
 	}
 	server := route.To(accepted.Origin.Destination)
@@ -60,14 +62,25 @@ func (a *Agent) named(names []string) (all []*policy.Resource) {
 	return all
 }
 
-// alert records a connection that was closed unserved.
-func (a *Agent) alert(log *zap.Logger, kind string, origin redirect.Origin) {
-	log.Warn("A connection was closed unserved", zap.String("kind", kind))
+// unserved records a connection to what is nobody's now, or of several resources
+// that nobody can tell apart.
+func (a *Agent) unserved(log *zap.Logger, route destination.Route, origin redirect.Origin) {
+	if len(route.Clash) > 0 {
+		a.alert(log, "clash", origin, "resources "+strings.Join(route.Clash, ", "))
+		return
+	}
+	a.alert(log, "no-resource", origin)
+}
+
+// alert records a connection that was closed unserved, and what else is known.
+func (a *Agent) alert(log *zap.Logger, kind string, origin redirect.Origin, more ...string) {
+	log.Warn("A connection was closed unserved", zap.String("kind", kind), zap.Strings("detail", more))
+	who := fmt.Sprintf("cgroup %d, pid %d", origin.CgroupID, origin.PID)
 	err := a.Trail.Alert(record.Alert{
 		Kind:        kind,
 		Destination: origin.Destination.String(),
 		Count:       1,
-		Detail:      fmt.Sprintf("cgroup %d, pid %d", origin.CgroupID, origin.PID),
+		Detail:      strings.Join(append([]string{who}, more...), ", "),
 	})
 	if err != nil {
 		log.Error("An alert could not be recorded", zap.Error(err))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -273,16 +274,19 @@ func TestProxyIsToldOfEveryTable(t *testing.T) {
 		t.Errorf("it is ready to serve without a table: %v", err)
 	}
 	at := netip.MustParseAddrPort("192.0.2.7:5432")
-	for _, resource := range []string{"first", "second"} {
-		must(t, p.Publish(destination.Table{{Prefix: netip.PrefixFrom(at.Addr(), 32), Port: at.Port()}: {Resources: []string{resource}}}))
+	for _, route := range []destination.Route{
+		{Resources: []string{"first"}}, {Resources: []string{"second", "third"}}, {Clash: []string{"second", "third"}}, {},
+	} {
+		key := redirect.Destination{Prefix: netip.PrefixFrom(at.Addr(), 32), Port: at.Port()}
+		must(t, p.Publish(destination.Table{key: route}))
 		deadline := time.Now().Add(patience)
 		for tick := time.NewTicker(time.Millisecond); ; <-tick.C {
 			table := client.table.Load()
-			if table != nil && (*table)[redirect.Destination{Prefix: netip.PrefixFrom(at.Addr(), 32), Port: at.Port()}].Resources[0] == resource {
+			if table != nil && reflect.DeepEqual((*table)[key], route) {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("the %s table does not arrive", resource)
+				t.Fatalf("the table with %+v does not arrive", route)
 			}
 		}
 	}

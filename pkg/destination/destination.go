@@ -5,8 +5,9 @@
 // Engine's containers are, and never from what the proxy says. It promises that
 // what the policy names is protected for as long as it is named; that an
 // address is kept while somebody may still remember it for its name, also when
-// nobody can be asked; and that an address is withdrawn, not passed on, when its
-// container goes.
+// nobody can be asked; that an address is withdrawn, not passed on, when its
+// container goes; and that one which several resources have is theirs together
+// where each session can be of one of them alone, and nobody's where it cannot.
 //
 // It reads answers of DNS, and from the Engine's list of containers ids,
 // addresses and ports. A name's answer is believed: whoever controls the node's
@@ -18,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -124,6 +126,18 @@ func (k *Keeper) apply() error {
 	if err := k.Apply(table); err != nil {
 		return errors.Join(errors.New("protect destinations"), err)
 	}
+	k.warn(table)
 	k.applied = table
 	return nil
+}
+
+// warn says of each destination that came to be of several resources which
+// nobody can tell apart. It is refused until they can be, or one of them leaves.
+func (k *Keeper) warn(table Table) {
+	for at, route := range table {
+		if len(route.Clash) > 0 && !slices.Equal(route.Clash, k.applied[at].Clash) {
+			k.Log.Warn("A destination belongs to several resources that do not select their sessions, and is refused",
+				zap.Stringer("destination", at.Prefix), zap.Uint16("port", at.Port), zap.Strings("resources", route.Clash))
+		}
+	}
 }

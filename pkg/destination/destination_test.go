@@ -81,6 +81,7 @@ func TestTableComesThroughAsItWas(t *testing.T) {
 		{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Port: 5432}:    {Resources: []string{"net"}},
 		{Prefix: netip.MustParsePrefix("2001:db8::1/128"), Port: 5432}: {Resources: []string{"v6", "v7"}, Server: netip.MustParseAddrPort("192.0.2.1:1")},
 		{Prefix: netip.MustParsePrefix("192.0.2.9/32"), Port: 1}:       {},
+		{Prefix: netip.MustParsePrefix("192.0.2.8/32"), Port: 1}:       {Clash: []string{"a", "b"}},
 	}
 	text, err := json.Marshal(table)
 	if err != nil {

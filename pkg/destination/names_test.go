@@ -12,66 +12,23 @@ import (
 
 func prefix(text string) policy.Host { return policy.Host{Prefix: netip.MustParsePrefix(text)} }
 
-func TestLongestPrefixDecidesWhoseDestinationItIs(t *testing.T) {
+func TestLongestPrefixDecidesWhereADestinationIsLookedUp(t *testing.T) {
 	resolved := newNames([]policy.Resource{
-		{Name: "net", Hosts: []policy.Host{prefix("192.0.2.0/24")}, Port: 5432},
-		{Name: "host", Hosts: []policy.Host{prefix("192.0.2.7/32")}, Port: 5432},
+		{Name: "net", Hosts: []policy.Host{prefix("192.0.2.0/24")}, Port: 5432, Select: databases("a")},
+		{Name: "host", Hosts: []policy.Host{prefix("192.0.2.7/32")}, Port: 5432, Select: databases("b")},
 		{Name: "v6", Hosts: []policy.Host{prefix("2001:db8::/64")}, Port: 5432},
 	}).table()
 	for _, test := range []struct{ destination, want string }{
-		{"192.0.2.7:5432", "host"},
+		{"192.0.2.7:5432", "host net"},
 		{"192.0.2.8:5432", "net"},
-		{"[::ffff:192.0.2.7]:5432", "host"},
+		{"[::ffff:192.0.2.7]:5432", "host net"},
 		{"[2001:db8::9]:5432", "v6"},
 		{"192.0.2.7:5433", ""},
 		{"198.51.100.1:5432", ""},
 	} {
-		if got, _ := resolved.Lookup(netip.MustParseAddrPort(test.destination)); strings.Join(got.Resources, "") != test.want {
+		if got, _ := resolved.Lookup(netip.MustParseAddrPort(test.destination)); strings.Join(got.Resources, " ") != test.want {
 			t.Errorf("%s belongs to %q, want %q", test.destination, got.Resources, test.want)
 		}
-	}
-}
-
-func TestResourcesThatSelectSessionsShareAPlace(t *testing.T) {
-	now := time.Now()
-	at := []policy.Host{{Name: "pg.example.com"}, prefix("192.0.2.0/24")}
-	n := newNames([]policy.Resource{
-		{Name: "shop", Hosts: at, Port: 5432, Select: policy.Select{Databases: []string{"shop"}}},
-		{Name: "other", Hosts: at, Port: 5433},
-		{Name: "staff", Hosts: at, Port: 5432, Select: policy.Select{Databases: []string{"staff"}}},
-	})
-	answered(t, n, 0, now, 0, "198.51.100.7")
-	for destination, want := range map[string]string{
-		"198.51.100.7:5432": "shop staff", "192.0.2.8:5432": "shop staff", "192.0.2.8:5433": "other", "198.51.100.8:5432": "",
-	} {
-		if got, _ := n.table().Lookup(netip.MustParseAddrPort(destination)); strings.Join(got.Resources, " ") != want {
-			t.Errorf("%s belongs to %v, want %q", destination, got.Resources, want)
-		}
-	}
-}
-
-func TestOneDestinationCannotBelongToTwoResources(t *testing.T) {
-	now := time.Now()
-	const addr = "192.0.2.7"
-	n := newNames([]policy.Resource{
-		{Name: "a", Hosts: []policy.Host{{Name: "a.example.com"}}, Port: 5432},
-		{Name: "b", Hosts: []policy.Host{{Name: "b.example.com"}}, Port: 5432},
-	})
-	answered(t, n, 0, now, 0, addr)
-	err := n.take([]answer{is(n, 1, now, 0, addr)}, now)
-	if err == nil || !strings.Contains(err.Error(), "belongs to resource a and to resource b") {
-		t.Errorf("got %v", err)
-	}
-	check(t, n, "while both names have it", map[string]string{addr + ":5432": "a at " + addr + ":5432"})
-	answered(t, n, 0, now, 0, "192.0.2.8")
-	answered(t, n, 1, now, 0, addr)
-	check(t, n, "when the first has it no more", map[string]string{addr + ":5432": "b at " + addr + ":5432"})
-	fixed := newNames([]policy.Resource{
-		{Name: "a", Hosts: []policy.Host{prefix("192.0.2.7/32")}, Port: 5432},
-		{Name: "b", Hosts: []policy.Host{prefix("192.0.2.7/32")}, Port: 5432},
-	})
-	if fixed.take(nil, now) == nil {
-		t.Error("two resources have one address of the policy")
 	}
 }
 

@@ -20,12 +20,13 @@ func exactly(at netip.AddrPort) redirect.Destination {
 // resource, even while the name is still remembered for the old one. Its name is
 // due then.
 func (n *names) follow(all attribution.Containers, now time.Time) {
-	for key, s := range n.seen {
-		if s.container == "" || !s.withdrawn.IsZero() || all.Owners[key.Prefix.Addr()] == s.container {
-			continue
+	for key, sightings := range n.seen {
+		owner := all.Owners[key.Prefix.Addr()]
+		for i, s := range sightings {
+			if s.container != "" && s.withdrawn.IsZero() && owner != s.container {
+				sightings[i].withdrawn, s.named.next = now, now
+			}
 		}
-		s.withdrawn, s.named.next = now, now
-		n.seen[key] = s
 	}
 	before := n.offers()
 	n.containers = all
@@ -48,7 +49,8 @@ func (n *names) offers() Table {
 		}
 		key := exactly(p.Node)
 		if known := offers[key]; len(known.Resources) == 0 {
-			offers[key] = Route{Resources: behind.Resources, Server: p.Container}
+			behind.Server = p.Container
+			offers[key] = behind
 		}
 	}
 	return offers
@@ -56,12 +58,19 @@ func (n *names) offers() Table {
 
 // addPublished adds to what the policy names the ports that the node publishes
 // of it, and those that it did until a moment ago. Where the policy names one
-// itself, that is whose it is.
+// itself, that is whose it is; where it is in a block of the policy's, it is the
+// block's too.
 func (n *names) addPublished(all Table) {
 	for key, offer := range n.offers() {
-		if known, named := all[key]; !named || slices.Equal(known.Resources, offer.Resources) {
-			all[key] = offer
+		known, named := all[key]
+		switch {
+		case named && !slices.Equal(known.Resources, offer.Resources):
+			continue
+		case !named && len(offer.Resources) > 0:
+			both := n.route(append(n.blocks(key), offer.Resources...), nil)
+			offer.Resources, offer.Clash = both.Resources, both.Clash
 		}
+		all[key] = offer
 	}
 	for key := range n.gone {
 		if _, known := all[key]; !known {

@@ -21,10 +21,13 @@ type Route struct {
 	// it is refused.
 	Resources []string
 	Server    netip.AddrPort // what to dial; invalid: the destination itself
+	// Clash are resources that came to be there together, although a session there
+	// could be of two of them. It leads nowhere then.
+	Clash []string
 }
 
 func (r Route) equal(other Route) bool {
-	return r.Server == other.Server && slices.Equal(r.Resources, other.Resources)
+	return r.Server == other.Server && slices.Equal(r.Resources, other.Resources) && slices.Equal(r.Clash, other.Clash)
 }
 
 // To returns what to dial for a destination.

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,9 +13,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TestDatabasesAtOneAddressAreSeveralResources puts a policy in force in which
-// the lab's database is one resource and another one at the same server a second.
-func TestDatabasesAtOneAddressAreSeveralResources(t *testing.T) {
+// TestSessionsAtOneAddressAreOfSeveralResources puts a policy in force in which
+// the lab's database is one resource, another one at the same server a second,
+// which has a host more, and one that is asked for by a name in TLS a third.
+func TestSessionsAtOneAddressAreOfSeveralResources(t *testing.T) {
 	file := filepath.Join(lab.dir, "agent", "policy.yaml")
 	own, err := os.ReadFile(file)
 	if err != nil {
@@ -26,13 +29,12 @@ func TestDatabasesAtOneAddressAreSeveralResources(t *testing.T) {
 	if err := yaml.Unmarshal(own, &policy); err != nil {
 		t.Fatal(err)
 	}
-	other := make(map[string]any)
-	for key, value := range policy.Resources[0] { // shop-db
-		other[key] = value
-	}
+	other, tenant := maps.Clone(policy.Resources[0]), maps.Clone(policy.Resources[0]) // shop-db
 	other["name"], other["select"] = "maintenance", map[string]any{"databases": []string{"postgres"}}
+	other["hosts"] = []string{"pg.lab", "ssh.lab"}
+	tenant["name"], tenant["select"] = "tenant", map[string]any{"databases": []string{"template1"}, "server_names": []string{"*.pg.lab"}}
 	policy.Resources[0]["select"] = map[string]any{"databases": []string{"shop"}}
-	policy.Resources = append(policy.Resources, other)
+	policy.Resources = append(policy.Resources, other, tenant)
 	text, err := yaml.Marshal(policy)
 	if err != nil {
 		t.Fatal(err)
@@ -47,11 +49,23 @@ func TestDatabasesAtOneAddressAreSeveralResources(t *testing.T) {
 			t.Errorf("%s: %s", database, r.all())
 		}
 	}
-	r := run("job", "--", "psql", "--no-psqlrc", "-h", "pg.lab", "-U", "app", "-Atc", "SELECT 1", "template1")
-	if r.code == 0 || !strings.Contains(r.all(), "no resource at this address") {
-		t.Errorf("a database that no resource selects: %s", r.all())
+	for _, test := range []struct{ server, database, more, want string }{
+		{"one.pg.lab", "template1", "sslmode=verify-full", "template1"},
+		{"Two.pg.lab", "template1", "sslmode=require", "template1"},
+		{"pg.lab", "template1", "sslmode=verify-full", "no resource at this address"},
+		{"one.pg.lab", "template1", "sslmode=disable", "no resource at this address"},
+		{"one.pg.lab", "template1", "sslmode=require sslsni=0", "no resource at this address"},
+		{"one.pg.lab", "shop", "sslmode=require", "no resource at this address"},
+		{"one.two.pg.lab", "template1", "sslmode=require", "no resource at this address"},
+		{"one.two.pg.lab", "shop", "sslmode=verify-full", "does not match host name"},
+	} {
+		r := run("job", "--", "sh", "-c", `psql --no-psqlrc -Atc "SELECT current_database()" "hostaddr=$(getent hosts pg.lab | cut -d" " -f1) $1"`, "psql",
+			fmt.Sprintf("host=%s user=app dbname=%s sslrootcert=/run/sluice/ca.pem %s", test.server, test.database, test.more))
+		if !strings.Contains(r.all(), test.want) || (r.code == 0) != (test.want == test.database) {
+			t.Errorf("%+v: %s", test, r.all())
+		}
 	}
-	eventually(t, "both sessions are at the collector, each as its resource's", func() bool {
+	eventually(t, "all sessions are at the collector, each as its resource's", func() bool {
 		var all []sessionView
 		if err := json.Unmarshal([]byte(ctl(t, "sessions", "--json", "--limit", "10")), &all); err != nil {
 			t.Fatal(err)
@@ -62,6 +76,6 @@ func TestDatabasesAtOneAddressAreSeveralResources(t *testing.T) {
 				seen[s.Resource]++
 			}
 		}
-		return len(seen) == 2 && seen["shop-db"] == 1 && seen["maintenance"] == 1
+		return len(seen) == 3 && seen["shop-db"] == 1 && seen["maintenance"] == 1 && seen["tenant"] == 2
 	})
 }
