@@ -102,6 +102,7 @@ func TestBrokenParserReachesNothing(t *testing.T) {
 		{attempt: "open", arg: secret},
 		{attempt: "open", arg: "/etc/shadow"},
 		{attempt: "connect to", arg: engine},
+		{attempt: "send datagrams to", arg: engine},
 		{attempt: "kill", arg: strconv.Itoa(os.Getpid())},
 		{attempt: "kill a thread of", arg: strconv.Itoa(os.Getpid())},
 		{attempt: "become root"},

@@ -74,6 +74,7 @@ func loadFilters() error {
 		when("tgkill", seccomp.Equal, uint64(os.Getpid())), // the runtime signals its own threads
 		when("socket", seccomp.Equal, unix.AF_INET),        // no unix sockets: what listens on one trusts who reaches it
 		when("socket", seccomp.Equal, unix.AF_INET6),
+		streamPair(),
 		when("clone", seccomp.BitsSet, unix.CLONE_THREAD), // no processes; clone3 hides its flags, and fails
 	})
 }
@@ -83,6 +84,16 @@ func when(name string, operation seccomp.Operation, value uint64) seccomp.NameWi
 	return seccomp.NameWithConditions{
 		Name: name, Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: operation, Value: value}},
 	}
+}
+
+// streamPair are two sockets that lead to each other and, being streams, nowhere
+// else. Datagrams could be sent to any unix socket.
+func streamPair() seccomp.NameWithConditions {
+	pair := when("socketpair", seccomp.Equal, unix.AF_UNIX)
+	pair.Conditions = append(pair.Conditions, seccomp.Condition{
+		Argument: 1, Operation: seccomp.Equal, Value: unix.SOCK_STREAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK,
+	})
+	return pair
 }
 
 // load puts one filter in force: an action for the calls that are named, and

@@ -110,6 +110,8 @@ func try(attempt, arg string) error {
 			return err
 		}
 		return conn.Close()
+	case "send datagrams to":
+		return datagram(arg)
 	case "kill":
 		return unix.Kill(pid, 0)
 	case "kill a thread of":
@@ -128,6 +130,15 @@ func try(attempt, arg string) error {
 	return nil
 }
 
+// datagram sends something to a unix socket from one of a pair.
+func datagram(to string) error {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Sendto(fds[0], []byte{1}, 0, &unix.SockaddrUnix{Name: to})
+}
+
 // fork makes a process, which ends at once should there be one.
 func fork() error {
 	child, _, errno := unix.RawSyscall(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0)
@@ -142,7 +153,7 @@ func fork() error {
 
 // work does what a proxy does all day.
 func work(dir string) error {
-	return errors.Join(threads(), spool(dir), machineCode(), talk(), watch(dir), lookUp())
+	return errors.Join(threads(), spool(dir), machineCode(), talk(), pair(), watch(dir), lookUp())
 }
 
 // lookUp looks something up in a map that is none. Kernels before 5.19 may say
@@ -214,6 +225,15 @@ func talk() error {
 	}
 	_, err = conn.Write([]byte{1})
 	return errors.Join(err, conn.SetDeadline(time.Now().Add(time.Minute)), conn.Close())
+}
+
+// pair is what a connection inside of another one goes through.
+func pair() error {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Close(fds[0]), unix.Close(fds[1]))
 }
 
 func watch(dir string) error {
