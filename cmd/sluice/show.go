@@ -63,6 +63,9 @@ func (e *env) showSession(s *view.Session) {
 	}
 	e.printf("session   %s\n", s.ID)
 	e.printf("resource  %s, %s at %s\n", view.Printable(s.Resource), view.Printable(s.Protocol), view.Printable(s.Destination))
+	if s.Parent != "" {
+		e.printf("inside    session %s, its operation #%d\n", view.Printable(s.Parent), s.ParentOperation)
+	}
 	e.printf("time      opened %s, %s\n", instant(s.Started), ended)
 	e.printf("assurance %s\n", view.Printable(s.Assurance))
 	e.printf("kernel    %s\n", facts(s.Kernel))

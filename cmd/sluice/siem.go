@@ -123,6 +123,9 @@ func (c *client) sessionOf(ctx context.Context, id string) (*session.Session, er
 	}
 	s := &session.Session{ID: v.ID, Resource: v.Resource, Protocol: v.Protocol, Started: v.Started}
 	s.Destination, _ = netip.ParseAddrPort(v.Destination) // none stays none
+	if v.Parent != "" {
+		s.Parent = &session.Parent{Session: v.Parent, Operation: v.ParentOperation}
+	}
 	w := &workload.Workload{}
 	facts, err := json.Marshal(map[string]any{
 		"assurance": v.Assurance, "kernel": v.Kernel, "orch": v.Orch, "verified": v.Verified, "claimed": v.Claimed, "agent": v.Agent,

@@ -18,6 +18,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/redirect"
+	"github.com/sluicegate/sluice/pkg/session"
 	"github.com/sluicegate/sluice/pkg/workload"
 )
 
@@ -25,13 +26,7 @@ import (
 // other.
 func (a *Agent) serve(ctx context.Context, accepted *broker.Accepted) {
 	log := a.Log.With(zap.Stringer("destination", accepted.Origin.Destination))
-	defer func() {
-		_ = accepted.Close() // resets what was not served to its end
-		if recover() != nil {
-			// The panic's value may quote the wire; the stack does not.
-			log.Error("A session panicked", zap.ByteString("stack", debug.Stack()))
-		}
-	}()
+	defer accepted.Close() //nolint:errcheck // resets what was not served to its end
 	release, ok := a.sessions.take(accepted.Origin.NetnsCookie)
 	if !ok {
 		a.alert(log, "session-quota", accepted.Origin)
@@ -44,8 +39,22 @@ func (a *Agent) serve(ctx context.Context, accepted *broker.Accepted) {
 		a.unserved(log, route, accepted.Origin)
 		return
 	}
-	server := route.To(accepted.Origin.Destination)
-	if err := a.session(ctx, log, accepted, resources, server); err != nil {
+	from := arrival{
+		origin: accepted.Origin, destination: accepted.Origin.Destination, client: accepted.Conn,
+		dial: dialler(accepted, route.To(accepted.Origin.Destination)),
+	}
+	a.contain(log, func() error { return a.session(ctx, log, session.NewID(), from, resources) })
+}
+
+// contain runs a session, whose failure or panic is its own.
+func (a *Agent) contain(log *zap.Logger, serve func() error) {
+	defer func() {
+		if recover() != nil {
+			// The panic's value may quote the wire; the stack does not.
+			log.Error("A session panicked", zap.ByteString("stack", debug.Stack()))
+		}
+	}()
+	if err := serve(); err != nil {
 		log.Error("A session failed", zap.Error(err))
 	}
 }

@@ -5,29 +5,54 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/pkg/approval"
-	"github.com/sluicegate/sluice/pkg/broker"
 	"github.com/sluicegate/sluice/pkg/guard"
 	"github.com/sluicegate/sluice/pkg/mask"
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/redirect"
 	"github.com/sluicegate/sluice/pkg/session"
+	"github.com/sluicegate/sluice/pkg/workload"
 )
+
+// arrival is a connection that is to be served: a workload's own, or one that
+// it makes through the server of another session.
+type arrival struct {
+	origin      redirect.Origin // of the workload's own
+	destination netip.AddrPort
+	client      net.Conn // closed by whoever made the arrival
+	dial        func(context.Context) (net.Conn, error)
+
+	// Inside another session:
+	depth    int                    // how many are around it
+	parent   *session.Parent        // nil: it is the workload's own
+	workload *workload.Workload     // nil: it is still to be found out
+	stopped  func() *approval.Order // of the session around this one; nil: there is none
+}
+
+// orElse returns what stops a session: an order of its own, or one that stopped
+// the session around it.
+func (a *arrival) orElse(own func() *approval.Order) func() *approval.Order {
+	if a.stopped == nil {
+		return own
+	}
+	return func() *approval.Order { return cmp.Or(own(), a.stopped()) }
+}
 
 // serving is one connection while it is served.
 type serving struct {
 	*Agent
-	log      *zap.Logger
-	accepted *broker.Accepted
-	server   netip.AddrPort
-	end      context.CancelCauseFunc // ends it
-	session  session.Session         // without its resource
+	log     *zap.Logger
+	from    arrival
+	end     context.CancelCauseFunc // ends it
+	session session.Session         // without its resource
 
 	// Once the resource is known:
 	guard     *guard.Guard
@@ -39,18 +64,23 @@ type serving struct {
 
 // session serves one connection with one of some resources: the only one, or the
 // one that selects it.
-func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.Accepted, resources []*policy.Resource, server netip.AddrPort) (err error) {
+func (a *Agent) session(ctx context.Context, log *zap.Logger, id string, from arrival, resources []*policy.Resource) (err error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	v := &serving{
-		Agent: a, accepted: accepted, server: server, end: end, reason: "panic",
+		Agent: a, from: from, end: end, reason: "panic",
 		session: session.Session{
-			ID:          session.NewID(),
+			ID:          id,
 			Protocol:    resources[0].Protocol,
-			Destination: accepted.Origin.Destination,
-			Workload:    a.workload(ctx, log, accepted.Origin),
+			Destination: from.destination,
 			Started:     time.Now().UTC(),
+			Parent:      from.parent,
 		},
+	}
+	if from.workload != nil {
+		v.session.Workload = *from.workload
+	} else {
+		v.session.Workload = a.workload(ctx, log, from.origin)
 	}
 	v.log = log.With(zap.String("session", v.session.ID))
 	defer func() { err = errors.Join(err, v.close()) }()
@@ -75,10 +105,10 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, accepted *broker.A
 
 // undecided is a connection of which only the client can say what it wants.
 func (v *serving) undecided(resources []*policy.Resource) *protocol.Conn {
-	refused := func() { v.alert(v.log, "no-resource", v.accepted.Origin) }
+	refused := func() { v.alert(v.log, "no-resource", v.from.origin) }
 	return &protocol.Conn{
 		Session:   &v.session,
-		Client:    v.accepted.Conn,
+		Client:    v.from.client,
 		ClientTLS: v.sharedTLS(named(resources), v.session.Destination.Addr(), refused),
 		Masks:     &mask.Set{},
 		Log:       v.log,
@@ -127,7 +157,8 @@ func (v *serving) open(ctx context.Context, resource *policy.Resource) (*protoco
 	if err != nil && !resource.Observe {
 		return nil, fmt.Errorf("open the trail: %w", err)
 	}
-	stopped, release := v.Orders.Watch(&s, func() { v.end(protocol.ErrStopped) })
+	own, release := v.Orders.Watch(&s, func() { v.end(protocol.ErrStopped) })
+	stopped := v.from.orElse(own)
 	history, forget := v.histories.Of(&s.Workload)
 	following := v.Policies.Follow(resource.Name, func() { v.end(protocol.ErrStopped) })
 	v.releases = append(v.releases, following.Close, forget, release)
@@ -155,14 +186,15 @@ func (v *serving) open(ctx context.Context, resource *policy.Resource) (*protoco
 	}
 	*conn = protocol.Conn{
 		Session:    &s,
-		Client:     v.accepted.Conn,
-		Dial:       dialler(v.accepted, v.server),
+		Client:     v.from.client,
+		Dial:       v.from.dial,
 		ClientTLS:  v.clientTLS(resource, s.Destination),
 		TLS:        v.Servers[resource.Name].TLS,
 		KnownHosts: v.Servers[resource.Name].KnownHosts,
 		Names:      hosts(*resource).Names,
 		HostKeys:   v.hostKeys(resource, s.Destination),
 		Protected:  v.protected,
+		Inner:      func(ctx context.Context, in protocol.Inner) (string, error) { return v.inner(ctx, &s, in) },
 		Credential: login,
 		Guard:      v.guard,
 		Observe:    resource.Observe,

@@ -8,6 +8,9 @@ type SSH struct {
 	Action   FileAction   // sftp: what is done to Path
 	Path     string       // sftp: the path as the client wrote it; forward, listen: host and port
 	NewPath  string       // sftp rename and link: the other path
+	// Resources are those that a forward leads to or a listen stands in for, several
+	// where the client selects one of them. None: it is no protected place.
+	Resources []string
 }
 
 // SSHType sorts what is asked of a host. The words are those of RFC 4254.

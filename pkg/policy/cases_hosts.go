@@ -14,6 +14,8 @@ type sshClause struct {
 	Action   string     `yaml:"action"`
 	Path     string     `yaml:"path"`
 	NewPath  string     `yaml:"new_path"`
+
+	Resources []string `yaml:"resources"`
 }
 
 // gitClause is what a case asks of a repository.
@@ -57,7 +59,7 @@ func (s *sshClause) asked() *operation.SSH {
 	}
 	asked := &operation.SSH{
 		Type: operation.SSHType(s.Type), Command: operation.Text(s.Command),
-		Action: operation.FileAction(s.Action), Path: s.Path, NewPath: s.NewPath,
+		Action: operation.FileAction(s.Action), Path: s.Path, NewPath: s.NewPath, Resources: s.Resources,
 	}
 	for _, words := range s.Commands {
 		if len(words) > 0 {

@@ -58,6 +58,10 @@ func sshObject() object {
 			name: "new_path", typ: cel.StringType, doc: "of an SFTP rename or link, the other path",
 			get: of(func(s *operation.SSH) any { return s.NewPath }),
 		},
+		{
+			name: "resources", typ: stringsType, doc: "of a forward or listen, the protected resources that it leads to or stands in for; empty for any other place",
+			get: of(func(s *operation.SSH) any { return s.Resources }),
+		},
 	}}
 }
 

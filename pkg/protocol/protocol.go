@@ -128,10 +128,17 @@ type Conn struct {
 	Dial       func(ctx context.Context) (net.Conn, error) // flagged, to the session's destination
 	ClientTLS  *tls.Config                                 // for a client that asks for TLS; nil: there is none
 	TLS        ServerTLS
-	KnownHosts []byte                              // the SSH servers' keys, as sshd(8) writes them; empty: none are known
-	Names      []string                            // of the resource's hosts, which the client may have asked for
-	HostKeys   func() ([]trust.HostKey, error)     // to show an SSH client; nil: there are none
-	Protected  func(host string, port uint16) bool // of a resource, by a name or an address
+	KnownHosts []byte                          // the SSH servers' keys, as sshd(8) writes them; empty: none are known
+	Names      []string                        // of the resource's hosts, which the client may have asked for
+	HostKeys   func() ([]trust.HostKey, error) // to show an SSH client; nil: there are none
+	// Protected tells whose a name or an address is, with a port: several
+	// resources' where the client selects one, nobody's that can be served now
+	// where there are none.
+	Protected func(host string, port uint16) (resources []string, protected bool)
+	// Inner serves a connection through the session's server until it ends, and
+	// returns its session's id. An error that it returns before it accepts is an
+	// Unserved; what went wrong later is logged and no error.
+	Inner      func(ctx context.Context, in Inner) (session string, err error)
 	Credential Credential
 	Guard      Guard
 	Masks      *mask.Set     // never nil; may be empty

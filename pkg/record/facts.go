@@ -23,7 +23,7 @@ func SSHOf(ssh *operation.SSH) *SSH {
 	if ssh == nil {
 		return nil
 	}
-	recorded := &SSH{Type: string(ssh.Type), Action: string(ssh.Action), Path: ssh.Path, NewPath: ssh.NewPath}
+	recorded := &SSH{Type: string(ssh.Type), Action: string(ssh.Action), Path: ssh.Path, NewPath: ssh.NewPath, Resources: ssh.Resources}
 	for _, c := range ssh.Commands {
 		recorded.Programs = append(recorded.Programs, path.Base(c.Program))
 	}
@@ -52,6 +52,7 @@ func (s *SSH) Operation(command operation.Text) *operation.SSH {
 	}
 	asked := &operation.SSH{
 		Type: operation.SSHType(s.Type), Command: command, Action: operation.FileAction(s.Action), Path: s.Path, NewPath: s.NewPath,
+		Resources: s.Resources,
 	}
 	for _, program := range s.Programs {
 		asked.Commands = append(asked.Commands, operation.SSHCommand{Program: program})

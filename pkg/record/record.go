@@ -164,6 +164,8 @@ type SSH struct {
 	Action   string   `json:"action,omitempty"`
 	Path     string   `json:"path,omitempty"`
 	NewPath  string   `json:"new_path,omitempty"`
+	// Resources are those that a forward leads to.
+	Resources []string `json:"resources,omitempty"`
 }
 
 // Git is what is asked of a repository.

@@ -117,6 +117,10 @@ func (a attributes) session(s *session.Session) {
 	w := &s.Workload
 	a.text("sluice.resource", s.Resource)
 	a.text("sluice.protocol", s.Protocol)
+	if s.Parent != nil {
+		a.text("sluice.session.parent.id", s.Parent.Session)
+		a.number("sluice.session.parent.operation", int64(s.Parent.Operation))
+	}
 	if s.Destination.IsValid() {
 		a["server.address"] = s.Destination.Addr().String()
 		a["server.port"] = int64(s.Destination.Port())

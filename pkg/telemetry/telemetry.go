@@ -19,6 +19,7 @@ import (
 // The keys of log fields that more than one package writes.
 const (
 	KeySession     = "session"     // session id
+	KeyParent      = "parent"      // id of the session that a session is inside of
 	KeyResource    = "resource"    // resource name
 	KeyProtocol    = "protocol"    // protocol name
 	KeyDestination = "destination" // address and port that the job asked for

@@ -170,10 +170,14 @@ func (d *delta) open(tx *sql.Tx, key int64) error {
 		return err
 	}
 	run := runOf(&d.opened.Workload)
+	var parent session.Parent
+	if d.opened.Parent != nil {
+		parent = *d.opened.Parent
+	}
 	_, err = tx.Exec(`UPDATE sessions SET resource = ?, protocol = ?, destination = ?, assurance = ?, workload = ?, started = ?,
-		repository = ?, run = ? WHERE key = ?`,
+		repository = ?, run = ?, parent = ?, parent_operation = ? WHERE key = ?`,
 		d.opened.Resource, d.opened.Protocol, d.opened.Destination.String(), d.opened.Workload.Assurance.String(),
-		workload, stamp(d.opened.Started), d.opened.Workload.Repository(), run, key)
+		workload, stamp(d.opened.Started), d.opened.Workload.Repository(), run, parent.Session, int64(parent.Operation), key)
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,8 @@ CREATE TABLE sessions (
     newest      INTEGER NOT NULL, -- time of its newest record
     repository  TEXT NOT NULL DEFAULT '', -- of the verified token
     run         TEXT NOT NULL DEFAULT '', -- see runOf
+    parent      TEXT NOT NULL DEFAULT '', -- the session that it is inside of
+    parent_operation INTEGER NOT NULL DEFAULT 0,
     UNIQUE (id, agent)
 );
 CREATE INDEX sessions_started ON sessions (started);

@@ -67,11 +67,12 @@ func (s *Store) From(ctx context.Context, first int64, n int) (batches []siem.Ba
 // nothing is known of it.
 func (s *Store) Opened(ctx context.Context, agent, id string) (*session.Session, error) {
 	var destination string
+	var parent session.Parent
 	var started int64
 	var workload []byte
 	v := &session.Session{ID: id}
-	err := s.read.QueryRowContext(ctx, "SELECT resource, protocol, destination, started, workload FROM sessions WHERE id = ? AND agent = ?", id, agent).
-		Scan(&v.Resource, &v.Protocol, &destination, &started, &workload)
+	err := s.read.QueryRowContext(ctx, "SELECT resource, protocol, destination, started, workload, parent, parent_operation FROM sessions WHERE id = ? AND agent = ?", id, agent).
+		Scan(&v.Resource, &v.Protocol, &destination, &started, &workload, &parent.Session, &parent.Operation)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && v.Protocol == "" {
 		return nil, nil
 	}
@@ -79,6 +80,9 @@ func (s *Store) Opened(ctx context.Context, agent, id string) (*session.Session,
 		return nil, fmt.Errorf("read session: %w", err)
 	}
 	v.Started = moment(started)
+	if parent.Session != "" {
+		v.Parent = &parent
+	}
 	v.Destination, _ = netip.ParseAddrPort(destination) // what is no address stays none
 	if err := json.Unmarshal(workload, &v.Workload); err != nil {
 		return nil, fmt.Errorf("read session: %w", err)

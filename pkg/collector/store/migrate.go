@@ -10,15 +10,24 @@ import (
 
 // migrations bring a database from the version that is their place to the next.
 var migrations = [schemaVersion]func(*sql.Tx) error{
-	1: dropDocuments,
-	2: func(tx *sql.Tx) error { _, err := tx.Exec(ordersSchema); return err },
-	3: addPeople,
-	4: func(tx *sql.Tx) error { _, err := tx.Exec(shreddingsSchema); return err },
-	5: addAbout,
-	6: indexByGroup,
-	7: func(tx *sql.Tx) error { _, err := tx.Exec(policiesSchema); return err },
-	8: refuseOldRecords,
-	9: indexLists,
+	1:  dropDocuments,
+	2:  func(tx *sql.Tx) error { _, err := tx.Exec(ordersSchema); return err },
+	3:  addPeople,
+	4:  func(tx *sql.Tx) error { _, err := tx.Exec(shreddingsSchema); return err },
+	5:  addAbout,
+	6:  indexByGroup,
+	7:  func(tx *sql.Tx) error { _, err := tx.Exec(policiesSchema); return err },
+	8:  refuseOldRecords,
+	9:  indexLists,
+	10: addParents,
+}
+
+// addParents: sessions tell which one they are inside of, from then on.
+func addParents(tx *sql.Tx) error {
+	_, err := tx.Exec(`
+		ALTER TABLE sessions ADD COLUMN parent TEXT NOT NULL DEFAULT '';
+		ALTER TABLE sessions ADD COLUMN parent_operation INTEGER NOT NULL DEFAULT 0`)
+	return err
 }
 
 // refuseOldRecords: agents sign records of another form since. What is signed

@@ -36,6 +36,7 @@ func TestVersionOneIsBroughtUpToDate(t *testing.T) {
 		DROP INDEX sessions_denied; DROP INDEX sessions_held; DROP INDEX sessions_protocol; DROP INDEX sessions_agent;
 		DROP INDEX sessions_open; CREATE INDEX sessions_open ON sessions (agent) WHERE ended IS NULL;
 		ALTER TABLE sessions DROP COLUMN repository; ALTER TABLE sessions DROP COLUMN run;
+		ALTER TABLE sessions DROP COLUMN parent; ALTER TABLE sessions DROP COLUMN parent_operation;
 		ALTER TABLE approvals DROP COLUMN repository;
 		PRAGMA user_version = 1`)
 	check(t, err)

@@ -37,7 +37,7 @@ const (
 )
 
 const sessionColumns = `id, resource, protocol, destination, started, ended, reason, assurance,
-	workload, operations, denied, held, masked, agent, epoch, repository, run`
+	workload, operations, denied, held, masked, agent, epoch, repository, run, parent, parent_operation`
 
 // lookedAt is how many of the newest sessions are looked at one by one.
 const lookedAt = 5000
@@ -190,7 +190,7 @@ func scanSession(row scanner) (view.Session, error) {
 	var ended sql.NullInt64
 	var workload []byte
 	err := row.Scan(&v.ID, &v.Resource, &v.Protocol, &v.Destination, &started, &ended, &v.Reason, &v.Assurance,
-		&workload, &v.Operations, &v.Denied, &v.Held, &v.Masked, &v.ReportedBy, &v.Epoch, &v.Repository, &v.Run)
+		&workload, &v.Operations, &v.Denied, &v.Held, &v.Masked, &v.ReportedBy, &v.Epoch, &v.Repository, &v.Run, &v.Parent, &v.ParentOperation)
 	if err != nil {
 		return v, err
 	}

@@ -35,7 +35,7 @@ var ErrNotFound = errors.New("not found")
 // ErrOtherLog reports a database that belongs to another transparency log.
 var ErrOtherLog = errors.New("the database belongs to another log")
 
-const schemaVersion = 10
+const schemaVersion = 11
 
 //go:embed schema.sql
 var evidenceSchema string

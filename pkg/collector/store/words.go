@@ -330,6 +330,9 @@ func intentWords(in *record.Intent, body *record.Body) string {
 // leaves of its JSON without their keys.
 func openedWords(h *record.Header) string {
 	words := []string{h.Opened.ID, h.Opened.Resource, h.Opened.Protocol, h.Opened.Destination.String()}
+	if h.Opened.Parent != nil {
+		words = append(words, h.Opened.Parent.Session)
+	}
 	raw, err := json.Marshal(h.Opened.Workload)
 	if err != nil {
 		return strings.Join(words, " ")

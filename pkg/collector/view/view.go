@@ -17,27 +17,29 @@ import (
 // Session is one entry of GET /v1/sessions. The five groups of facts are the
 // agent's own JSON of workload.Workload, passed through.
 type Session struct {
-	ID          string          `json:"id"`
-	Resource    string          `json:"resource"`
-	Protocol    string          `json:"protocol"`
-	Destination string          `json:"destination"`
-	Started     time.Time       `json:"started"`
-	Ended       *time.Time      `json:"ended"` // null while it is open
-	Reason      string          `json:"reason,omitempty"`
-	Assurance   string          `json:"assurance"`
-	Kernel      json.RawMessage `json:"kernel"`
-	Orch        json.RawMessage `json:"orch"`
-	Verified    json.RawMessage `json:"verified"`
-	Claimed     json.RawMessage `json:"claimed"`
-	Agent       json.RawMessage `json:"agent"` // the AI agent or pipeline, not the node agent
-	Operations  uint64          `json:"operations"`
-	Denied      uint64          `json:"denied"`
-	Held        uint64          `json:"held"`
-	Masked      uint64          `json:"masked"`
-	Repository  string          `json:"repository,omitempty"` // of the verified token
-	Run         string          `json:"run,omitempty"`        // what tells sessions of one pipeline run
-	ReportedBy  string          `json:"reported_by"`          // the node agent that signed its records
-	Epoch       string          `json:"epoch"`
+	ID              string          `json:"id"`
+	Resource        string          `json:"resource"`
+	Protocol        string          `json:"protocol"`
+	Destination     string          `json:"destination"`
+	Started         time.Time       `json:"started"`
+	Ended           *time.Time      `json:"ended"` // null while it is open
+	Reason          string          `json:"reason,omitempty"`
+	Assurance       string          `json:"assurance"`
+	Kernel          json.RawMessage `json:"kernel"`
+	Orch            json.RawMessage `json:"orch"`
+	Verified        json.RawMessage `json:"verified"`
+	Claimed         json.RawMessage `json:"claimed"`
+	Agent           json.RawMessage `json:"agent"` // the AI agent or pipeline, not the node agent
+	Operations      uint64          `json:"operations"`
+	Denied          uint64          `json:"denied"`
+	Held            uint64          `json:"held"`
+	Masked          uint64          `json:"masked"`
+	Repository      string          `json:"repository,omitempty"`       // of the verified token
+	Run             string          `json:"run,omitempty"`              // what tells sessions of one pipeline run
+	Parent          string          `json:"parent,omitempty"`           // the session that it is inside of
+	ParentOperation uint64          `json:"parent_operation,omitempty"` // which of that session it is
+	ReportedBy      string          `json:"reported_by"`                // the node agent that signed its records
+	Epoch           string          `json:"epoch"`
 }
 
 // Run is what the sessions of one pipeline run did, as far as the reader may

@@ -25,6 +25,7 @@ var functions = template.FuncMap{
 	"short":      short,
 	"answer":     answer,
 	"terminal":   terminal,
+	"inner":      inner,
 	"pieces":     pieces,
 	"join":       strings.Join,
 	"provenance": provenance,
@@ -161,4 +162,14 @@ func pieces(text string) []piece {
 		out = append(out, piece{Text: text[at:]})
 	}
 	return out
+}
+
+// inner is the session that a connection through a host was served as; "" for
+// none. The agent says so as the connection ends.
+func inner(op *view.Operation) string {
+	id, found := strings.CutPrefix(op.Tag, "session ")
+	if !found || op.SSH == nil || len(op.SSH.Resources) == 0 {
+		return ""
+	}
+	return id
 }

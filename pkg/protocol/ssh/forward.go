@@ -3,8 +3,6 @@ package ssh
 import (
 	"fmt"
 	"io"
-	"net"
-	"strconv"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -16,21 +14,26 @@ import (
 // forward serves a connection that the client wants the host to make (RFC
 // 4254, section 7.2).
 func (s *session) forward(opened ssh.NewChannel) {
-	path, ok := s.wanted(opened)
+	to, ok := wanted(opened)
 	if !ok {
 		_ = opened.Reject(ssh.ConnectionFailed, "sluice: where to connect cannot be read")
 		return
 	}
+	resources, protected := s.protected(to)
 	a, decision, err := s.ask(s.ctx, operation.Operation{
-		Kind: operation.Forward, Text: operation.Text(path), Bytes: opened.ExtraData(), Parsed: true,
-		SSH: &operation.SSH{Type: operation.SSHForward, Path: path},
+		Kind: operation.Forward, Text: operation.Text(to.path), Bytes: opened.ExtraData(), Parsed: true,
+		SSH: &operation.SSH{Type: operation.SSHForward, Path: to.path, Resources: resources},
 	}, func(protocol.Waiting) {})
-	if err == nil && decision.Effect == protocol.Allow && s.guarded(path) {
-		decision = protocol.Decision{Reason: "it leads to a protected resource, past the agent: connect to it directly"}
+	if _, guarded := s.protected(to); err == nil && decision.Effect == protocol.Allow && guarded && (!to.tcp || !protected) {
+		decision = protocol.Decision{Reason: "it leads to a protected resource, past the agent"}
 	}
 	if err != nil || decision.Effect != protocol.Allow {
 		s.settle(a, protocol.Refused)
 		_ = opened.Reject(ssh.Prohibited, refusal(decision, err))
+		return
+	}
+	if protected {
+		s.enter(a, opened, to)
 		return
 	}
 	server, fromServer, err := s.openChannel(s.server, s.ahead.intake, opened.ChannelType(), opened.ExtraData())
@@ -49,48 +52,6 @@ func (s *session) forward(opened ssh.NewChannel) {
 		return
 	}
 	s.join(a, joint{client, fromClient}, joint{server, fromServer})
-}
-
-// wanted says where a connection is to go.
-func (s *session) wanted(opened ssh.NewChannel) (path string, ok bool) {
-	if opened.ChannelType() == "direct-tcpip" {
-		var to struct {
-			Host   string
-			Port   uint32
-			Origin string
-			From   uint32
-		}
-		if ssh.Unmarshal(opened.ExtraData(), &to) != nil || to.Port > 65535 || to.Host == "" {
-			return "", false
-		}
-		return hostPort(to.Host, to.Port), true
-	}
-	var to struct { // OpenSSH's PROTOCOL, section 2.4
-		Path     string
-		Reserved string
-		Unused   uint32
-	}
-	return to.Path, ssh.Unmarshal(opened.ExtraData(), &to) == nil && to.Path != ""
-}
-
-func hostPort(host string, port uint32) string {
-	return net.JoinHostPort(host, strconv.FormatUint(uint64(port), 10))
-}
-
-// guarded reports whether a path is a protected resource, as far as it can be
-// told here: the host resolves names by itself. Its own addresses count as the
-// one that the client asked for.
-func (s *session) guarded(path string) bool {
-	host, port, err := net.SplitHostPort(path)
-	number, err2 := strconv.ParseUint(port, 10, 16)
-	if err != nil || err2 != nil || s.conn.Protected == nil {
-		return false
-	}
-	address, loopback := numeric(host)
-	if loopback {
-		address = s.conn.Session.Destination.Addr().Unmap().String()
-	}
-	return s.conn.Protected(address, uint16(number))
 }
 
 // joint is a channel with the requests that come for it.
@@ -148,7 +109,12 @@ func (s *session) pour(a *asked, stream protocol.Stream, to ssh.Channel, from io
 
 // settle ends an operation that has nothing more to say.
 func (s *session) settle(a *asked, status protocol.Status) {
-	if err := a.end(protocol.Outcome{Status: status}); err != nil {
+	s.conclude(a, protocol.Outcome{Status: status})
+}
+
+// conclude ends an operation.
+func (s *session) conclude(a *asked, outcome protocol.Outcome) {
+	if err := a.end(outcome); err != nil {
 		s.fail(fmt.Errorf("record an outcome: %w", err))
 	}
 }

@@ -54,6 +54,15 @@ type listener struct {
 	Port uint32
 }
 
+// endpoint is where the host would listen. Nothing and an asterisk are all of
+// its addresses.
+func (l listener) endpoint() endpoint {
+	if l.Host == "" || l.Host == "*" {
+		l.Host = "0.0.0.0"
+	}
+	return endpoint{tcp: true, host: l.Host, port: uint16(l.Port)} //nolint:gosec // it was checked
+}
+
 // listen asks about a port that the host is to listen on.
 func (s *session) listen(request *ssh.Request) {
 	var at listener
@@ -62,11 +71,12 @@ func (s *session) listen(request *ssh.Request) {
 		return
 	}
 	path := hostPort(at.Host, at.Port)
+	resources, protected := s.protected(at.endpoint())
 	a, decision, err := s.ask(s.ctx, operation.Operation{
 		Kind: operation.Forward, Text: operation.Text(path), Bytes: request.Payload, Parsed: true,
-		SSH: &operation.SSH{Type: operation.SSHListen, Path: path},
+		SSH: &operation.SSH{Type: operation.SSHListen, Path: path, Resources: resources},
 	}, func(protocol.Waiting) {})
-	if err != nil || decision.Effect != protocol.Allow {
+	if err != nil || decision.Effect != protocol.Allow || protected { // a job does not stand in for a resource
 		s.settle(a, protocol.Refused)
 		answer(request, false)
 		return
@@ -80,6 +90,12 @@ func (s *session) listen(request *ssh.Request) {
 	var chosen struct{ Port uint32 }
 	if at.Port == 0 && ssh.Unmarshal(payload, &chosen) == nil {
 		at.Port = chosen.Port
+	}
+	if _, protected := s.protected(at.endpoint()); protected {
+		_, _, _ = s.server.SendRequest("cancel-tcpip-forward", true, ssh.Marshal(at)) // nothing that comes there is let in
+		s.settle(a, protocol.Refused)
+		answer(request, false)
+		return
 	}
 	s.mu.Lock()
 	old := s.listening[hostPort(at.Host, at.Port)]

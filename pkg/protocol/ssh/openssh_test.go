@@ -301,7 +301,10 @@ func TestForwards(t *testing.T) {
 		return protocol.Decision{Effect: protocol.Allow}
 	})
 	w.change(func(conn *protocol.Conn) {
-		conn.Protected = func(host string, port uint16) bool { return host == "127.0.0.1" && port == 5432 }
+		conn.Protected = protecting("127.0.0.1", 5432)
+		conn.Inner = func(context.Context, protocol.Inner) (string, error) {
+			return "", protocol.Unserved("it is a protected resource")
+		}
 	})
 	greeting, errs, _ := w.ssh(t, "", "-W", w.server.String())
 	if !strings.HasPrefix(greeting, "SSH-2.0-OpenSSH") {
@@ -310,6 +313,7 @@ func TestForwards(t *testing.T) {
 	for to, why := range map[string]string{
 		"127.0.0.1:1": `refused by rule "not-there"`, "127.0.0.1:5432": "protected resource", "localhost:5432": "protected resource",
 		"0:5432": "protected resource", "[::ffff:127.0.0.1]:5432": "protected resource", "0x7f.1:5432": "protected resource", "2130706433:5432": "protected resource",
+		"LOCALHOST.:5432": "protected resource", "127.0.0.01:5432": "protected resource", "127.0.0.1 :5432": "cannot be read", "127。0.0.1:5432": "cannot be read",
 	} {
 		if _, errs, code := w.ssh(t, "", "-W", to); code != 255 || !strings.Contains(errs, why) {
 			t.Errorf("%s: got %q, %d", to, errs, code)

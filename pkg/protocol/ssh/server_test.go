@@ -40,6 +40,7 @@ type world struct {
 	client  string // ssh_config(5) of a job
 	ended   chan error
 	hostKey xssh.PublicKey
+	hosts   *trust.HostAuthority
 }
 
 // rulebook is a guard with rules in Go. It remembers all that it was asked and
@@ -270,6 +271,7 @@ func (w *world) startFront(t *testing.T) {
 	must(t, err)
 	hosts, err := trust.LoadHostAuthority(secret)
 	must(t, err)
+	w.hosts = hosts
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	w.front = netip.MustParseAddrPort(listener.Addr().String())
@@ -292,7 +294,7 @@ func (w *world) startFront(t *testing.T) {
 			if err != nil {
 				return
 			}
-			serving.Go(func() { w.ended <- w.serve(ctx, client, hosts) })
+			serving.Go(func() { w.ended <- w.serve(ctx, client) })
 		}
 	})
 	t.Cleanup(func() {
@@ -309,18 +311,29 @@ func (w *world) change(how func(conn *protocol.Conn)) {
 	how(&w.conn)
 }
 
-func (w *world) serve(ctx context.Context, client net.Conn, hosts *trust.HostAuthority) error {
+func (w *world) serve(ctx context.Context, client net.Conn) error {
 	w.connMu.Lock()
 	conn := w.conn
 	w.connMu.Unlock()
 	conn.Session = &session.Session{ID: session.NewID(), Destination: w.server}
-	conn.Client, conn.Guard = client, w.guard
-	conn.HostKeys = func() ([]trust.HostKey, error) { return hosts.HostKeys(conn.Names, w.front.Addr()) }
+	conn.Client, conn.Guard, conn.HostKeys = client, w.guard, w.hostKeys
 	conn.Dial = func(ctx context.Context) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", w.server.String())
 	}
 	defer client.Close()
 	return w.plugin.Serve(ctx, &conn)
+}
+
+func (w *world) hostKeys() ([]trust.HostKey, error) {
+	return w.hosts.HostKeys([]string{"ssh.lab"}, w.front.Addr())
+}
+
+// log is what the server says.
+func (w *world) log(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(w.path("sshd.log"))
+	must(t, err)
+	return string(text)
 }
 
 func waitFor(t *testing.T, what string, done func() bool) {
