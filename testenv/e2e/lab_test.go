@@ -132,6 +132,7 @@ type sessionView struct {
 	ID         string         `json:"id"`
 	Resource   string         `json:"resource"`
 	Protocol   string         `json:"protocol"`
+	Parent     string         `json:"parent"`
 	Started    time.Time      `json:"started"`
 	Ended      *time.Time     `json:"ended"`
 	Assurance  string         `json:"assurance"`

@@ -22,6 +22,7 @@ type lab struct {
 	Port      uint16             `json:"port"`  // of the agent's listeners
 	Node      string             `json:"node"`  // name of the netns of the runner node
 	Processes map[string]process `json:"processes"`
+	Hosts     string             `json:"hosts"`   // the cgroup of the SSH hosts
 	Mounted   bool               `json:"mounted"` // bpffs, by this lab
 	Policy    string             `json:"policy"`  // the file given to up; empty for the lab's own
 
@@ -150,6 +151,7 @@ func (l *lab) teardown() error {
 	errs = append(errs, l.Processes["issuer"].end(syscall.SIGTERM, 5*time.Second))
 	errs = append(errs, l.Processes["git"].end(syscall.SIGTERM, 10*time.Second))
 	errs = append(errs, l.Processes["ssh"].end(syscall.SIGTERM, 10*time.Second))
+	errs = append(errs, l.removeHostsCgroup())
 	errs = append(errs, l.Processes["postgres"].end(syscall.SIGINT, 30*time.Second))
 	errs = append(errs, l.removeNetwork())
 	if err := errors.Join(errs...); err != nil {

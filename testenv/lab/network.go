@@ -55,6 +55,7 @@ func (l *lab) takeSlice() error {
 // this machine:
 //
 //	this machine ── .8/30 ── node ── .0/29 (bridge) ── pg, ssh, git
+//	                          │                                └ links to pg, git
 //	                          └── 198.18.0.0/24 (Docker's) ── jobs
 func (l *lab) makeNetwork() error {
 	if err := l.takeSlice(); err != nil {
@@ -79,6 +80,8 @@ func (l *lab) makeNetwork() error {
 	script = append(script, l.attachServer("pg", l.address(2))...)
 	script = append(script, l.attachServer("ssh", l.address(4))...)
 	script = append(script, l.attachServer("git", l.address(5))...)
+	script = append(script, l.joinServers("ssh", l.address(4), "pg", l.address(2))...)
+	script = append(script, l.joinServers("ssh", l.address(4), "git", l.address(5))...)
 	for _, line := range script {
 		if _, err := command(append([]string{"ip"}, strings.Fields(line)...)...); err != nil {
 			return err
@@ -100,6 +103,19 @@ func (l *lab) attachServer(name, address string) []string {
 		"-n " + ns + " addr add " + address + "/29 dev eth0",
 		"-n " + ns + " link set eth0 up",
 		"-n " + ns + " route add default via " + l.address(1),
+	}
+}
+
+// joinServers gives two servers a link of their own, past the node: one leads
+// jobs on to the other, as a host does that is in front of others.
+func (l *lab) joinServers(a, addressA, b, addressB string) []string {
+	nsA, nsB := l.netnsOf(a), l.netnsOf(b)
+	return []string{
+		"-n " + nsA + " link add " + b + " type veth peer name " + a + " netns " + nsB,
+		"-n " + nsA + " link set " + b + " up",
+		"-n " + nsB + " link set " + a + " up",
+		"-n " + nsA + " route add " + addressB + "/32 dev " + b + " src " + addressA,
+		"-n " + nsB + " route add " + addressA + "/32 dev " + a + " src " + addressB,
 	}
 }
 

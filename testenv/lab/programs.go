@@ -113,7 +113,7 @@ spool: {limit: 512MiB}
 metrics: {listen: "%s:9402"}
 bus: {url: "nats://127.0.0.1:4222", nkey_seed_file: keys/nkey.seed}
 collector: {log_key: %q}
-redirect: {pins: %s, port: %d}
+redirect: {pins: %s, port: %d, exempt: [/%s]}
 proxy: {user: "%d"}
 attribution: {docker_socket: %s}
 identity:
@@ -127,7 +127,7 @@ trust: {ca_file: trust/ca.pem, key_file: trust/ca.key, ssh_key_file: trust/ssh.k
 approvals:
   roster_file: %s
   root_key: %q
-`, agentName, l.consoleURL(), l.nodeAddress(), strings.TrimSpace(string(logKey)), l.pins(), l.Port, proxyUser, l.dockerSocket(),
+`, agentName, l.consoleURL(), l.nodeAddress(), strings.TrimSpace(string(logKey)), l.pins(), l.Port, filepath.Base(l.Hosts), proxyUser, l.dockerSocket(),
 		l.issuerURL(), l.caFile(), audience, l.path("tokens", "{container_id}", "token"),
 		l.path("roster.json"), strings.TrimSpace(root))
 	if err := l.write(config, "agent", "agent.yaml"); err != nil {
@@ -142,17 +142,22 @@ approvals:
 	if _, err := command(l.program("sluice-agent"), "authority", "--config", l.path("agent", "agent.yaml")); err != nil {
 		return err
 	}
-	hosts := localHosts
-	for name, address := range l.servers() {
-		hosts += address + " " + name + "\n"
-	}
-	if err := l.write(hosts, "agent", "hosts"); err != nil {
+	if err := l.write(l.hostsFile(), "agent", "hosts"); err != nil {
 		return err
 	}
 	if err := os.Chmod(l.path("agent", "hosts"), 0o644); err != nil { // it becomes the proxy's /etc/hosts
 		return err
 	}
 	return l.runAgent()
+}
+
+// hostsFile has the servers' names (hosts(5)).
+func (l *lab) hostsFile() string {
+	hosts := localHosts
+	for name, address := range l.servers() {
+		hosts += address + " " + name + "\n"
+	}
+	return hosts
 }
 
 // pins is where the agent keeps its programs while it is dead.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/sluicegate/sluice/testenv/netlab"
 )
 
 // sshHost is an OpenSSH server of the lab, in a network namespace of the same
@@ -39,7 +41,8 @@ func (l *lab) buildHost() sshHost {
 
 // beHost makes a mount namespace look like a host of its own: with one user
 // beside root, and homes that are empty and gone with the server.
-const beHost = `uid=$0 user=$1 passwd=$2 srv=$3 && shift 3 && mount -t tmpfs -o mode=0755 tmpfs /home &&
+const beHost = `uid=$0 user=$1 passwd=$2 srv=$3 hosts=$4 cgroup=$5 && shift 5 && echo $$ >"$cgroup/cgroup.procs" &&
+mount --bind "$hosts" /etc/hosts && mount -t tmpfs -o mode=0755 tmpfs /home &&
 install -d -o "$uid" -g "$uid" "/home/$user" && mount --bind "$passwd" /etc/passwd || exit 1
 if [ -n "$srv" ]; then
 	mount -t tmpfs -o mode=0755 tmpfs /srv && cp -r "$srv/." /srv && chown -R "$uid:$uid" /srv || exit 1
@@ -82,7 +85,33 @@ func certifyHost(authority, host []byte, names ...string) ([]byte, error) {
 }
 
 // startSSH starts the host where jobs run commands.
-func (l *lab) startSSH() error { return l.startHost(l.buildHost()) }
+func (l *lab) startSSH() error { return errors.Join(l.makeHostsCgroup(), l.startHost(l.buildHost())) }
+
+// makeHostsCgroup makes the cgroup of the SSH hosts. They stand for other
+// machines: what they connect to is not the node's business, so that the agent
+// exempts them.
+func (l *lab) makeHostsCgroup() error {
+	cgroup, err := netlab.NewCgroup(l.Node)
+	if err != nil {
+		return err
+	}
+	l.Hosts = cgroup.Path
+	return errors.Join(cgroup.Leave(), l.save())
+}
+
+// removeHostsCgroup ends what is left of the hosts' sessions.
+func (l *lab) removeHostsCgroup() error {
+	if l.Hosts == "" {
+		return nil
+	}
+	if _, err := os.Stat(l.Hosts); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := os.WriteFile(filepath.Join(l.Hosts, "cgroup.kill"), []byte("1"), 0o600); err != nil {
+		return err
+	}
+	return waitFor(10*time.Second, func() bool { return os.Remove(l.Hosts) == nil })
+}
 
 // startHost starts an OpenSSH server with a host certificate. It admits whom
 // the agent's user authority certifies, and nobody else. Who it is then is recorded in its log.
@@ -130,6 +159,8 @@ Subsystem sftp /usr/lib/openssh/sftp-server -l INFO
 		l.write(fmt.Sprintf("root:*:0:0:root:/home:/bin/bash\nsshd:*:65534:65534::/run/sshd:/usr/sbin/nologin\n%s:*:%d:%d::/home/%s:%s\n", h.user, h.uid, h.uid, h.user, h.shell), h.name, "passwd"),
 		os.Chmod(l.path(h.name, "passwd"), 0o644), //nolint:gosec // it becomes /etc/passwd
 		l.write(string(users), "secrets", h.secret),
+		l.write(l.hostsFile(), h.name, "hosts"),
+		os.Chmod(l.path(h.name, "hosts"), 0o644), //nolint:gosec // it becomes /etc/hosts
 		os.MkdirAll("/run/sshd", 0o755),
 	)
 	if err != nil {
@@ -137,7 +168,7 @@ Subsystem sftp /usr/lib/openssh/sftp-server -l INFO
 	}
 	logFile := l.path(h.name + ".log")
 	p, err := spawn(logFile, nil, l.inNetns(l.netnsOf(h.name), "unshare", "--mount", "--propagation", "private", "sh", "-c", beHost,
-		fmt.Sprint(h.uid), h.user, l.path(h.name, "passwd"), h.srv, "/usr/sbin/sshd", "-D", "-e", "-f", l.path(h.name, "sshd_config"))...)
+		fmt.Sprint(h.uid), h.user, l.path(h.name, "passwd"), h.srv, l.path(h.name, "hosts"), l.Hosts, "/usr/sbin/sshd", "-D", "-e", "-f", l.path(h.name, "sshd_config"))...)
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,9 @@ func (c *Cgroup) Enter(cmd *exec.Cmd) {
 	cmd.SysProcAttr.CgroupFD = int(c.dir.Fd())
 }
 
+// Leave lets the cgroup be, for others to enter by its path and to remove.
+func (c *Cgroup) Leave() error { return c.dir.Close() }
+
 // closePatience is how long a process may take to leave its cgroup once it has
 // been seen to end.
 const closePatience = 2 * time.Second
