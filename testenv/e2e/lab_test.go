@@ -3,22 +3,23 @@
 package e2e
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluicegate/sluice/testenv/underlab"
 )
 
 // lab is the one lab of this package's tests. They run one after the other and
 // leave it as they found it: up, with agent and collector running.
-var lab struct{ root, dir string }
+var lab struct {
+	*underlab.Lab
+	root, dir string
+}
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == relayRole {
@@ -34,26 +35,12 @@ func TestMain(m *testing.M) {
 }
 
 func underLab(m *testing.M) (status int, err error) {
-	if lab.root, err = filepath.Abs("../.."); err != nil {
-		return 0, err
-	}
-	if lab.dir, err = os.MkdirTemp("", "sluice-e2e-"); err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(lab.dir)) }()
-	policy, err := filepath.Abs("policy.yaml")
+	up, err := underlab.Up("../..", "e2e", "policy.yaml")
 	if err != nil {
 		return 0, err
 	}
-	defer func() {
-		if down := run("down"); down.code != 0 {
-			err = errors.Join(err, fmt.Errorf("lab down: %s", down.all()))
-		}
-	}()
-	// Beside other work the programs alone may take minutes to build.
-	if up := resultOf(labCommandFor(8*time.Minute, "up", "--policy", policy)); up.code != 0 {
-		return 0, fmt.Errorf("lab up: %s", up.all())
-	}
+	defer func() { err = errors.Join(err, up.Down()) }()
+	lab.Lab, lab.root, lab.dir = up, up.Root, up.Dir
 	return m.Run(), nil
 }
 
@@ -70,28 +57,13 @@ func (r result) all() string { return r.out + r.errs }
 func labCommand(args ...string) *exec.Cmd { return labCommandFor(3*time.Minute, args...) }
 
 // labCommandFor is labCommand for one that may take so long.
-func labCommandFor(most time.Duration, args ...string) *exec.Cmd {
-	ctx, cancel := context.WithTimeout(context.Background(), most)
-	cmd := exec.CommandContext(ctx, filepath.Join(lab.root, "scripts/lab"), args...)
-	cmd.Env = append(os.Environ(), "SLUICE_LAB_DIR="+lab.dir)
-	cmd.Dir = lab.root
-	context.AfterFunc(ctx, cancel)
-	return cmd
-}
+func labCommandFor(most time.Duration, args ...string) *exec.Cmd { return lab.Command(most, args...) }
 
 func run(args ...string) result { return resultOf(labCommand(args...)) }
 
 func resultOf(cmd *exec.Cmd) result {
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	began := time.Now()
-	err := cmd.Run()
-	r := result{out: out.String(), errs: errs.String(), took: time.Since(began)}
-	if err != nil {
-		r.code = cmd.ProcessState.ExitCode()
-		r.errs += "\n" + err.Error()
-	}
-	return r
+	r := underlab.ResultOf(cmd)
+	return result{out: r.Out, errs: r.Errs, code: r.Code, took: r.Took}
 }
 
 // psql runs one psql in a job, with a -c for each statement.
@@ -120,52 +92,17 @@ func admin(t *testing.T, query string) string {
 // ctl runs sluice as the approver, which must succeed.
 func ctl(t *testing.T, args ...string) string {
 	t.Helper()
-	r := run(append([]string{"ctl"}, args...)...)
-	if r.code != 0 {
-		t.Fatalf("sluice %s: %s", strings.Join(args, " "), r.all())
-	}
-	return r.out
+	return lab.Ctl(t, args...)
 }
 
-// sessionView is one element of sluice sessions --json, which scripts of other people rely on.
-type sessionView struct {
-	ID         string         `json:"id"`
-	Resource   string         `json:"resource"`
-	Protocol   string         `json:"protocol"`
-	Parent     string         `json:"parent"`
-	Started    time.Time      `json:"started"`
-	Ended      *time.Time     `json:"ended"`
-	Assurance  string         `json:"assurance"`
-	Kernel     map[string]any `json:"kernel"`
-	Orch       map[string]any `json:"orch"`
-	Verified   map[string]any `json:"verified"`
-	Claimed    map[string]any `json:"claimed"`
-	Agent      map[string]any `json:"agent"`
-	Operations int            `json:"operations"`
-	Denied     int            `json:"denied"`
-	Held       int            `json:"held"`
-	Masked     int            `json:"masked"`
-}
+// sessionView is what sluice sessions --json has of one.
+type sessionView = underlab.Session
 
 // newest waits for the newest session that began after a moment, has ended and
-// satisfies want: records reach the collector in batches, a moment after the
-// job ended, and until then the newest session is another test's.
+// satisfies want.
 func newest(t *testing.T, after time.Time, want func(sessionView) bool) (found sessionView) {
 	t.Helper()
-	eventually(t, "the session is at the collector", func() bool {
-		var got []sessionView
-		if err := json.Unmarshal([]byte(ctl(t, "sessions", "--json", "--limit", "5")), &got); err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range got {
-			if s.Started.After(after) && s.Ended != nil && want(s) {
-				found = s
-				return true
-			}
-		}
-		return false
-	})
-	return found
+	return lab.Newest(t, after, want)
 }
 
 // eventually waits until something is true, at most half a minute.
@@ -176,16 +113,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 
 func within(t *testing.T, most time.Duration, what string, is func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(most)
-	for tick := time.NewTicker(100 * time.Millisecond); ; <-tick.C {
-		if is() {
-			tick.Stop()
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", most, what)
-		}
-	}
+	underlab.Within(t, most, what, is)
 }
 
 func contains(t *testing.T, text string, wants ...string) {

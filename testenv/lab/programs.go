@@ -166,14 +166,15 @@ func (l *lab) pins() string { return filepath.Join(pinsParent, l.Node) }
 // runAgent runs the agent on the node. It sees the lab's names through an
 // /etc/hosts of its own, in a mount namespace of its own; bpffs is therefore
 // mounted here before it, because a mount inside would end with the agent and
-// take the pinned programs along.
+// take the pinned programs along. What is mounted later, as a kubelet does with
+// tokens, it sees.
 func (l *lab) runAgent() error {
 	if err := l.mountBPFFS(); err != nil {
 		return err
 	}
 	logFile := l.path("agent.log")
 	script := `mount --bind "$0" /etc/hosts && exec "$@"`
-	p, err := spawn(logFile, nil, l.inNetns(l.Node, "unshare", "--mount", "--propagation", "private", "sh", "-c", script,
+	p, err := spawn(logFile, nil, l.inNetns(l.Node, "unshare", "--mount", "--propagation", "slave", "sh", "-c", script,
 		l.path("agent", "hosts"), l.program("sluice-agent"), "run", "--config", l.path("agent", "agent.yaml"))...)
 	if err != nil {
 		return err
