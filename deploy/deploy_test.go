@@ -125,6 +125,7 @@ func TestProgramsStayWhenTheAgentsPodDies(t *testing.T) {
 	for _, want := range []mount{
 		{"bpf", "/sys/fs/bpf", "Bidirectional"},
 		{"pods", "/var/lib/kubelet/pods", "HostToContainer"},
+		{"runtime", "/run/containerd", "HostToContainer"},
 		{"cgroup", "/sys/fs/cgroup", ""},
 		{"state", "/var/lib/sluice-agent", ""},
 	} {

@@ -24,7 +24,9 @@ const PauseImage = "sluice.test/pause:1"
 
 // Config says how a containerd is to run.
 type Config struct {
-	Dir string // everything that it writes is below; its length counts, since sockets are
+	Dir string // everything that it writes is below
+	// Socket is where it listens; empty: in Dir, whose length counts then.
+	Socket string
 	// Prefix starts the program, as nsenter(1) does: its namespaces are those of
 	// the pods' node. /run/containerd and /var/lib/cni must be their own there.
 	Prefix []string
@@ -41,13 +43,16 @@ type Daemon struct {
 }
 
 // Socket is where it listens.
-func (d *Daemon) Socket() string { return filepath.Join(d.cfg.Dir, "c.sock") }
+func (d *Daemon) Socket() string { return d.cfg.Socket }
 
 // PID is that of its process.
 func (d *Daemon) PID() int { return d.cmd.Process.Pid }
 
 // Start runs a containerd and returns once it is ready for pods.
 func Start(ctx context.Context, cfg Config) (*Daemon, error) {
+	if cfg.Socket == "" {
+		cfg.Socket = filepath.Join(cfg.Dir, "c.sock")
+	}
 	d := &Daemon{cfg: cfg, log: filepath.Join(cfg.Dir, "containerd.log")}
 	if err := d.configure(); err != nil {
 		return nil, err
@@ -60,7 +65,6 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	argv := append(append([]string{}, cfg.Prefix...), "containerd", "--config", filepath.Join(cfg.Dir, "containerd.toml"))
 	d.cmd = exec.Command(argv[0], argv[1:]...)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := d.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start containerd: %w", err)
 	}
@@ -107,22 +111,26 @@ func (d *Daemon) waitReady(ctx context.Context) error {
 	defer conn.Close() //nolint:errcheck // nothing is under way
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for {
+	return until(ctx, func() (bool, error) {
 		status, err := client.Status(ctx, &cri.StatusRequest{}, grpc.WaitForReady(true))
-		if err != nil {
-			return err
-		}
 		ready := true
 		for _, condition := range status.GetStatus().GetConditions() {
 			ready = ready && condition.GetStatus()
 		}
-		if ready {
-			return nil
+		return ready, err
+	})
+}
+
+// until asks again and again, until something is true.
+func until(ctx context.Context, is func() (bool, error)) error {
+	for {
+		if done, err := is(); done || err != nil {
+			return err
 		}
 		select {
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("it is not ready: %v", status)
+			return ctx.Err()
 		}
 	}
 }

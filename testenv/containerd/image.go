@@ -11,21 +11,29 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
+
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Import makes an image of files, by their paths in it; one that is empty is a
-// directory. It runs the program of the image's own name at its root.
-func (d *Daemon) Import(ctx context.Context, name string, files map[string]string) error {
-	layer, err := layerOf(files)
+// Image is one to be made.
+type Image struct {
+	Name       string
+	Files      map[string]string // what to copy, by the path in the image
+	Entrypoint []string
+	Cmd        []string
+}
+
+// Import makes an image.
+func (d *Daemon) Import(ctx context.Context, image Image) error {
+	name := image.Name
+	layer, err := layerOf(image.Files)
 	if err != nil {
 		return fmt.Errorf("make image %s: %w", name, err)
 	}
-	archive, err := archiveOf(name, layer)
+	archive, err := archiveOf(image, layer)
 	if err != nil {
 		return fmt.Errorf("make image %s: %w", name, err)
 	}
@@ -34,7 +42,21 @@ func (d *Daemon) Import(ctx context.Context, name string, files map[string]strin
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("import image %s: %w\n%s", name, err, out)
 	}
-	return nil
+	return d.waitImage(ctx, name)
+}
+
+// waitImage waits until CRI knows an image: it is told of it a moment later.
+func (d *Daemon) waitImage(ctx context.Context, name string) error {
+	_, conn, err := d.Runtime()
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // nothing is under way
+	client := cri.NewImageServiceClient(conn)
+	return until(ctx, func() (bool, error) {
+		status, err := client.ImageStatus(ctx, &cri.ImageStatusRequest{Image: &cri.ImageSpec{Image: name}})
+		return status.GetImage() != nil, err
+	})
 }
 
 // Build makes a static program of a package of this repository, by its
@@ -55,20 +77,14 @@ func (d *Daemon) importPause(ctx context.Context) error {
 	if err := Build(ctx, filepath.Join(filepath.Dir(self), "pause"), program); err != nil {
 		return err
 	}
-	return d.Import(ctx, PauseImage, map[string]string{"pause": program})
+	return d.Import(ctx, Image{Name: PauseImage, Files: map[string]string{"pause": program}, Entrypoint: []string{"/pause"}})
 }
 
 func layerOf(files map[string]string) ([]byte, error) {
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
-	paths := slices.Sorted(maps.Keys(files)) // directories before what is in them
+	paths := slices.Sorted(maps.Keys(files))
 	for _, name := range paths {
-		if files[name] == "" {
-			if err := w.WriteHeader(&tar.Header{Name: name + "/", Typeflag: tar.TypeDir, Mode: 0o755}); err != nil {
-				return nil, err
-			}
-			continue
-		}
 		text, err := os.ReadFile(files[name])
 		if err != nil {
 			return nil, err
@@ -82,18 +98,17 @@ func layerOf(files map[string]string) ([]byte, error) {
 
 // archiveOf puts one layer into the form of docker save, which is smaller than
 // OCI's.
-func archiveOf(name string, layer []byte) ([]byte, error) {
+func archiveOf(image Image, layer []byte) ([]byte, error) {
 	sum := sha256.Sum256(layer)
-	repository, _, _ := strings.Cut(name, ":")
 	config, err := json.Marshal(map[string]any{
 		"architecture": runtime.GOARCH, "os": "linux",
-		"config": map[string]any{"Entrypoint": []string{"/" + path.Base(repository)}},
+		"config": map[string]any{"Entrypoint": image.Entrypoint, "Cmd": image.Cmd},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + hex.EncodeToString(sum[:])}},
 	})
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := json.Marshal([]map[string]any{{"Config": "config.json", "RepoTags": []string{name}, "Layers": []string{"layer.tar"}}})
+	manifest, err := json.Marshal([]map[string]any{{"Config": "config.json", "RepoTags": []string{image.Name}, "Layers": []string{"layer.tar"}}})
 	if err != nil {
 		return nil, err
 	}
