@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -45,9 +46,6 @@ type Daemon struct {
 // Socket is where it listens.
 func (d *Daemon) Socket() string { return d.cfg.Socket }
 
-// PID is that of its process.
-func (d *Daemon) PID() int { return d.cmd.Process.Pid }
-
 // Start runs a containerd and returns once it is ready for pods.
 func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	if cfg.Socket == "" {
@@ -57,18 +55,7 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	if err := d.configure(); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(d.log)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close() //nolint:errcheck // the child has its own
-	argv := append(append([]string{}, cfg.Prefix...), "containerd", "--config", filepath.Join(cfg.Dir, "containerd.toml"))
-	d.cmd = exec.Command(argv[0], argv[1:]...)
-	d.cmd.Stdout, d.cmd.Stderr = log, log
-	if err := d.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start containerd: %w", err)
-	}
-	err = d.waitReady(ctx)
+	err := d.launch(ctx)
 	if err == nil {
 		err = d.importPause(ctx)
 	}
@@ -79,8 +66,31 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	return d, nil
 }
 
+// launch runs the program and returns once it is ready for pods.
+func (d *Daemon) launch(ctx context.Context) error {
+	log, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close() //nolint:errcheck // the child has its own
+	argv := append(slices.Clone(d.cfg.Prefix), "containerd", "--config", d.path("containerd.toml"))
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	d.cmd = cmd
+	return d.waitReady(ctx)
+}
+
+// Resume runs the daemon again after Stop. Containers have not noticed.
+func (d *Daemon) Resume(ctx context.Context) error { return d.launch(ctx) }
+
 // Stop ends the daemon, but no container.
 func (d *Daemon) Stop() error {
+	if d.cmd == nil {
+		return nil // it never ran
+	}
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
 	ended := make(chan struct{})
 	go func() { _ = d.cmd.Wait(); close(ended) }()

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/sys/unix"
 
 	"github.com/sluicegate/sluice/testenv/containerd"
@@ -221,15 +222,26 @@ func settingsOf(key string) string {
 // configureAgent tells the lab's agent of the node, and starts it again.
 func configureAgent() error {
 	file := filepath.Join(node.lab.Dir, "agent", "agent.yaml")
-	text, err := os.ReadFile(file)
+	config, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	changed := strings.NewReplacer(
-		"attribution: {", "attribution: {cri_socket: "+criSocket+", ",
-		"redirect: {", fmt.Sprintf("redirect: {exempt: [%[1]s/runtime, %[1]s/kubelet], ", node.tree),
-		"  issuers:\n", fmt.Sprintf("  issuers:\n    - issuer: %s\n      ca_file: %s\n%s", issuerURL(), caFile(), podIssuer),
-	).Replace(string(text))
+	changed, err := edited(string(config), func(config object) {
+		config["attribution"].(object)["cri_socket"] = criSocket
+		redirect := config["redirect"].(object)
+		exempt, _ := redirect["exempt"].([]any)
+		redirect["exempt"] = append(exempt, node.tree+"/runtime", node.tree+"/kubelet")
+		identity := config["identity"].(object)
+		// What deploy/kubernetes/agent.yaml says of the cluster's issuer.
+		identity["issuers"] = append(identity["issuers"].([]any), object{
+			"issuer": issuerURL(), "ca_file": caFile(), "audience": "sluice",
+			"token_file": "/var/lib/kubelet/pods/{pod_uid}/volumes/kubernetes.io~projected/sluice-token/token",
+			"bind":       []object{{"claim": "kubernetes.io/pod/uid", "to": "pod_uid"}},
+		})
+	})
+	if err != nil {
+		return err
+	}
 	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
 		return err
 	}
@@ -241,11 +253,16 @@ func configureAgent() error {
 	return nil
 }
 
-// podIssuer is what deploy/kubernetes/agent.yaml says of the cluster's issuer.
-const podIssuer = `      audience: sluice
-      token_file: /var/lib/kubelet/pods/{pod_uid}/volumes/kubernetes.io~projected/sluice-token/token
-      bind: [{claim: kubernetes.io/pod/uid, to: pod_uid}]
-`
+// edited changes a YAML document.
+func edited(document string, change func(object)) (string, error) {
+	o := object{}
+	if err := yaml.Unmarshal([]byte(document), &o); err != nil {
+		return "", err
+	}
+	change(o)
+	changed, err := yaml.Marshal(o)
+	return string(changed), err
+}
 
 func importProber(ctx context.Context) error {
 	program := filepath.Join(node.dir, "prober")

@@ -203,6 +203,29 @@ func TestPodsGoOnAfterTheAgentWasRestarted(t *testing.T) {
 	}
 }
 
+// TestPodsAreServedWhileTheRuntimeIsAway says less of them, and that it is less:
+// their tokens do not count.
+func TestPodsAreServedWhileTheRuntimeIsAway(t *testing.T) {
+	p := run(t, "shop", "job-reconnects", withToken(spec(prober("main", "-report"))))
+	p.waitLog(t, "main", "app")
+	become := func(level string, known bool) {
+		t.Helper()
+		underlab.Within(t, 30*time.Second, "its sessions are "+level, func() bool {
+			newest := node.lab.Sessions(t, 1)[0]
+			return newest.Orch["pod"] == p.uid && newest.Assurance == level && (newest.Orch["pod_name"] != nil) == known && tainted(newest, "untold") != known
+		})
+	}
+	become("A3", true)
+	if err := node.runtime.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	become("A1", false)
+	if err := node.runtime.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	become("A3", true)
+}
+
 // TestKubeletsProbesAreExempt has the kubelet, which is no job, connect to a pod
 // and to the database itself.
 func TestKubeletsProbesAreExempt(t *testing.T) {
