@@ -71,8 +71,10 @@ func (c PodCall) question(id string) (method string, request []byte, err error) 
 // asItCame is a gRPC codec for messages that somebody else encodes and decodes.
 type asItCame struct{}
 
+// Name is that of protobuf, which it is on the wire.
 func (asItCame) Name() string { return "proto" }
 
+// Marshal takes what is encoded.
 func (asItCame) Marshal(message any) ([]byte, error) {
 	if encoded, ok := message.([]byte); ok {
 		return encoded, nil
@@ -80,6 +82,7 @@ func (asItCame) Marshal(message any) ([]byte, error) {
 	return nil, errors.New("not encoded")
 }
 
+// Unmarshal gives what is encoded.
 func (asItCame) Unmarshal(encoded []byte, message any) error {
 	into, ok := message.(*[]byte)
 	if !ok {

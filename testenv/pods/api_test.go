@@ -47,7 +47,7 @@ func (a api) call(ctx context.Context, method, path string, body any) (object, e
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close() //nolint:errcheck // opened for reading only
+	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		return nil, err

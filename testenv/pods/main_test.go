@@ -4,6 +4,8 @@
 package pods
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -58,10 +60,14 @@ func enclose(tree string) (status int, err error) {
 			_ = os.Remove(dir) // somebody else may use it by now
 		}
 	}()
+	tmp, err := os.MkdirTemp("", "sluice-")
+	if err != nil {
+		return 0, err
+	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inside+"="+tree)
+	cmd.Env = append(os.Environ(), inside+"="+tree, "TMPDIR="+tmp)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	if err := cmd.Start(); err != nil {
@@ -75,7 +81,26 @@ func enclose(tree string) (status int, err error) {
 	if left := endRest(); len(left) > 0 {
 		fmt.Fprintln(os.Stderr, "pods: ended what was left:", strings.Join(left, ", "))
 	}
-	return status, netlab.RemoveCgroups(tree)
+	return status, errors.Join(netlab.RemoveCgroups(tree), removeLab(tmp), os.RemoveAll(tmp))
+}
+
+// removeLab removes what a lab that was not taken down has outside of its
+// directory.
+func removeLab(tmp string) (err error) {
+	states, _ := filepath.Glob(filepath.Join(tmp, "*", "state.json"))
+	for _, file := range states {
+		var state struct{ Node string }
+		text, readErr := os.ReadFile(file)
+		if err = errors.Join(err, readErr, json.Unmarshal(text, &state)); err != nil || state.Node == "" {
+			continue
+		}
+		err = os.RemoveAll(filepath.Join("/run", state.Node))
+		cgroups, _ := filepath.Glob(filepath.Join(cgroupRoot(), state.Node+"-*"))
+		for _, cgroup := range cgroups {
+			err = errors.Join(err, netlab.RemoveCgroups(filepath.Base(cgroup)))
+		}
+	}
+	return err
 }
 
 func makeDirs(all []string) (made []string, err error) {
@@ -113,12 +138,15 @@ func reapUntil(pid int) (status int) {
 // endRest kills this process's children until it has none, and names them. A
 // child's own come to it when the child has gone.
 func endRest() (left []string) {
+	killed := map[int]bool{}
 	for {
 		for _, pid := range children() {
-			name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-			if syscall.Kill(pid, syscall.SIGKILL) == nil && len(name) > 0 {
-				left = append(left, fmt.Sprintf("%s (%d)", strings.TrimSpace(string(name)), pid))
+			name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+			if err != nil || killed[pid] || syscall.Kill(pid, syscall.SIGKILL) != nil {
+				continue
 			}
+			killed[pid] = true
+			left = append(left, fmt.Sprintf("%s (%d)", strings.TrimSpace(string(name)), pid))
 		}
 		if _, err := syscall.Wait4(-1, nil, 0, nil); err == syscall.ECHILD {
 			return left
