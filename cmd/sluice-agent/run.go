@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -18,6 +19,10 @@ import (
 	"github.com/sluicegate/sluice/pkg/redirect"
 	"github.com/sluicegate/sluice/pkg/telemetry"
 )
+
+// nameWait is how long a start waits for names that do not resolve, before the
+// service manager's patience (TimeoutStartSec) ends.
+const nameWait = time.Minute
 
 // half is the privileged half: it holds the kernel's part and keeps a proxy
 // running.
@@ -47,7 +52,7 @@ func run(ctx context.Context, file string, cfg config.Agent) (err error) {
 		return err
 	}
 	return h.run(ctx, func(ctx context.Context) error {
-		if err := h.keeper.Resolve(ctx); err != nil {
+		if err := h.keeper.Resolve(ctx, nameWait); err != nil {
 			return err
 		}
 		return h.keeper.Start()

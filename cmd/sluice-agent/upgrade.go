@@ -145,7 +145,7 @@ func succeed(ctx context.Context, file string, cfg config.Agent) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := h.keeper.Resolve(ctx); err != nil {
+	if err := h.keeper.Resolve(ctx, 0); err != nil {
 		return err
 	}
 	h.halves.Hold()

@@ -33,6 +33,11 @@ import (
 // protected container goes unnoticed.
 const lookEvery = time.Second
 
+// engineWait is how long the Engine may take to answer. Where a service manager
+// holds its socket, the Engine starts when it is asked, and may itself wait for
+// the agent to be ready.
+const engineWait = 2 * time.Second
+
 // Config is what a Keeper needs.
 type Config struct {
 	Resources []policy.Resource
@@ -58,15 +63,40 @@ func New(cfg Config) *Keeper {
 	return &Keeper{Config: cfg, names: newNames(cfg.Resources), resolve: resolve, listed: true}
 }
 
-// Resolve resolves every name. It fails when one has no address: its
-// destination would be unguarded.
-func (k *Keeper) Resolve(ctx context.Context) error {
-	now := time.Now()
-	k.follow(ctx, now)
-	if err := k.names.take(k.lookUp(ctx, k.names.due(now)), now); err != nil {
-		return fmt.Errorf("protect destinations: %w", err)
+// Resolve asks once for where containers are and until every name has an
+// address. It waits for names as long as patience says: at boot, DNS may come
+// after the agent.
+func (k *Keeper) Resolve(ctx context.Context, patience time.Duration) error {
+	began := time.Now()
+	k.follow(ctx, began)
+	due := k.names.due(began)
+	for {
+		answers := k.lookUp(ctx, due)
+		err := k.names.take(answers, time.Now())
+		if err == nil {
+			return nil
+		}
+		if time.Since(began) >= patience {
+			return fmt.Errorf("protect destinations: %w", err)
+		}
+		k.Log.Warn("Some destinations cannot be resolved yet", zap.Error(err))
+		due = failed(answers)
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return fmt.Errorf("protect destinations: %w", err)
+		}
 	}
-	return nil
+}
+
+// failed returns the names that have no answer.
+func failed(answers []answer) (without []*named) {
+	for _, a := range answers {
+		if a.err != nil {
+			without = append(without, a.named)
+		}
+	}
+	return without
 }
 
 // Start puts the first table in force, after Resolve.
@@ -106,7 +136,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 
 // follow asks where containers are now.
 func (k *Keeper) follow(ctx context.Context, now time.Time) {
-	all, err := k.Containers(ctx)
+	asking, cancel := context.WithTimeout(ctx, engineWait)
+	defer cancel()
+	all, err := k.Containers(asking)
 	if err != nil {
 		if k.listed && ctx.Err() == nil {
 			k.Log.Warn("Containers could not be listed", zap.Error(err))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/sluicegate/sluice/pkg/attribution"
+	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/redirect"
 )
 
@@ -24,8 +26,51 @@ func TestNothingIsInForceUntilEveryNameHasAnAddress(t *testing.T) {
 		Apply:      func(Table) error { applied++; return nil },
 	})
 	k.resolve = func(context.Context, string) (answer, error) { return answer{}, errors.New("away") }
-	if err := k.Resolve(t.Context()); err == nil || applied != 0 {
+	if err := k.Resolve(t.Context(), 0); err == nil || applied != 0 {
 		t.Errorf("it starts with %d tables, %v", applied, err)
+	}
+}
+
+// TestNamesThatComeLateAreWaitedFor asks for one that is there and one that is
+// not there at first.
+func TestNamesThatComeLateAreWaitedFor(t *testing.T) {
+	resources := one()
+	resources[0].Hosts = append(resources[0].Hosts, policy.Host{Name: "late.example"})
+	k := New(Config{
+		Resources: resources, Log: zaptest.NewLogger(t),
+		Containers: func(context.Context) (attribution.Containers, error) { return attribution.Containers{}, nil },
+		Apply:      func(Table) error { return nil },
+	})
+	var asked atomic.Int32
+	k.resolve = func(_ context.Context, name string) (answer, error) {
+		if name == "late.example" && asked.Add(1) < 3 {
+			return answer{}, errors.New("away")
+		}
+		return answer{addrs: []netip.Addr{netip.MustParseAddr("203.0.113.5")}, least: 1, most: 1}, nil
+	}
+	if err := k.Resolve(t.Context(), time.Minute); err != nil || asked.Load() != 3 {
+		t.Errorf("asked %d times: %v", asked.Load(), err)
+	}
+}
+
+// TestEngineThatDoesNotAnswerHoldsNobodyUp is one that is started by the
+// question and waits for the agent.
+func TestEngineThatDoesNotAnswerHoldsNobodyUp(t *testing.T) {
+	k := New(Config{
+		Resources: one(), Log: zaptest.NewLogger(t),
+		Containers: func(ctx context.Context) (attribution.Containers, error) {
+			<-ctx.Done()
+			return attribution.Containers{}, ctx.Err()
+		},
+		Apply: func(Table) error { return nil },
+	})
+	k.resolve = func(context.Context, string) (answer, error) {
+		return answer{addrs: []netip.Addr{netip.MustParseAddr("203.0.113.5")}, least: 1, most: 1}, nil
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := errors.Join(k.Resolve(ctx, 0), k.Start(), ctx.Err()); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -55,7 +100,7 @@ func TestSlowNameServerKeepsContainersNotWaiting(t *testing.T) {
 		}
 		return answer{addrs: []netip.Addr{netip.MustParseAddr(addr)}, least: 1, most: 1}, nil
 	}
-	if err := errors.Join(k.Resolve(t.Context()), k.Start()); err != nil {
+	if err := errors.Join(k.Resolve(t.Context(), 0), k.Start()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())

@@ -215,7 +215,7 @@ func TestClashIsSaidOnceAndEndsNothing(t *testing.T) {
 		addr := map[string]string{"a.lab": "198.51.100.7", "b.lab": "198.51.100.7", "c.lab": "198.51.100.8"}[name]
 		return answer{addrs: []netip.Addr{netip.MustParseAddr(addr)}}, nil
 	}
-	if err := errors.Join(k.Resolve(t.Context()), k.Start(), k.apply(), k.apply()); err != nil {
+	if err := errors.Join(k.Resolve(t.Context(), 0), k.Start(), k.apply(), k.apply()); err != nil {
 		t.Fatal(err)
 	}
 	are(t, table, "it starts", map[string]string{"198.51.100.7": "clash a b", "198.51.100.8": "c"})
