@@ -100,10 +100,10 @@ func (i Issuer) validate() error {
 // Verify looks for a token of the workload and returns its claims if it is
 // valid and bound to the workload. Otherwise bound is false, the claims are
 // nil, and the error says why for each issuer; it holds nothing of a token but
-// names and times.
+// names and times. Where nobody issues tokens there is no error.
 func (w *Workloads) Verify(ctx context.Context, wl workload.Workload) (claims map[string]any, bound bool, err error) {
 	if len(w.issuers) == 0 {
-		return nil, false, ErrNoToken
+		return nil, false, nil
 	}
 	if wl.Orch.NodeRoot() {
 		return nil, false, ErrNodeRoot

@@ -161,6 +161,17 @@ func TestWorkloadWithoutPodOrTokenHasNone(t *testing.T) {
 	}
 }
 
+// TestWithoutIssuersNothingIsMissing would else be a warning for each session.
+func TestWithoutIssuersNothingIsMissing(t *testing.T) {
+	none, err := identity.NewWorkloads(t.Context(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if claims, bound, err := none.Verify(t.Context(), pod()); bound || err != nil || claims != nil {
+		t.Errorf("claims %v, bound %v, %v", claims, bound, err)
+	}
+}
+
 func TestFactThatIsAPathIsNotFollowed(t *testing.T) {
 	a := newAuthority(t)
 	a.project(t, claimsFor(podUID))
