@@ -13,7 +13,7 @@ export REQUIRE_ROOT := 1
 RACE := ./pkg/agent ./pkg/approval ./pkg/attribution ./pkg/audit ./pkg/broker ./pkg/bus ./pkg/collector/... ./pkg/guard \
 	./pkg/destination ./pkg/gitwire ./pkg/identity ./pkg/protocol ./pkg/protocol/ssh ./pkg/redirect ./pkg/spool ./pkg/translog
 
-.PHONY: help build generate fmt check lint test race fuzz bypass faults bench regress kernels demo clean
+.PHONY: help build generate fmt check lint test race fuzz bypass faults bench regress kernels boot demo clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,10 +61,15 @@ bench: ## side-by-side ratios in one run: name, ratio, against
 	scripts/install-deps build lab bench
 	scripts/bench
 
-# Emulated: a quarter of an hour for each kernel.
-kernels: ## the real-kernel tests in other kernels, under qemu; a table
+# Emulated: a quarter of an hour for each kernel, and for systemd.
+kernels: ## the real-kernel tests in other kernels, under qemu; a table; then boot
 	scripts/install-deps build kernels
 	scripts/kernels
+	$(MAKE) boot
+
+boot: ## an installed node under a real systemd: start, reload, reboot; cgroup v1 alone; under qemu
+	scripts/install-deps build lab boot
+	scripts/boot -test.v
 
 demo: ## the main job, start to end, on this machine; KEEP=1 leaves it up
 	scripts/demo
