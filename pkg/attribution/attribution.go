@@ -8,6 +8,10 @@
 // believed only when the container's own first process lives in that same
 // cgroup. An answer takes at most half a second.
 //
+// On a host with cgroup v1 alone the programs see no cgroup. There the kernel is
+// asked for the cgroups of the process that connected, by pid and start time: a
+// process that has ended by then stays unattributed.
+//
 // It does not verify tokens (identity does), and it does not follow processes
 // through exec: exe, command line and environment are those of the moment of
 // the look-up.
@@ -81,36 +85,37 @@ func (r *Registry) Workload(ctx context.Context, o Origin) workload.Workload {
 	}
 	// The process may end at any time, so it is opened first; but a job that
 	// makes the reading of its claims hang must not cost the other facts.
-	claims := r.addProcess(ctx, &w, o)
-	r.addContainer(ctx, &w, o.CgroupID)
+	claims, cgroups := r.addProcess(ctx, &w, o)
+	r.addContainer(ctx, &w, cgroups)
 	w.Claimed = await(ctx, claims)
 	w.Agent = classify(w)
 	return w
 }
 
 // addProcess fills what the kernel says of the process, if it is still the one
-// that connected, and returns where its claims will arrive.
-func (r *Registry) addProcess(ctx context.Context, w *workload.Workload, o Origin) <-chan workload.Claims {
+// that connected, and returns where its claims will arrive, and its cgroups.
+func (r *Registry) addProcess(ctx context.Context, w *workload.Workload, o Origin) (claims <-chan workload.Claims, cgroups []byte) {
 	p, err := r.sources.Process(ctx, o.PID, o.Started)
 	if err != nil {
 		r.log.Debug("process facts are missing", zap.Uint32("pid", o.PID), zap.Error(err))
-		return noClaims()
+		return noClaims(), nil
 	}
 	w.Kernel.Exe = printable(p.Exe, maxValue)
-	return r.readClaims(o.CgroupID, p)
+	reader := o.CgroupID
+	if reader == rootID { // everybody's, on a host with cgroup v1 alone
+		reader = o.NetnsCookie
+	}
+	return r.readClaims(reader, p), p.Cgroups
 }
 
 // addContainer fills the cgroup, the boundary it names and the orchestrator's
 // record of it, and sets the level of assurance that these give.
-func (r *Registry) addContainer(ctx context.Context, w *workload.Workload, id uint64) {
-	path, err := r.sources.Cgroup(ctx, id)
+func (r *Registry) addContainer(ctx context.Context, w *workload.Workload, cgroups []byte) {
+	b, err := r.boundary(ctx, w, cgroups)
 	if err != nil {
-		r.log.Warn("cgroup is not known", zap.Uint64("cgroup_id", id), zap.Error(err))
+		r.log.Warn("cgroup is not known", zap.Uint64("cgroup_id", w.Kernel.CgroupID), zap.Error(err))
 		return
 	}
-	w.Kernel.CgroupPath = path
-
-	b := outermost(path)
 	if !b.known() {
 		return
 	}
@@ -141,6 +146,22 @@ func (r *Registry) addContainer(ctx context.Context, w *workload.Workload, id ui
 	}
 	w.Orch = facts
 	w.Assurance = workload.Orchestrated
+}
+
+// boundary returns that of the cgroup in which the process was when it
+// connected. Where v2 had it in its root, as it has all on a host with v1 alone,
+// that is what the hierarchies of v1 say of the same process now.
+func (r *Registry) boundary(ctx context.Context, w *workload.Workload, cgroups []byte) (boundary, error) {
+	path, err := r.sources.Cgroup(ctx, w.Kernel.CgroupID)
+	if err != nil {
+		return boundary{}, err
+	}
+	b := outermost(path)
+	if v2, v1 := hierarchies(cgroups); path == "/" && v2 == "/" {
+		path, b = agreed(v1)
+	}
+	w.Kernel.CgroupPath = path
+	return b, nil
 }
 
 // runtimeOf returns whose container a boundary is. Docker runs pods too, where

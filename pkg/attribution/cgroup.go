@@ -21,6 +21,10 @@ import (
 // does not come back for another one.
 const fileIDKernfs = 0xfe
 
+// rootID is the id of the root of cgroup v2. On a host with v1 alone every process
+// is there.
+const rootID = 1
+
 // errNoCgroup reports that no directory has the id any more, or none below our
 // root.
 var errNoCgroup = errors.New("no such cgroup below the root")
@@ -29,6 +33,9 @@ var errNoCgroup = errors.New("no such cgroup below the root")
 // It asks the kernel for the directory by its id, and walks the tree only
 // where handles are forbidden.
 func cgroupPath(ctx context.Context, root string, id uint64) (string, error) {
+	if id == rootID {
+		return "/", nil // also where it is mounted nowhere
+	}
 	path, err := pathByHandle(root, id)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EOPNOTSUPP) {
 		path, err = pathByWalk(ctx, root, id)

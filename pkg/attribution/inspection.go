@@ -1,7 +1,6 @@
 package attribution
 
 import (
-	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -153,15 +152,4 @@ func canonical(source string) string {
 		return strings.TrimPrefix(source, "/var")
 	}
 	return source
-}
-
-// homeOf returns the boundary of the cgroup v2 in a process's list of cgroups.
-func homeOf(cgroups []byte) (string, error) {
-	for line := range strings.Lines(string(cgroups)) {
-		// "0::" is the line of cgroup v2 (cgroups(7)).
-		if cgroup, found := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); found {
-			return outermost(cgroup).path, nil
-		}
-	}
-	return "", errors.New("read cgroup of the first process: it has no cgroup v2")
 }

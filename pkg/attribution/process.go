@@ -27,6 +27,7 @@ const (
 // pleases, and holds nothing once it has ended.
 type Process struct {
 	Exe              string // as its mount namespace names it; may be empty
+	Cgroups          []byte // its /proc/PID/cgroup; empty when that cannot be read
 	Environ, Cmdline *os.File
 }
 
@@ -36,14 +37,14 @@ func (p *Process) Close() error { return errors.Join(p.Environ.Close(), p.Cmdlin
 // readClaims reads environment and command line, and closes p when that is
 // done. The job may make the read hang, so nobody should wait for it without
 // end.
-func (r *Registry) readClaims(cgroupID uint64, p *Process) <-chan workload.Claims {
-	if !r.beginReading(cgroupID) {
-		r.log.Warn("too many reads of claims hang in one cgroup", zap.Uint64("cgroup_id", cgroupID), zap.Error(p.Close()))
+func (r *Registry) readClaims(reader uint64, p *Process) <-chan workload.Claims {
+	if !r.beginReading(reader) {
+		r.log.Warn("too many reads of claims hang in one cgroup", zap.Uint64("cgroup_id", reader), zap.Error(p.Close()))
 		return noClaims()
 	}
 	done := make(chan workload.Claims, 1)
 	go func() {
-		defer r.endReading(cgroupID)
+		defer r.endReading(reader)
 		defer p.Close() //nolint:errcheck // opened for reading only
 		environ, _ := io.ReadAll(io.LimitReader(p.Environ, maxEnviron))
 		cmdline, _ := io.ReadAll(io.LimitReader(p.Cmdline, maxCmdline))

@@ -141,5 +141,6 @@ func (s Sources) homeOf(ctx context.Context, pid int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read cgroup of the first process: %w", err)
 	}
-	return homeOf(cgroups)
+	b, err := homeOf(cgroups)
+	return b.path, err
 }

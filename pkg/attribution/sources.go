@@ -28,7 +28,7 @@ const (
 	// on every architecture that Go runs on (proc(5)).
 	clockTick = 10 * time.Millisecond
 
-	maxCgroup = 64 << 10 // bytes read of /proc/PID/cgroup
+	maxCgroup = 16 << 10 // bytes read of /proc/PID/cgroup
 )
 
 // MaxAnswer bounds one answer of a container runtime, in bytes.
@@ -198,7 +198,11 @@ func (p process) open() (*Process, error) {
 		return nil, errors.Join(fmt.Errorf("open command line: %w", err), environ.Close())
 	}
 	exe, _ := p.dir.Readlink("exe") // a kernel thread has none
-	return &Process{Exe: exe, Environ: environ, Cmdline: cmdline}, nil
+	cgroups, err := p.read("cgroup", maxCgroup+1)
+	if err != nil || len(cgroups) > maxCgroup { // cut short, it might say something else
+		cgroups = nil
+	}
+	return &Process{Exe: exe, Cgroups: cgroups, Environ: environ, Cmdline: cmdline}, nil
 }
 
 // started reads the start time and places it on the clocks of this process. The

@@ -160,7 +160,7 @@ func (p *proxy) process(ctx context.Context, of process) reply {
 	if err != nil {
 		return reply{err: err}
 	}
-	return files([]byte(found.Exe), found.Environ, found.Cmdline)
+	return files(describe(found), found.Environ, found.Cmdline)
 }
 
 // inMemory is the answer of a source that may give more than a packet holds.

@@ -99,9 +99,9 @@ func (c *Client) process(ctx context.Context, pid uint32, started time.Time) (*a
 	if err != nil {
 		return nil, err
 	}
-	return &attribution.Process{
-		Exe: string(got.body), Environ: os.NewFile(uintptr(got.fds[0]), "environ"), Cmdline: os.NewFile(uintptr(got.fds[1]), "cmdline"),
-	}, nil
+	p := described(got.body)
+	p.Environ, p.Cmdline = os.NewFile(uintptr(got.fds[0]), "environ"), os.NewFile(uintptr(got.fds[1]), "cmdline")
+	return p, nil
 }
 
 func (c *Client) cgroup(ctx context.Context, id uint64) (string, error) {

@@ -1,17 +1,19 @@
 package broker
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"net/netip"
 	"time"
 
+	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/redirect"
 )
 
 // version is that of everything in this file. The halves of two versions do
 // not speak to each other.
-const version = 6
+const version = 7
 
 // A packet is
 //
@@ -125,6 +127,17 @@ type listening struct {
 type process struct {
 	PID       uint32
 	SinceBoot int64
+}
+
+// describe is what an answer says of a process beside its files: the path of its
+// program, which holds no zero byte, and behind one its cgroups.
+func describe(p *attribution.Process) []byte {
+	return append(append([]byte(p.Exe), 0), p.Cgroups...)
+}
+
+func described(body []byte) *attribution.Process {
+	exe, cgroups, _ := bytes.Cut(body, []byte{0})
+	return &attribution.Process{Exe: string(exe), Cgroups: cgroups}
 }
 
 // alerted is the fixed part of an alert; its kind and detail follow, with a

@@ -104,7 +104,8 @@ type Redirect struct {
 	// runs. Default: /sys/fs/bpf/sluice.
 	Pins Path `yaml:"pins"`
 
-	// Cgroup is where the root of cgroup v2 is mounted. Empty: found by itself.
+	// Cgroup is where the root of cgroup v2 is mounted. Empty: found by itself,
+	// or mounted for the agent alone on a host with v1 only.
 	Cgroup Path `yaml:"cgroup"`
 
 	// Port is the listeners' port in each container. No container can use it
@@ -116,7 +117,7 @@ type Redirect struct {
 	// destinations without the agent, as the kubelet must, by their path below
 	// the root of cgroup v2: /system.slice/kubelet.service. Cgroups below them
 	// are not exempt. Each of their connections to a protected destination is
-	// an alert. Empty: none.
+	// an alert. A host with cgroup v1 only can exempt nobody. Empty: none.
 	Exempt []string `yaml:"exempt"`
 
 	// OpenConnections is what becomes of connections to protected destinations

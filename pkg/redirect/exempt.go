@@ -24,6 +24,9 @@ func checkExempt(cgroups []string) error {
 // findExempt tells the programs which cgroups the exempt paths are now: a unit
 // that starts again gets another. One that does not exist exempts nobody.
 func (r *Redirect) findExempt() error {
+	if r.cgroups == "" && len(r.exempt) > 0 {
+		return errors.New("find exempt cgroups: this host has cgroup v1 alone, which does not tell programs who connects")
+	}
 	ids := make(map[uint64]bool)
 	for _, cgroup := range r.exempt {
 		id, err := inodeAt(filepath.Join(r.cgroups, cgroup))

@@ -235,7 +235,7 @@ func (r *Redirect) cgroupOf(pid int) uint64 {
 		return 0
 	}
 	id, err := inodeAt(filepath.Join(r.cgroups, path))
-	if err != nil {
+	if err != nil || r.cgroups == "" {
 		return 0
 	}
 	return id.ino

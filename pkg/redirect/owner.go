@@ -29,29 +29,43 @@ func ownerOf(process string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return owner(path), nil
+	name, _ := owner(path)
+	return name, nil
 }
 
-// cgroupPath returns the path of a process's cgroup below the root.
+// cgroupPath returns the path of a process's cgroup in v2; where that has all
+// processes in its root, in the hierarchies of v1, the one that names an owner.
 func cgroupPath(process string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(process, "cgroup"))
 	if err != nil {
 		return "", fmt.Errorf("read cgroup of process: %w", err)
 	}
+	var v1 []string
 	for line := range strings.Lines(string(text)) {
-		if path, ok := strings.CutPrefix(line, "0::"); ok {
-			return strings.TrimSpace(path), nil
+		field := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3) // number:controllers:path (cgroups(7))
+		switch {
+		case len(field) < 3:
+		case field[0] != "0":
+			v1 = append(v1, field[2])
+		case field[2] != "/" && field[2] != "":
+			return field[2], nil
 		}
 	}
-	return "", errors.New("read cgroup of process: it has none in cgroup v2")
+	for _, path := range v1 {
+		if _, named := owner(path); named {
+			return path, nil
+		}
+	}
+	return "/", nil
 }
 
-func owner(cgroup string) string {
+// owner returns the cgroup that is named after the outermost container or unit.
+func owner(cgroup string) (path string, named bool) {
 	parts := strings.Split(cgroup, "/")
 	for i, part := range parts {
 		if container.MatchString(part) || strings.HasSuffix(part, ".service") || strings.HasSuffix(part, ".scope") {
-			return strings.Join(parts[:i+1], "/")
+			return strings.Join(parts[:i+1], "/"), true
 		}
 	}
-	return cgroup
+	return cgroup, false
 }

@@ -44,7 +44,9 @@ func Probe(cgroup string) []Feature {
 	}
 	v6 := feature("IPv6", probeIPv6())
 	v6.Required = false
-	return append(probed, errno, v6)
+	named := feature("cgroups told apart", probeNames(cgroup))
+	named.Required = false
+	return append(probed, errno, v6, named)
 }
 
 var programNeeds = []struct {
@@ -85,6 +87,21 @@ func probeRoot(cgroup string) error {
 		return err
 	}
 	return root.Close()
+}
+
+// probeNames fails where only cgroup v1 names the processes of this host.
+func probeNames(cgroup string) error {
+	if cgroup == "" {
+		found, err := findMount("cgroup2", "")
+		if err != nil {
+			return err
+		}
+		if found == "" {
+			return errors.New("degraded: cgroup v1 only. A process that has ended before it is looked at stays unnamed, nobody can be exempt, " +
+				"and alerts of packets name no container; mount cgroup v2 beside v1 for these")
+		}
+	}
+	return nil
 }
 
 func probeBTF() error {

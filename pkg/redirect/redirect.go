@@ -46,7 +46,8 @@ type Config struct {
 	// Pins is the directory that keeps programs and maps alive between two
 	// runs. It must be on bpffs, which is mounted where it is missing.
 	Pins string
-	// Cgroup is where the root of cgroup v2 is mounted; empty means find it.
+	// Cgroup is where the root of cgroup v2 is mounted; empty means find it, or
+	// mount it for this agent alone where only v1 is.
 	Cgroup string
 	// Port is the listeners' port in each network namespace. Nobody else can
 	// bind it. Choose one below net.ipv4.ip_local_port_range.
@@ -66,7 +67,7 @@ type Config struct {
 type Redirect struct {
 	log         *zap.Logger
 	port        uint16
-	cgroups     string // where the root of cgroup v2 is mounted
+	cgroups     string // where the root of cgroup v2 is mounted; empty: v1 alone is
 	objects     redirectObjects
 	links       []link.Link
 	guard       *linkGuard
@@ -193,7 +194,8 @@ func (r *Redirect) attach(root *os.File) error {
 }
 
 // CgroupRoot returns where the root of cgroup v2, to which the programs are
-// attached, is mounted. The cgroup ids of an Origin are found below it.
+// attached, is mounted. The cgroup ids of an Origin are found below it. It is
+// empty on a host with cgroup v1 alone, where every id is the root's.
 func (r *Redirect) CgroupRoot() string { return r.cgroups }
 
 // Close closes the listeners and lets go of programs and maps. Both stay

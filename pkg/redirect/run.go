@@ -48,7 +48,7 @@ func (r *Redirect) Run(ctx context.Context) error {
 	if err := r.enrolOf("/proc/thread-self", 0); err != nil {
 		return errors.Join(fmt.Errorf("enrol own network namespace: %w", err), enrolments.Close(), drops.Close(), exemptions.Close())
 	}
-	early, err := r.newWatch(r.cgroups)
+	early, err := r.newWatch()
 	if err != nil {
 		// Every first connection is then held for some milliseconds.
 		r.log.Warn("namespaces are not enrolled early", zap.Error(err))

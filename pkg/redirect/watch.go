@@ -42,7 +42,11 @@ type watch struct {
 	follow   sync.WaitGroup
 }
 
-func (r *Redirect) newWatch(root string) (*watch, error) {
+func (r *Redirect) newWatch() (*watch, error) {
+	root, err := r.watchedRoot()
+	if err != nil {
+		return nil, fmt.Errorf("watch cgroups: %w", err)
+	}
 	own, err := inodeAt("/proc/self/ns/net")
 	if err != nil {
 		return nil, fmt.Errorf("watch cgroups: %w", err)

@@ -57,7 +57,7 @@ type Workload struct {
 // them.
 type KernelFacts struct {
 	CgroupID    uint64    `json:"cgroup_id"`
-	CgroupPath  string    `json:"cgroup_path,omitempty"` // below the cgroup v2 root; empty when it is gone
+	CgroupPath  string    `json:"cgroup_path,omitempty"` // below the cgroup v2 root, or v1's where that is all there is; empty when it is gone
 	NetnsCookie uint64    `json:"netns_cookie"`
 	PID         uint32    `json:"pid"` // in the agent's pid namespace
 	UID         uint32    `json:"uid"`
