@@ -75,7 +75,7 @@ func (c connecting) end(t *testing.T) seen {
 			s.counts[word] = n
 		}
 	}
-	t.Logf("%v %v", s.order, s.counts)
+	t.Logf("%v\n%s", s.counts, s.log)
 	return s
 }
 
