@@ -93,10 +93,7 @@ func who(s *view.Session) string {
 			return "?"
 		}
 	}
-	name := orch.Name
-	if orch.PodName != "" {
-		name = orch.PodName + "/" + name
-	}
+	name := orch.FullName()
 	if name == "" {
 		name = view.OneLine(kernel.Container, 13)
 	}

@@ -53,7 +53,7 @@ func newQuarantine(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "quarantine [WORKLOAD|RUN]",
 		Short: "End all sessions of a container or a run and refuse new ones; without an argument, list",
-		Long: "A workload is a container's id (12 digits or more) or its name; a run is REPOSITORY/NUMBER, as sluice sessions\n" +
+		Long: "A workload is a container's id (12 digits or more), its name, or that of its pod; a run is REPOSITORY/NUMBER, as sluice sessions\n" +
 			"shows them. --lift takes the id of a quarantine and ends it.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -96,14 +96,36 @@ func (e *env) aim(ctx context.Context, o *approval.Order, named string) error {
 	if err := c.get(ctx, "/v1/sessions", url.Values{"limit": {"1000"}}, &sessions); err != nil {
 		return err
 	}
-	for _, s := range sessions { // the newest first
-		var orch workload.OrchFacts
-		if json.Unmarshal(s.Orch, &orch) == nil && orch.Name == named && orch.Container != "" {
-			o.Container = orch.Container
-			return nil
-		}
+	found, err := containerCalled(sessions, named)
+	if err != nil {
+		return err
+	}
+	if found != "" {
+		o.Container = found
+		return nil
 	}
 	return fmt.Errorf("none of the last %d sessions is of a container named %q: give its id, or REPOSITORY/NUMBER for a run", len(sessions), named)
+}
+
+// containerCalled returns the id of the newest container of that name, or of the
+// only one of the newest pod of that name. Within pods many containers have the
+// same name. The newest sessions come first.
+func containerCalled(sessions []view.Session, named string) (id string, err error) {
+	pod := ""
+	for _, s := range sessions {
+		var orch workload.OrchFacts
+		switch err := json.Unmarshal(s.Orch, &orch); {
+		case err != nil || orch.Container == "":
+		case orch.PodName == "" && orch.Name == named && id == "":
+			return orch.Container, nil
+		case orch.PodName != named || pod != "" && orch.Pod != pod:
+		case id != "" && id != orch.Container:
+			return "", fmt.Errorf("pod %s has several containers: give the id of one, such as %s or %s", named, id, orch.Container)
+		default:
+			id, pod = orch.Container, orch.Pod
+		}
+	}
+	return id, nil
 }
 
 // order signs an order and gives it.

@@ -102,7 +102,7 @@ func RequesterOf(w workload.Workload) Requester {
 		Assurance:  w.Assurance,
 		Repository: w.Repository(),
 		Container:  w.Kernel.Container,
-		Name:       w.Orch.Name,
+		Name:       w.Orch.FullName(),
 		Image:      w.Orch.Image,
 		Pod:        w.Orch.Pod,
 		Exe:        w.Kernel.Exe,

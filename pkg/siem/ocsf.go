@@ -177,7 +177,7 @@ func (e *Event) source() object {
 	k, orch := &e.Session.Workload.Kernel, &e.Session.Workload.Orch
 	source := object{"uid": "cgroup:" + strconv.FormatUint(k.CgroupID, 10)}
 	set(source, "uid", k.Container)
-	set(source, "name", orch.Name)
+	set(source, "name", orch.FullName())
 	return source
 }
 

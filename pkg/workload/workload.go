@@ -80,6 +80,15 @@ type OrchFacts struct {
 	Taints    []string          `json:"taints,omitempty"` // what weakens the boundary: "privileged", "host-pid", …
 }
 
+// FullName names a container among all: within its pod, where there is one, it
+// has a name that many pods' have.
+func (o OrchFacts) FullName() string {
+	if o.PodName == "" {
+		return o.Name
+	}
+	return o.PodName + "/" + o.Name
+}
+
 // Claims are what the job says of itself. They grant nothing.
 type Claims struct {
 	Command []string          `json:"command,omitempty"`

@@ -96,7 +96,7 @@ func By(p *policy.Policy, was Past) (Change, bool) {
 // Job names who asked: the run, else the container.
 func Job(was Past) string {
 	w := &was.Session.Workload
-	return cmp.Or(w.Run().ID, w.Orch.Name, w.Kernel.Container, "unknown")
+	return cmp.Or(w.Run().ID, w.Orch.FullName(), w.Kernel.Container, "unknown")
 }
 
 // Counted is a change and how often it came, with one example.

@@ -302,7 +302,7 @@ func excerpt(h *record.Header, body *record.Body, protocol string) string {
 	}
 	if h.Opened != nil {
 		w := &h.Opened.Workload
-		who := append([]string{"opened by", w.Orch.Name, w.Orch.Image, w.Kernel.Exe}, w.Claimed.Command...)
+		who := append([]string{"opened by", w.Orch.FullName(), w.Orch.Image, w.Kernel.Exe}, w.Claimed.Command...)
 		return view.OneLine(strings.Join(who, " "), excerptRunes)
 	}
 	text, _ := document(h, body, protocol)
