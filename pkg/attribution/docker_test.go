@@ -182,6 +182,7 @@ func TestDockerContainer(t *testing.T) {
 			{[]string{"-v", e.socket + ":/run/docker.sock"}, workload.TaintRuntimeSocket},
 			{[]string{"-v", "/etc:/host-etc"}, workload.TaintHostPath},
 			{[]string{"--security-opt", "seccomp=unconfined"}, workload.TaintUnconfined},
+			{[]string{"--security-opt", "systempaths=unconfined"}, workload.TaintHostPath},
 		}
 		for _, test := range tests {
 			_, origin := e.run(test.args...)

@@ -31,6 +31,9 @@ type inspection struct {
 		NetworkMode string
 		CapAdd      []string
 		SecurityOpt []string
+		// ReadonlyPaths are not there before API v1.38; the engine fills them in
+		// unless they were switched off.
+		ReadonlyPaths []string
 	}
 	Mounts []struct {
 		Source string
@@ -90,9 +93,15 @@ func (i inspection) taints(sockets []string) []string {
 		system = system || mount.RW && isSystemPath(mount.Source)
 	}
 	add(workload.TaintRuntimeSocket, socket)
-	add(workload.TaintHostPath, system)
+	settings := i.HostConfig.ReadonlyPaths != nil && !slices.Contains(i.HostConfig.ReadonlyPaths, kernelSettings)
+	add(workload.TaintHostPath, system || settings)
 	return taints
 }
+
+// kernelSettings is where the kernel's settings are. One of them names a program
+// that the kernel runs as the node's root (core(5)), so whoever can write there
+// as root can become that, without any capability.
+const kernelSettings = "/proc/sys"
 
 // isPowerful names the capabilities that make a process root on the node or
 // let it read other processes (capabilities(7)).

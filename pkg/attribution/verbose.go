@@ -116,10 +116,9 @@ func (s runtimeSpec) unconfined() bool {
 	return s.Linux != nil && s.Linux.Seccomp == nil || s.Process.ApparmorProfile == "unconfined"
 }
 
-// canWriteSettings reports that the kernel's settings are writable: one of them
-// names a program that the kernel runs as the node's root (core(5)).
+// canWriteSettings reports that the kernel's settings are writable.
 func (s runtimeSpec) canWriteSettings() bool {
-	return s.Linux != nil && !slices.Contains(s.Linux.ReadonlyPaths, "/proc/sys")
+	return s.Linux != nil && !slices.Contains(s.Linux.ReadonlyPaths, kernelSettings)
 }
 
 // podMounts judges what is mounted into a container of a pod.

@@ -2,6 +2,7 @@ package pods
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -59,6 +60,23 @@ func TestEachContainerOfAPodIsKnown(t *testing.T) {
 		if s := p.session(t, name); s.Orch["pod_name"] != "job-many" || s.Assurance != "A2" {
 			t.Errorf("%s: %s, %v", name, s.Assurance, s.Orch)
 		}
+	}
+}
+
+// TestContainerThatIsAddedToAPodIsKnown adds one as kubectl debug does, which
+// puts it beside the first one's processes.
+func TestContainerThatIsAddedToAPodIsKnown(t *testing.T) {
+	p := run(t, "shop", "job-debugged", spec(prober("main", "-every", "100ms")))
+	p.waitLog(t, "main", "app")
+	found := p.status(t)
+	added := prober("debugger")
+	added["targetContainerName"] = "main"
+	found["spec"].(object)["ephemeralContainers"] = []object{added}
+	if _, err := node.api.call(t.Context(), http.MethodPut, p.path()+"/ephemeralcontainers", found); err != nil {
+		t.Fatal(err)
+	}
+	if s := p.session(t, "debugger"); s.Orch["pod_name"] != "job-debugged" || s.Assurance != "A2" || s.Orch["taints"] != nil {
+		t.Errorf("%s, %v", s.Assurance, s.Orch)
 	}
 }
 
