@@ -99,10 +99,7 @@ func (s *Session) Intent(op *operation.Operation, in record.Intent, durable bool
 
 func (s *Session) intent(op *operation.Operation, in *record.Intent) (spool.Position, error) {
 	h := record.Header{Type: record.OperationIntent, Operation: op.ID, Parent: op.Parent, Intent: in}
-	counts := record.Closed{Operations: 1}
-	if in.Effect == "deny" && !in.Observed {
-		counts.Denied = 1
-	}
+	counts := record.Closed{Operations: 1, Denied: denied(&h)}
 	buffer := s.log.write.bodies.Get().(*[]byte)
 	defer s.log.write.bodies.Put(buffer)
 	encoded, whole := record.AppendRequest((*buffer)[:0], op.Text, op.Params, pieceBytes)
@@ -297,10 +294,18 @@ func (s *Session) outcome(op uint64, out record.Outcome, last []byte) error {
 		}
 	}
 	h := record.Header{Type: record.OperationOutcome, Operation: op, Outcome: &out}
-	if _, err := s.append(&h, &record.Body{Bytes: last}, record.Closed{Masked: uint64(max(0, out.Masked))}); err != nil {
+	if _, err := s.append(&h, &record.Body{Bytes: last}, record.Closed{Denied: denied(&h), Masked: uint64(max(0, out.Masked))}); err != nil {
 		return fmt.Errorf("record outcome: %w", err)
 	}
 	return nil
+}
+
+// denied returns how many operations a record says were denied.
+func denied(h *record.Header) uint64 {
+	if h.Denied() {
+		return 1
+	}
+	return 0
 }
 
 // Approval records a step in the life of an approval, with the signed bytes

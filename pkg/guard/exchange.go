@@ -21,6 +21,7 @@ type exchange struct {
 	policy  *policy.Policy // that ruled
 	ruling  policy.Ruling
 	decided bool
+	allowed bool // by the decision
 	done    bool
 
 	evaluated  bool
@@ -94,6 +95,7 @@ func (x *exchange) recorded(decision protocol.Decision, durable bool) (protocol.
 		return protocol.Decision{}, fmt.Errorf("record intent: %w", err)
 	}
 	if decision.Effect == protocol.Allow {
+		x.allowed = true
 		if limit := x.ruling.Limit; limit != nil {
 			decision.Limit = &protocol.RowLimit{Rows: limit.Rows, Rule: limit.Rule, Reason: limit.Reason}
 		}
@@ -202,6 +204,10 @@ func (x *exchange) outcome(outcome protocol.Outcome) record.Outcome {
 	if outcome.Masked > 0 {
 		x.guard.masked.Add(uint64(outcome.Masked))
 	}
+	denied := x.allowed && outcome.Status == protocol.Refused
+	if denied {
+		x.guard.denied.Add(1)
+	}
 	return record.Outcome{
 		Status:   string(outcome.Status),
 		Code:     outcome.Code,
@@ -209,6 +215,7 @@ func (x *exchange) outcome(outcome protocol.Outcome) record.Outcome {
 		Rows:     outcome.Rows,
 		Masked:   outcome.Masked,
 		Rule:     outcome.Rule,
+		Denied:   denied,
 		Duration: time.Since(x.began).Nanoseconds(),
 	}
 }

@@ -140,13 +140,15 @@ func TestRequestSaysWhatWasDoneBefore(t *testing.T) {
 		_, err := b.decide(t, t.Context(), op)
 		must(t, err)
 	}
-	x, err := b.guard.Begin(t.Context(), shaped("SELECT", "orders", operation.Read, 1))
-	must(t, err)
-	_, err = x.Decide(t.Context(), nil)
-	must(t, err)
-	must(t, x.Done(protocol.Outcome{Status: protocol.OK, Masked: 5}))
+	for _, outcome := range []protocol.Outcome{{Status: protocol.OK, Masked: 5}, {Status: protocol.Refused}} { // the second by a mask
+		x, err := b.guard.Begin(t.Context(), shaped("SELECT", "orders", operation.Read, 1))
+		must(t, err)
+		_, err = x.Decide(t.Context(), nil)
+		must(t, err)
+		must(t, x.Done(outcome))
+	}
 	first := b.asked(t, shaped("ALTER TABLE", "orders", operation.DDL, 4)).Before
-	if first == nil || first.Operations != 4 || first.Denied != 1 || first.Masked != 5 || first.Same != 0 || !first.Whole || !slices.Equal(first.First, []string{"ALTER TABLE orders"}) {
+	if first == nil || first.Operations != 5 || first.Denied != 2 || first.Masked != 5 || first.Same != 0 || !first.Whole || !slices.Equal(first.First, []string{"ALTER TABLE orders"}) {
 		t.Errorf("the first time: %+v", first)
 	}
 	release()

@@ -160,6 +160,9 @@ func appendOutcome(dst []byte, o *Outcome) []byte {
 	dst = appendIntField(dst, `,"rows":`, o.Rows)
 	dst = appendIntField(dst, `,"masked":`, o.Masked)
 	dst = appendStringField(dst, `,"rule":`, o.Rule)
+	if o.Denied {
+		dst = append(dst, `,"denied":true`...)
+	}
 	dst = append(dst, `,"duration_ns":`...)
 	dst = strconv.AppendInt(dst, o.Duration, 10)
 	dst = appendIntField(dst, `,"response_bytes":`, o.Response)

@@ -77,7 +77,7 @@ func headers() map[string]record.Header {
 	h.Chunk = &record.Chunk{Stream: "response", At: 5, Size: 6, Digest: "d"}
 	all["chunk"] = h
 	h = header(record.OperationOutcome)
-	h.Outcome = &record.Outcome{Status: "ok", Code: "00000", Tag: "SELECT 1", Rows: 1, Masked: 2, Rule: "m", Duration: 3, Response: 4, Digest: "d", Chunk: &record.Chunk{Stream: "response", At: 5, Size: 6, Digest: "e"}}
+	h.Outcome = &record.Outcome{Status: "ok", Code: "00000", Tag: "SELECT 1", Rows: 1, Masked: 2, Rule: "m", Denied: true, Duration: 3, Response: 4, Digest: "d", Chunk: &record.Chunk{Stream: "response", At: 5, Size: 6, Digest: "e"}}
 	all["outcome"] = h
 	h = header(record.ApprovalSettled)
 	h.Approval = &record.Approval{ID: "id", Number: 1, Rule: "r", State: "approved", Approver: "ada", Reason: "ok"}

@@ -202,10 +202,23 @@ type Outcome struct {
 	Rows     int64  `json:"rows,omitempty"`
 	Masked   int64  `json:"masked,omitempty"`
 	Rule     string `json:"rule,omitempty"`
+	Denied   bool   `json:"denied,omitempty"` // though the intent was allowed: by a mask, a limit on rows, or what the server made of it
 	Duration int64  `json:"duration_ns"`
 	Response int64  `json:"response_bytes,omitempty"`
 	Digest   string `json:"response_digest,omitempty"` // hex SHA-256 of the whole response as the client saw it
 	Chunk    *Chunk `json:"chunk,omitempty"`           // the last of the response, in this record's body
+}
+
+// Denied reports whether the record says that its operation was denied. One record
+// of an operation does at most, and none where it is only observed.
+func (h *Header) Denied() bool {
+	switch {
+	case h.Intent != nil:
+		return h.Intent.Effect != "allow" && !h.Intent.Observed
+	case h.Outcome != nil:
+		return h.Outcome.Denied
+	}
+	return false
 }
 
 // BrokenGlass is the state of an approval that nobody was asked for: a token

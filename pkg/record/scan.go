@@ -14,8 +14,8 @@ type Brief struct {
 	Type    Type
 	Time    time.Time
 	Session []byte
-	Effect  []byte // of an intent
 	Policy  []byte // of an intent
+	Denied  bool   // as Header.Denied
 	Masked  int64  // of an outcome
 	Stream  []byte // of a chunk, or of the outcome's own
 	Part    []byte // the intent, chunk or outcome as it was encoded
@@ -25,10 +25,11 @@ type Brief struct {
 // what the one before said, and what that had to be looked at for need not be
 // looked at again.
 type BriefReader struct {
-	intent         []byte // the one that was read last, as it was encoded
-	effect, policy span   // in it
-	second         []byte // of the time that was read last: 2026-11-29T19:03:08
-	since          int64  // 1970, of second, in seconds
+	intent []byte // the one that was read last, as it was encoded
+	policy span   // in it
+	denied bool   // by it
+	second []byte // of the time that was read last: 2026-11-29T19:03:08
+	since  int64  // 1970, of second, in seconds
 }
 
 // span is a part of some bytes.
@@ -56,7 +57,7 @@ func (r *BriefReader) again(s *scanner, b *Brief) bool {
 	if n == 0 || len(s.rest) < n || string(s.rest[:n]) != string(r.intent) {
 		return false
 	}
-	b.Effect, b.Policy = s.rest[r.effect.from:r.effect.to], s.rest[r.policy.from:r.policy.to]
+	b.Policy, b.Denied = s.rest[r.policy.from:r.policy.to], r.denied
 	s.rest = s.rest[n:]
 	return true
 }
@@ -64,15 +65,12 @@ func (r *BriefReader) again(s *scanner, b *Brief) bool {
 // remember keeps an intent that was read from the beginning of a text. A nil reader
 // remembers nothing.
 func (r *BriefReader) remember(text []byte, s *scanner, b *Brief) {
-	if r == nil || s.failed || b.Effect == nil || b.Policy == nil {
+	if r == nil || s.failed || b.Policy == nil {
 		return
 	}
-	in := func(value []byte) span {
-		from := cap(text) - cap(value)
-		return span{from, from + len(value)}
-	}
 	r.intent = append(r.intent[:0], text[:len(text)-len(s.rest)]...)
-	r.effect, r.policy = in(b.Effect), in(b.Policy)
+	from := cap(text) - cap(b.Policy)
+	r.policy, r.denied = span{from, from + len(b.Policy)}, b.Denied
 }
 
 // ValidBody reports whether a body is one that DecodeBody reads.
@@ -208,7 +206,7 @@ func (s *scanner) header(h *Header, in *Intent, c *Chunk, o *Outcome) (b Brief) 
 	case string(OperationOutcome):
 		h.Type = OperationOutcome
 		b.Stream = s.outcome(o)
-		b.Masked = o.Masked
+		b.Masked, b.Denied = o.Masked, o.Denied
 	default:
 		s.failed = true
 	}
@@ -232,7 +230,7 @@ func (s *scanner) intent(in *Intent, b *Brief) {
 	}
 	in.Database = s.text(`,"database":`)
 	in.Role = s.text(`,"role":`)
-	b.Effect = s.raw(`,"effect":`)
+	effect := s.raw(`,"effect":`)
 	in.Rule = s.text(`,"rule":`)
 	in.Reason = s.text(`,"reason":`)
 	b.Policy = s.raw(`,"policy":`)
@@ -240,8 +238,9 @@ func (s *scanner) intent(in *Intent, b *Brief) {
 	in.Decider = s.text(`,"decider":`)
 	in.Observed = s.flag(`,"observed":`)
 	s.want(`}`)
+	b.Denied = string(effect) != "allow" && !in.Observed
 	if s.keep {
-		in.Effect, in.Policy = string(b.Effect), string(b.Policy)
+		in.Effect, in.Policy = string(effect), string(b.Policy)
 	}
 }
 
@@ -281,6 +280,7 @@ func (s *scanner) outcome(o *Outcome) (stream []byte) {
 	o.Rows = s.number(`,"rows":`)
 	o.Masked = s.number(`,"masked":`)
 	o.Rule = s.text(`,"rule":`)
+	o.Denied = s.flag(`,"denied":`)
 	o.Duration = s.number(`,"duration_ns":`)
 	o.Response = s.number(`,"response_bytes":`)
 	o.Digest = s.text(`,"response_digest":`)

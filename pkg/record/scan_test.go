@@ -58,9 +58,9 @@ func FuzzTheFormOfAHeaderDoesNotChangeWhatItSays(f *testing.F) {
 
 func sameBrief(t *testing.T, b *record.Brief, h *record.Header, err error) {
 	t.Helper()
-	want := record.Brief{No: h.No, Type: h.Type, Time: h.Time, Session: []byte(h.Session), Part: b.Part}
+	want := record.Brief{No: h.No, Type: h.Type, Time: h.Time, Session: []byte(h.Session), Denied: h.Denied(), Part: b.Part}
 	if h.Intent != nil {
-		want.Effect, want.Policy = []byte(h.Intent.Effect), []byte(h.Intent.Policy)
+		want.Policy = []byte(h.Intent.Policy)
 	}
 	if h.Chunk != nil {
 		want.Stream = []byte(h.Chunk.Stream)

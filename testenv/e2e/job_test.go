@@ -161,6 +161,6 @@ func TestStatementThatChangesTooManyRowsIsUndone(t *testing.T) {
 	admin(t, "UPDATE orders SET cents = cents - 1 WHERE id < 3")
 	newest(t, began, func(s sessionView) bool {
 		shown := ctl(t, "show", s.ID)
-		return strings.Contains(shown, "orders-change-a-few-at-a-time") && strings.Contains(shown, "UPDATE 3")
+		return s.Denied == 1 && strings.Contains(shown, "orders-change-a-few-at-a-time") && strings.Contains(shown, "UPDATE 3")
 	})
 }

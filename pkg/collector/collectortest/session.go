@@ -88,6 +88,18 @@ func (s *Session) Denied(text, rule string) []Record {
 	}
 }
 
+// Undone are the records of a statement that was allowed, and denied by what the
+// server made of it.
+func (s *Session) Undone(text, rule string) []Record {
+	s.operation++
+	s.operations++
+	s.denied++
+	return []Record{
+		s.intent(text, "allow", "", ""),
+		s.outcome(record.Outcome{Status: "refused", Code: "42501", Rule: rule, Denied: true}, nil),
+	}
+}
+
 // Closed is the session's last record, with its counts.
 func (s *Session) Closed() Record {
 	return s.record(record.SessionClosed, record.Header{Closed: &record.Closed{

@@ -55,11 +55,10 @@ func (d *deltas) brief(b *record.Brief) {
 	}
 	one := d.of(b.Session, b.Time)
 	one.masked += uint64(max(0, b.Masked))
-	if b.Type != record.OperationIntent {
-		return
+	if b.Type == record.OperationIntent {
+		one.operations++
 	}
-	one.operations++
-	if string(b.Effect) != "allow" {
+	if b.Denied {
 		one.denied++
 	}
 }
@@ -70,6 +69,9 @@ func (d *deltas) add(h *record.Header) {
 		return
 	}
 	one := d.of([]byte(h.Session), h.Time)
+	if h.Denied() {
+		one.denied++
+	}
 	switch {
 	case h.Opened != nil:
 		one.opened = h.Opened
@@ -77,9 +79,6 @@ func (d *deltas) add(h *record.Header) {
 		one.closed = h.Closed
 	case h.Intent != nil:
 		one.operations++
-		if h.Intent.Effect != "allow" {
-			one.denied++
-		}
 	case h.Outcome != nil:
 		one.masked += uint64(max(0, h.Outcome.Masked))
 	case h.Approval != nil:

@@ -138,6 +138,25 @@ func TestSessionsAreNewestFirstAndFilterAsAsked(t *testing.T) {
 	}
 }
 
+func TestWhatWasDeniedIsCountedOnceWheneverThatWas(t *testing.T) {
+	f := open(t)
+	session := collectortest.NewSession(time.Now())
+	f.add(session.Opened())
+	f.add(session.Denied("DROP TABLE public.orders", "never-drop")...)
+	f.add(append(session.Undone("UPDATE public.orders SET cents = 0", "a-few-at-a-time"), session.Query("SELECT 1", "n", "1")...)...)
+	s, err := f.Session(t.Context(), view.Everything(), session.ID)
+	check(t, err)
+	if s.Ended != nil || s.Denied != 2 || s.Operations != 3 {
+		t.Errorf("an open session: %+v", s)
+	}
+	f.add(session.Closed())
+	s, err = f.Session(t.Context(), view.Everything(), session.ID)
+	check(t, err)
+	if s.Ended == nil || s.Denied != 2 || s.Operations != 3 {
+		t.Errorf("the same, closed: %+v", s)
+	}
+}
+
 func TestSessionTellsWhoAndCounts(t *testing.T) {
 	f := open(t)
 	ids := f.day()
