@@ -118,7 +118,7 @@ func (s *Session) intent(op *operation.Operation, in *record.Intent) (spool.Posi
 }
 
 // Chunk records a piece of a stream, as it will be forwarded. A request is kept
-// whole, however large it is; the workload's share of the spool bounds how far
+// whole, however large it is, and so is a list of objects; the workload's share of the spool bounds how far
 // it can run ahead of the collector. A response is kept up to the response limit
 // of its operation; beyond it, and while the spool is crowded, a digest and the
 // size are kept, one record for each MiB and one at the outcome. Such a record
@@ -150,7 +150,7 @@ func (s *Session) chunk(op uint64, stream string, at time.Duration, chunk []byte
 		st.response += int64(len(chunk))
 	}
 	whole := int64(len(chunk))
-	if stream != "request" {
+	if stream != "request" && stream != "objects" {
 		whole = min(whole, max(0, s.log.cfg.ResponseLimit-st.kept))
 		if s.crowded() {
 			whole = 0

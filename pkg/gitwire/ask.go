@@ -73,6 +73,7 @@ func ask(ctx context.Context, open Opener, repository string, q question, limits
 	if err := c.negotiate(); err != nil {
 		return answer{}, fmt.Errorf("ask the server: %w", err)
 	}
+	limits.Names = maxListed // nobody is told of them
 	limits.Pack, limits.Inflated = min(limits.Pack, maxAnswer), min(limits.Inflated, maxAnswered)
 	return c.difference(limits, disk)
 }

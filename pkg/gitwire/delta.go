@@ -1,9 +1,7 @@
 package gitwire
 
 import (
-	"bufio"
 	"bytes"
-	"compress/zlib"
 	"io"
 )
 
@@ -35,6 +33,7 @@ type deltas struct {
 	budget    int64 // bytes that may still be made of deltas
 	cache     map[int64][]byte
 	cached    int
+	from      inflater
 }
 
 // What resolving deltas may cost. A pack that needs more is opaque.
@@ -49,7 +48,7 @@ const (
 func newDeltas(p *pack) deltas {
 	return deltas{
 		pack: p, histories: map[int64]history{}, named: map[id]int64{}, waiting: map[int64]waiting{},
-		budget: maxWork, cache: map[int64][]byte{},
+		budget: maxWork, cache: map[int64][]byte{}, from: inflater{store: &p.store},
 	}
 }
 
@@ -164,7 +163,7 @@ func (d *deltas) content(at int64) ([]byte, bool) {
 	for i := len(chain) - 1; i >= 0; i-- {
 		data, ok := d.inflate(chain[i])
 		if ok && chain[i].base != 0 {
-			data, ok = applyDelta(content, data)
+			data, ok = applyDelta(content, data, maxDelta)
 		}
 		if !ok || !d.spend(int64(len(data))) {
 			return nil, false
@@ -189,26 +188,29 @@ func (d *deltas) inflate(h history) ([]byte, bool) {
 	if h.size > maxDelta || !d.spend(h.size) {
 		return nil, false
 	}
-	raw := io.NewSectionReader(&d.pack.store, h.data, d.pack.store.size-h.data)
-	z, err := zlib.NewReader(bufio.NewReaderSize(raw, 4<<10))
-	if err != nil {
-		return nil, false
+	return d.from.inflate(h.data, h.size)
+}
+
+// deltaMakes reads the size of what a delta makes from its beginning.
+func deltaMakes(delta []byte) (int64, bool) {
+	from := bytes.NewReader(delta)
+	if _, err := varint(from, 0); err != nil {
+		return 0, false
 	}
-	data := bytes.NewBuffer(make([]byte, 0, h.size))
-	err = inflateExactly(data, z, h.size, make([]byte, 4<<10))
-	return data.Bytes(), err == nil
+	size, err := varint(from, 0)
+	return size, err == nil
 }
 
 // applyDelta makes an object of its base and a delta. It reports false for a
 // delta that git would refuse, or whose result is too large.
-func applyDelta(base, delta []byte) ([]byte, bool) {
+func applyDelta(base, delta []byte, limit int64) ([]byte, bool) {
 	from := bytes.NewReader(delta)
 	baseSize, err := varint(from, 0)
 	if err != nil || baseSize != int64(len(base)) {
 		return nil, false
 	}
 	size, err := varint(from, 0)
-	if err != nil || size > maxDelta {
+	if err != nil || size > limit {
 		return nil, false
 	}
 	result := make([]byte, 0, size)

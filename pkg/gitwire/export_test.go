@@ -2,6 +2,7 @@ package gitwire
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"io"
 	"sort"
@@ -25,6 +26,7 @@ type PackSummary struct {
 	Commits []string // sorted
 	Opaque  bool
 	Rest    []byte // what stands behind the pack
+	Names   string // of its objects, as they are recorded
 }
 
 // ReadPack reads a pack of SHA-1 objects.
@@ -33,7 +35,12 @@ func ReadPack(from io.Reader, limits Limits) (PackSummary, error) {
 	source := newSource(from)
 	p, err := readPack(source, sha1Format, limits, nil)
 	defer p.store.close()
-	s := PackSummary{Objects: p.objects, Opaque: p.opaque}
+	p.names.resolve(context.Background(), p)
+	var names []byte
+	for i := range p.names.entries {
+		names = p.appendName(names, &p.names.entries[i])
+	}
+	s := PackSummary{Names: string(names), Objects: p.objects, Opaque: p.opaque}
 	for name := range p.commits {
 		s.Commits = append(s.Commits, hex.EncodeToString(name[:p.format.size]))
 	}
@@ -49,7 +56,7 @@ func ReadPack(from io.Reader, limits Limits) (PackSummary, error) {
 }
 
 // ApplyDelta exports applyDelta.
-func ApplyDelta(base, delta []byte) ([]byte, bool) { return applyDelta(base, delta) }
+func ApplyDelta(base, delta []byte) ([]byte, bool) { return applyDelta(base, delta, maxDelta) }
 
 // RelayAdvertisement returns what passes of receive-pack's advertisement.
 func RelayAdvertisement(from []byte) (passed []byte, err error) {
@@ -80,3 +87,19 @@ func ParseCommit(content []byte) (parents []string, ok bool) {
 
 // Words exports shellWords.
 func Words(line string) ([]string, bool) { return shellWords(line) }
+
+// ReadOnly reads a pack as a push does before it is decided, and after that
+// where deltas are to be named; it returns how many are not.
+func ReadOnly(from io.Reader, limits Limits, deltas bool) (left int, err error) {
+	p, err := readPack(newSource(from), sha1Format, limits.withDefaults(), nil)
+	defer p.store.close()
+	if deltas {
+		p.names.resolve(context.Background(), p)
+	}
+	for i := range p.names.entries {
+		if k := p.names.entries[i].kind; k == offsetDelta || k == refDelta {
+			left++
+		}
+	}
+	return left, err
+}

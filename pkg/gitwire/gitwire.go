@@ -36,6 +36,7 @@ type Limits struct {
 	Pack     int64  // bytes of a pack; default 2 GiB
 	Inflated int64  // bytes of all objects of a pack, as they are stored in it, inflated; default 16 GiB
 	Objects  int    // objects of a pack; default 4 Mi
+	Names    int    // objects of a pack that are recorded by name; default 100,000
 	Memory   int    // bytes of a pack that are kept in memory; the rest goes to Dir; default 4 MiB
 	Dir      string // where packs wait for their decision, in files without a name; default is the system's
 }
@@ -45,6 +46,7 @@ func (l Limits) withDefaults() Limits {
 	fallback(&l.Pack, 2<<30)
 	fallback(&l.Inflated, 16<<30)
 	fallback(&l.Objects, 4<<20)
+	fallback(&l.Names, 100_000)
 	fallback(&l.Memory, 4<<20)
 	return l
 }

@@ -268,6 +268,7 @@ type asked struct {
 	request  []byte
 	pack     []byte
 	digest   string // of the pack, as it is recorded
+	objects  []byte
 	response []byte
 	outcome  protocol.Outcome
 }
@@ -319,6 +320,11 @@ func (x *exchange) Record(stream protocol.Stream, _ time.Duration, chunk []byte)
 			return errFull
 		}
 		x.asked.pack = append(x.asked.pack, chunk...)
+	case protocol.Objects:
+		if len(chunk) > 32<<10 || chunk[len(chunk)-1] != '\n' {
+			x.guard.breach("names are recorded in parts of lines")
+		}
+		x.asked.objects = append(x.asked.objects, chunk...)
 	default:
 		x.asked.response = append(x.asked.response, chunk...)
 	}

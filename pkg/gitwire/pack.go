@@ -20,24 +20,29 @@ type pack struct {
 	objects int
 	counts  [8]int // by objectKind, as the pack has them: a delta is one
 	listed  []listed
+	names   catalogue
 	commits map[id]commit
 	order   []id            // of commits, as they stand in the pack: git puts the newest first
 	tags    map[id]id       // annotated tags: what each names
-	plain   map[id]struct{} // some trees and blobs: those in listed
+	plain   map[id]struct{} // some trees and blobs: those that are named
 	// opaque: an entry could be a commit or tag that is not above, because it
 	// is a delta whose base is not in the pack, or that costs too much.
 	opaque bool
 }
 
-// listed is an object as it is recorded.
+// listed is an object as it is shown.
 type listed struct {
 	id   id
 	kind objectKind
 	size int64
 }
 
-// maxListed bounds how many trees, blobs and tags are recorded by name.
+// maxListed bounds how many trees, blobs and tags people are shown by name.
 const maxListed = 256
+
+// deltaHeader is how much of a delta says the sizes of its base and of what it
+// makes: two numbers of seven bits a byte.
+const deltaHeader = 20
 
 // maxHistory bounds what is kept of one commit or tag. Its parents come first;
 // the rest is hashed, and not kept.
@@ -62,7 +67,7 @@ type packReader struct {
 // pack's store in any case.
 func readPack(from *source, f format, limits Limits, disk *share) (*pack, error) {
 	p := &pack{
-		format: f, commits: map[id]commit{}, tags: map[id]id{}, plain: map[id]struct{}{},
+		format: f, commits: map[id]commit{}, tags: map[id]id{}, plain: map[id]struct{}{}, names: newCatalogue(limits.Names),
 		store: store{limit: limits.Pack, memory: limits.Memory, dir: limits.Dir, share: disk},
 	}
 	r := packReader{from: from, limits: limits, pack: p, buf: make([]byte, 32<<10), trailer: f.new(), whole: sha256.New()}
@@ -171,7 +176,7 @@ func (r *packReader) entry() error {
 	case commitObject, tagObject:
 		return r.history(began, kind, size)
 	case treeObject, blobObject:
-		return r.content(kind, size)
+		return r.content(began, kind, size)
 	case offsetDelta:
 		back, err := offset(r)
 		if err != nil {
@@ -181,6 +186,7 @@ func (r *packReader) entry() error {
 			return packFault("has a delta without a base")
 		}
 		r.deltas.byOffset(began, r.at, size, began-back)
+		return r.delta(began, size, began-back, id{})
 	case refDelta:
 		name, err := r.take(r.pack.format.size)
 		if err != nil {
@@ -189,8 +195,22 @@ func (r *packReader) entry() error {
 		var base id
 		copy(base[:], name)
 		r.deltas.byID(began, r.at, size, base)
+		return r.delta(began, size, 0, base)
 	}
 	return r.inflate(size, io.Discard)
+}
+
+// delta reads one.
+func (r *packReader) delta(began, size, base int64, name id) error {
+	head := head{limit: deltaHeader}
+	data := r.at
+	if err := r.inflate(size, &head); err != nil {
+		return err
+	}
+	if makes, ok := deltaMakes(head.b); ok {
+		r.pack.names.delta(began, data, size, makes, base, name)
+	}
+	return nil
 }
 
 // history reads a commit or a tag.
@@ -203,6 +223,7 @@ func (r *packReader) history(began int64, kind objectKind, size int64) error {
 	}
 	name := r.pack.format.sum(h)
 	r.pack.add(kind, name, size, head.b)
+	r.pack.names.full(began, data, size, kind, name)
 	r.deltas.full(began, history{kind: kind, data: data, size: size}, name)
 	return nil
 }
@@ -227,17 +248,19 @@ func (p *pack) add(kind objectKind, name id, size int64, content []byte) {
 	p.commits[name] = c
 }
 
-// content reads a tree or a blob, by name while names are listed.
-func (r *packReader) content(kind objectKind, size int64) error {
-	if len(r.pack.listed) >= maxListed {
+// content reads a tree or a blob, by name while there is room for names.
+func (r *packReader) content(began int64, kind objectKind, size int64) error {
+	if !r.pack.names.room() {
 		return r.inflate(size, io.Discard)
 	}
 	h := r.pack.format.object(kind, size)
+	data := r.at
 	if err := r.inflate(size, h); err != nil {
 		return err
 	}
 	name := r.pack.format.sum(h)
 	r.pack.plain[name] = struct{}{}
+	r.pack.names.full(began, data, size, kind, name)
 	r.pack.list(name, kind, size)
 	return nil
 }

@@ -52,7 +52,7 @@ func (s *service) push(ctx context.Context) error {
 	if text := printable(decision.Release()); text != "" {
 		_ = s.progress(&asked)(text) // a client that is gone is noticed below
 	}
-	return s.forward(exchange, &asked, sent)
+	return s.forward(ctx, exchange, &asked, sent)
 }
 
 // nothing passes the end of a client that changes nothing.
@@ -128,7 +128,8 @@ func (s *service) misread(ctx context.Context, asked request, f format, cause er
 
 // forward sends what was decided about, and the server's answer back. Both go
 // on at once: a server may answer, or give up, before it has read everything.
-func (s *service) forward(exchange protocol.Exchange, asked *request, sent *pack) error {
+// The objects are named meanwhile.
+func (s *service) forward(ctx context.Context, exchange protocol.Exchange, asked *request, sent *pack) error {
 	log := &recorder{exchange: exchange, began: s.began}
 	delivered := make(chan error, 1)
 	go func() {
@@ -138,10 +139,24 @@ func (s *service) forward(exchange protocol.Exchange, asked *request, sent *pack
 		}
 		delivered <- err
 	}()
+	naming, stop := context.WithCancel(ctx)
+	defer stop()
+	named := make(chan error, 1)
+	go func() {
+		if sent == nil {
+			named <- nil
+			return
+		}
+		named <- s.nameObjects(naming, log, sent)
+	}()
 	report := newReport(asked)
 	err := s.relay(log, report.watch)
 	_ = s.Server.Close() // nothing more is read: what is still being written has no reader
 	outcome := report.outcome()
+	if err != nil {
+		stop()
+	}
+	err = errors.Join(err, <-named)
 	if failed := <-delivered; failed != nil && outcome.Status != protocol.Failed {
 		err = errors.Join(err, failed) // else the server gave up, and said why
 	}

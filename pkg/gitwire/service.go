@@ -112,6 +112,7 @@ type recorder struct {
 var errEnded = errors.New("git: the operation has ended")
 
 func (r *recorder) request(chunk []byte) error  { return r.record(protocol.Request, chunk) }
+func (r *recorder) objects(chunk []byte) error  { return r.record(protocol.Objects, chunk) }
 func (r *recorder) response(chunk []byte) error { return r.record(protocol.Response, chunk) }
 
 func (r *recorder) record(stream protocol.Stream, chunk []byte) error {

@@ -259,6 +259,7 @@ const (
 	Response Stream = "response" // to the client
 	Input    Stream = "stdin"    // from the client to a program or a file: of no known size, so kept as Response is
 	Errors   Stream = "stderr"   // to the client, beside Response
+	Objects  Stream = "objects"  // what a pack holds, a line of text each: kept whole
 	Size     Stream = "size"     // of the client's terminal, as "80x24", whenever it is another one
 )
 

@@ -118,3 +118,20 @@ func TestPushIsOnTheRecord(t *testing.T) {
 		t.Errorf("%d bytes of the pack are kept of\n%s", len(pack), push.Text)
 	}
 }
+
+// A push of more objects than its text lists: the last of them is found by its
+// id, in the push that brought it.
+func TestObjectOfAPushIsFoundByItsID(t *testing.T) {
+	began := time.Now()
+	r := run("job", "--", "sh", "-c", `cd "$(mktemp -d)" && git clone -q ssh://git.lab`+repository+` . && for i in $(seq 600); do echo "$i" >"file-$i"; done &&
+		git add . && git -c user.name=Job -c user.email=job@example.com commit -q -m many && git push -q origin HEAD:refs/heads/many && git rev-parse HEAD:file-1 HEAD:file-600`)
+	ids := strings.Fields(r.out)
+	if r.code != 0 || len(ids) != 2 {
+		t.Fatal(r.all())
+	}
+	pushed := newest(t, began, func(s sessionView) bool { return s.Resource == "git-ssh" })
+	for _, id := range ids {
+		eventually(t, "the object is found", func() bool { return strings.Contains(run("ctl", "search", id).out, pushed.ID) })
+	}
+	gitAdmin(t, "branch", "-D", "many")
+}
