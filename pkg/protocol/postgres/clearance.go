@@ -32,10 +32,13 @@ func (c *conversation) clearance(analysis *sqltext.Analysis, portal *portal) cle
 		c.settle(f.op)
 		return over
 	}
-	if f.bracketed {
-		return c.bracketed(analysis)
+	if f.tallied {
+		return c.limited(analysis, portal)
 	}
 	if found := c.ruled(analysis, portal); found != cleared {
+		return found
+	}
+	if found := c.commitClearance(analysis, portal); found != cleared {
 		return found
 	}
 	return c.limitClearance(analysis, portal)

@@ -26,6 +26,7 @@ type front struct {
 	stands    int  // how often the standing was asked for it
 	confirmed bool // the standing was asked for after people approved it
 	bracketed bool // a transaction of ours was begun for it
+	tallied   bool // rows that were changed before it were counted
 }
 
 var errTwoStrings = errors.New("a statement is not one string")
@@ -69,6 +70,9 @@ func (c *conversation) copyOp() *op {
 }
 
 func (c *conversation) clientMessage(s *stream, kind byte, frame []byte) {
+	if c.tally.changed != nil && !c.endsPipeline(kind) {
+		return
+	}
 	if c.skip && kind != msgSync && kind != msgTerminate {
 		c.abandonFront()
 		c.swallow(s, len(frame))

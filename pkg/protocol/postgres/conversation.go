@@ -61,6 +61,7 @@ type conversation struct {
 	dirty     bool                         // the transaction touched a masked relation
 	voided    []undo                       // memory of void
 	counting  *op                          // whose changed rows the server is still to tell
+	tally     tally                        // what it counted of them
 	copyIn    bool                         // the server reads COPY data
 	copyOut   copyOut                      // what it sends
 	lostSync  bool                         // a Sync came during COPY, where the server ignores it

@@ -12,3 +12,6 @@ func NewConversation(p protocol.Protocol, conn *protocol.Conn) protocol.Conversa
 	c.key.interrupt = func() bool { return false }
 	return c
 }
+
+// TallyQuery asks how many rows the open transaction changed.
+const TallyQuery = tallyQuery

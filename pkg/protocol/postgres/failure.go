@@ -16,11 +16,15 @@ func (c *conversation) serverError(s *stream, frame []byte, head *debt) {
 	}
 	c.copyIn = false
 	outcome := protocol.Outcome{Status: protocol.Failed, Code: code}
-	if head.purpose == forError {
+	tallied := head.own && (head.purpose == forTally || head.purpose == forDeferred)
+	switch {
+	case head.purpose == forError:
 		c.swallow(s, len(frame))
 		c.write(protocol.ClientLeg, head.op.refusal, head.op)
 		outcome = head.op.Outcome
-	} else {
+	case tallied && c.tallyFailed(outcome):
+		c.swallow(s, len(frame))
+	default:
 		c.relayError(s, frame, head)
 	}
 	switch head.kind {
@@ -30,6 +34,13 @@ func (c *conversation) serverError(s *stream, frame []byte, head *debt) {
 		c.resume(false) // ReadyForQuery follows
 	default:
 		c.void(outcome)
+	}
+	switch o := c.tally.op; {
+	case !tallied:
+	case c.tally.ending == countingBefore || c.tally.ending == countingAfter:
+		c.commitFailed(outcome)
+	case o != nil && o.limit.portal:
+		c.endTally()
 	}
 }
 
@@ -41,9 +52,12 @@ func (c *conversation) relayError(s *stream, frame []byte, head *debt) {
 	if head != nil {
 		o = head.op
 		touched = touched || head.own || head.touched(c)
+		if head.own && c.tally.op != nil {
+			o = c.tally.op
+		}
 		if head.own && c.front.op != nil {
 			o = c.front.op
-			c.front.failed = head.purpose == forProbe || head.purpose == forBegin
+			c.front.failed = head.purpose == forProbe || head.purpose == forBegin || head.purpose == forTally || head.purpose == forDeferred
 			o.end(protocol.Outcome{Status: protocol.Failed, Code: errorCode(frame)})
 		}
 		if head.own && (head.purpose == forCatalog || head.purpose == forStanding) {

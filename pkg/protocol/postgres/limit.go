@@ -11,17 +11,21 @@ import (
 	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
-// limit is a rule on the rows that an operation changes. The server counts them
-// in the command's tag; what is over the limit is undone before it is
-// committed, which is why nothing of the client's goes on until the tag is
-// here: an Execute waits before its Sync, and a simple query outside of a
-// transaction runs in one of ours.
+// limit is a rule on the rows that an operation changes, with those that
+// statements before it changed in the same transaction under the same rule. The
+// server counts them (tally), and of those that the statement names in the
+// command's tag, which is the least that there are. What is over the limit is
+// undone before it is committed, which is why nothing of the client's goes on
+// until the count is here: an Execute waits before its Sync, and a simple query
+// outside of a transaction runs in one of ours.
 type limit struct {
 	*protocol.RowLimit
 	analysis *sqltext.Analysis
+	portal   bool   // it is of an Execute
 	ours     bool   // the transaction is ours
 	over     bool   // more rows were changed
-	tag      []byte // the CommandComplete that waits for our COMMIT
+	rows     int64  // that it changed
+	tag      []byte // the CommandComplete that waits for the count, or our COMMIT
 }
 
 // counted are the kinds of statements whose tag tells how many rows changed.
@@ -39,28 +43,44 @@ func (c *conversation) limitClearance(analysis *sqltext.Analysis, portal *portal
 		c.deny(stateRefused, c.limitRefusal(rule, why), rule.Rule)
 		return refused
 	}
-	if portal == nil && c.status == 'I' {
+	switch {
+	case portal == nil && c.status == 'I':
 		f.bracketed = true
 		c.sendOwnQuery("BEGIN", debt{purpose: forBegin})
-		c.pause()
-		return wait
+	case c.tally.fresh:
+		return c.limited(analysis, portal)
 	}
-	f.op.limit = &limit{RowLimit: rule, analysis: analysis}
-	c.counting = f.op
-	return cleared
+	f.tallied = true
+	c.readTally(portal == nil, false)
+	c.pause()
+	return wait
 }
 
-// bracketed is the clearance of a simple query for which a transaction of ours
-// was begun.
-func (c *conversation) bracketed(analysis *sqltext.Analysis) clearance {
+// limited is the clearance of what changes rows, once those before it are
+// counted and, for a simple query, a transaction of ours was begun.
+func (c *conversation) limited(analysis *sqltext.Analysis, portal *portal) clearance {
 	f := &c.front
-	if c.status != 'T' {
+	o := f.op
+	switch {
+	case c.owesTally():
+		c.pause()
+		return wait
+	case f.bracketed && c.status == 'I':
 		c.deny(stateUndecided, "sluice: the transaction that counts rows could not be begun", "")
 		return refused
 	}
-	f.op.limit = &limit{RowLimit: f.answer.Limit, analysis: analysis, ours: true}
-	c.counting = f.op
-	return cleared
+	o.limit = &limit{RowLimit: f.answer.Limit, analysis: analysis, portal: portal != nil, ours: f.bracketed}
+	if c.tally.known {
+		c.counting = o
+		return cleared
+	}
+	c.deny(stateRefused, c.limitRefusal(o.limit.RowLimit, uncounting), o.limit.Rule)
+	if !f.bracketed {
+		return refused
+	}
+	o.limit.over = true
+	c.sendOwnQuery("ROLLBACK", debt{purpose: forEnd, op: o})
+	return over
 }
 
 func (c *conversation) limitRefusal(rule *protocol.RowLimit, why string) string {
@@ -126,54 +146,66 @@ func (c *conversation) answerLimited(s *stream, kind byte, frame []byte, head *d
 	l := o.limit
 	why := "the rows that it changed cannot be counted before all that it returns are asked for"
 	if kind != msgPortalSuspended {
-		rows, ok := int64(0), true
-		if kind == msgCommandComplete {
-			o.Outcome.Tag = c.commandTag(frame[headerSize:])
-			rows, ok = l.changed(o.statement, o.Outcome.Tag)
-			o.statement++
-		}
-		why = ""
-		if !ok || rows > l.Rows {
-			why = fmt.Sprintf("it changed %d rows, which is more than %d, and was undone", rows, l.Rows)
-		}
+		why = c.tagged(o, kind, frame)
 	}
 	switch {
 	case why != "":
 		c.swallow(s, len(frame))
 		l.over = true
 		o.refuse(stateRefused, c.limitRefusal(l.RowLimit, why), l.Rule)
-		if head.kind == oweExecute {
+		if l.portal {
 			c.counting = nil
 			c.prepared.release(c.queue.pop().portal)
 			c.refuseExecute(o)
 		}
-	case l.ours && outer(l.analysis, o.statement) == nil:
-		c.swallow(s, len(frame)) // the last tag waits for our COMMIT
-		l.tag = append(l.tag[:0], frame...)
-	default:
+	case !l.portal && outer(l.analysis, o.statement) != nil:
 		c.pass(s, len(frame), o)
-		if head.kind == oweExecute {
-			c.paid(protocol.Outcome{Status: protocol.OK})
+	default:
+		c.swallow(s, len(frame)) // the last tag waits
+		l.tag = append(l.tag[:0], frame...)
+		if l.portal {
+			d := c.queue.pop()
+			c.prepared.keep(d.undo)
+			c.prepared.release(d.portal)
+			c.tally.op = o
+			c.readTally(false, false)
 		}
 	}
 }
 
+// tagged takes what the server's tag says of a command, and says why that alone
+// is too much.
+func (c *conversation) tagged(o *op, kind byte, frame []byte) string {
+	if kind != msgCommandComplete {
+		return ""
+	}
+	o.Outcome.Tag = c.commandTag(frame[headerSize:])
+	rows, ok := o.limit.changed(o.statement, o.Outcome.Tag)
+	o.statement++
+	if !ok {
+		return uncounting
+	}
+	o.limit.rows += rows
+	return c.tally.over(o.limit)
+}
+
 // limitedReady ends a simple query that changed rows. It reports false if there
-// is nothing to undo or to commit.
+// is nothing to undo, to count or to commit.
 func (c *conversation) limitedReady(s *stream, frame []byte, head *debt) bool {
 	o := head.op
-	if head.own || o == nil || o.limit == nil || !o.limit.ours && (!o.limit.over || c.status != 'T') {
+	if head.own || o == nil || o.limit == nil || c.status != 'T' && !o.limit.ours {
 		return false
 	}
 	c.swallow(s, len(frame))
 	c.queue.pop()
 	switch {
-	case !o.limit.ours:
-		c.refuseQuery(o)
 	case c.status == 'T' && !o.limit.over:
-		c.sendOwnQuery("COMMIT", debt{purpose: forEnd, op: o})
-	default:
+		c.tally.op = o
+		c.readTally(true, o.limit.ours)
+	case o.limit.ours:
 		c.sendOwnQuery("ROLLBACK", debt{purpose: forEnd, op: o})
+	default:
+		c.refuseQuery(o)
 	}
 	return true
 }
@@ -181,15 +213,22 @@ func (c *conversation) limitedReady(s *stream, frame []byte, head *debt) bool {
 // endOurs tells the client how its simple query ended, once our transaction
 // has.
 func (c *conversation) endOurs(o *op) {
-	switch {
-	case o.limit.over:
+	if o != nil && o.limit.over {
 		c.write(protocol.ClientLeg, o.refusal, o)
-	case o.Outcome.Status == "":
+	}
+	c.endLimited(o)
+}
+
+// endLimited tells the client that a simple query has ended.
+func (c *conversation) endLimited(o *op) {
+	if o != nil && o.Outcome.Status == "" {
 		o.Outcome.Status = protocol.OK
 		c.write(protocol.ClientLeg, o.limit.tag, o)
 	}
 	c.sendReady()
-	c.settle(o)
+	if o != nil {
+		c.settle(o)
+	}
 	if c.queue.len() == 0 {
 		c.settleSession()
 	}

@@ -45,6 +45,8 @@ const (
 	forCatalog          // to learn what is masked
 	forStanding         // to learn as whom statements run, and where names are looked for
 	forBegin            // to count rows before they are committed
+	forTally            // to count rows
+	forDeferred         // to have done what would be done at the commit, and is to be counted
 	forEnd              // to commit or undo them; answered by the end of the client's query
 )
 

@@ -99,6 +99,12 @@ func oneMessage(line string) (protocoltest.Message, error) {
 		return message(standingAnswer + ` + 3 + 3 + 1 + 2 + D i16:4 i32:1 raw:"s" i32:1 raw:"0" i32:5 raw:"false" i32:0 + C "SELECT 1" + 3 + 3 + Z i8:73`)
 	}
 	head, fields, _ := strings.Cut(line, " ")
+	switch head {
+	case "count":
+		return message(shut + ownQuery(postgres.TallyQuery) + fields) // S or H
+	case "counted": // so many rows
+		return message(`3 + 3 + 1 + 2 + D i16:2 i32:1 raw:"0" i32:1 raw:"0" + D i16:2 i32:5 raw:"16999" i32:1 raw:"` + fields + `" + C "SELECT 2" + 3 + 3`)
+	}
 	var m protocoltest.Message
 	at := 0
 	switch {

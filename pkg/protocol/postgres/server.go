@@ -138,6 +138,7 @@ func (c *conversation) answerComplete(s *stream, kind byte, frame []byte, head *
 	c.pass(s, len(frame), head.op)
 	if kind == msgCommandComplete {
 		head.op.Outcome.Tag = c.commandTag(frame[headerSize:])
+		c.follow(head.op.Outcome.Tag)
 		head.op.statement++
 		c.named(head.op)
 	}
@@ -165,6 +166,14 @@ func (c *conversation) serverReady(s *stream, frame []byte, head *debt) bool {
 	}
 	c.status = frame[headerSize]
 	c.copyIn = false
+	c.tally.block, c.tally.failed = c.status != 'I', c.status == 'E'
+	if c.status == 'I' {
+		c.endTransaction()
+	}
+	if c.tally.undo && c.status == 'E' {
+		c.undo(s, frame)
+		return true
+	}
 	if head.own && head.purpose != forError {
 		c.swallow(s, len(frame))
 		c.ownReady(c.queue.pop())

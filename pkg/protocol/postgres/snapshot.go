@@ -232,6 +232,8 @@ func (c *conversation) ownAnswer(s *stream, kind byte, frame []byte, head *debt)
 		return c.catalog.take(frame[headerSize:])
 	case kind == msgDataRow && head.purpose == forStanding:
 		return c.standing.take(frame[headerSize:])
+	case kind == msgDataRow && head.purpose == forTally:
+		return c.tally.take(frame[headerSize:])
 	case kind == msgParseComplete && head.kind == oweParse,
 		kind == msgBindComplete && head.kind == oweBind,
 		kind == msgCloseComplete && head.kind == oweClose:
@@ -239,20 +241,31 @@ func (c *conversation) ownAnswer(s *stream, kind byte, frame []byte, head *debt)
 	case kind == msgCommandComplete && (head.purpose == forBegin || head.purpose == forEnd):
 	case kind == msgCommandComplete && head.kind == oweExecute:
 		over = true
-		if head.purpose == forStanding {
-			c.standing.answered()
-		} else {
-			c.catalog.build()
-		}
 	default:
 		return false
 	}
-	if over {
-		d := c.queue.pop()
-		c.prepared.release(d.portal)
-		c.resume(true)
+	if !over {
+		return true
 	}
+	d := c.queue.pop()
+	c.prepared.release(d.portal)
+	if d.kind == oweExecute {
+		c.ownAnswered(d.purpose)
+	}
+	c.resumeCounted()
 	return true
+}
+
+// ownAnswered takes an answer over that is whole.
+func (c *conversation) ownAnswered(purpose purpose) {
+	switch purpose {
+	case forStanding:
+		c.standing.answered()
+	case forCatalog:
+		c.catalog.build()
+	case forTally:
+		c.tallyAnswered()
+	}
 }
 
 // ownReady ends a question between simple queries.
@@ -260,6 +273,8 @@ func (c *conversation) ownReady(d debt) {
 	switch {
 	case d.purpose == forEnd:
 		c.endOurs(d.op)
+	case d.purpose == forTally && c.tally.op != nil:
+		c.endTally()
 	case !c.opened && c.owesReading(): // the other question
 	case !c.opened:
 		if c.catalog.failed || c.standing.stale() {
@@ -271,7 +286,7 @@ func (c *conversation) ownReady(d debt) {
 	case (d.purpose == forProbe || d.purpose == forBegin) && c.front.failed:
 		c.sendReady()
 	}
-	c.resume(true)
+	c.resumeCounted()
 }
 
 // owesReading reports whether a question between simple queries is still to be
@@ -284,10 +299,8 @@ func (c *conversation) owesReading() bool {
 // because the catalog could not be read. Between simple queries the refusal of
 // the statement does.
 func (c *conversation) catalogFailed() {
-	for i := c.queue.first; i < len(c.queue.debts); i++ {
-		if c.queue.debts[i].kind == oweSync && c.queue.debts[i].own {
-			return
-		}
+	if c.owesReading() {
+		return
 	}
 	const reason = "sluice: the definitions that this statement depends on could not be read, so it is refused"
 	if c.front.op == nil {
