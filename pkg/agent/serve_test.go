@@ -168,8 +168,8 @@ default: deny
 		{ServerName: "hr.lab", Database: "hr"}:     "staff",
 		{ServerName: "hr.lab", Database: "rest"}:   "",
 		{ServerName: "a.shop.lab", Database: "hr"}: "shop",
-		{Database: "hr"}:                           "",
-		{Database: "rest"}:                         "rest",
+		{ServerName: "", Database: "hr"}:           "",
+		{ServerName: "", Database: "rest"}:         "rest",
 	} {
 		got, err := v.choose(a.named(among), by)
 		if (err == nil) != (want != "") || err == nil && got.Name != want {
