@@ -55,7 +55,7 @@ import paramiko, socket
 client = paramiko.SSHClient()
 client.load_host_keys(%q)
 sock = socket.create_connection(("127.0.0.1", %d))
-client.connect("ssh.lab", username="job", password="x", sock=sock, allow_agent=False, look_for_keys=False)
+client.connect("ssh.lab", username="job", password="x", sock=sock, allow_agent=False, look_for_keys=False, compress=True)
 stdin, stdout, stderr = client.exec_command("echo out; echo err >&2; exit 3")
 assert stdout.read() == b"out\n" and stderr.read() == b"err\n" and stdout.channel.recv_exit_status() == 3
 sftp = client.open_sftp()

@@ -57,6 +57,8 @@ func TestOpenSSHSessions(t *testing.T) {
 		{name: "one that the server does not take", args: []string{"-o", "SetEnv=OTHER=there", "printenv OTHER"}, code: 1},
 		{name: "keepalive", args: []string{"-o", "ServerAliveInterval=1", "sleep 2.5; echo awake"}, out: "awake\n"},
 		{name: "compression is not there and not missed", args: []string{"-C", "echo plain"}, out: "plain\n"},
+		{name: "compression by the configuration, with each kind of algorithms", args: []string{"-o", "Compression=yes", "-c", "aes256-gcm@openssh.com", "-o", "KexAlgorithms=ecdh-sha2-nistp521", "echo plain"}, out: "plain\n"},
+		{name: "compression, and a MAC beside the cipher", args: []string{"-o", "Compression=yes", "-c", "aes128-ctr", "-m", "hmac-sha2-512", "-o", "KexAlgorithms=diffie-hellman-group14-sha256", "wc -c"}, stdin: strings.Repeat("x", 1<<20), out: fmt.Sprintln(1 << 20)},
 		{name: "agent and X11 forwarding are refused", args: []string{"-A", "-X", "printenv SSH_AUTH_SOCK DISPLAY; echo none"}, out: "none\n"},
 		{name: "re-keying", stdin: strings.Repeat("x", 3<<20), args: []string{"-o", "RekeyLimit=256K", "wc -c"}, out: fmt.Sprintln(3 << 20)},
 		{name: "re-keying of output", args: []string{"-o", "RekeyLimit=256K", "head -c 3000000 /dev/zero | wc -c; head -c 3000000 /dev/zero | tr '\\0' x | tail -c 1"}, out: "3000000\nx"},

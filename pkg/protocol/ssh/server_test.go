@@ -197,6 +197,9 @@ func (w *world) write(t *testing.T, name string, text []byte) string {
 	return w.path(name)
 }
 
+// asDeploy among a server's configuration lets the agent in as a user who is not root.
+const asDeploy = "AsDeploy"
+
 // startServer runs sshd on a port of its own, which lets in who shows a
 // certificate of the agent's user authority, or its key.
 func (w *world) startServer(t *testing.T, more []string) {
@@ -231,7 +234,14 @@ Subsystem sftp internal-sftp
 		}
 	}
 	must(t, os.MkdirAll("/run/sshd", 0o755))
-	server := exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", w.write(t, "sshd_config", []byte(config)))
+	user, argv := "root", []string{"/usr/sbin/sshd", "-D", "-e", "-f", w.write(t, "sshd_config", []byte(config))}
+	if slices.Contains(more, asDeploy) {
+		user = "deploy"
+		passwd := w.write(t, "passwd", []byte("root:*:0:0:root:/:/bin/sh\nsshd:*:65534:65534::/run/sshd:/usr/sbin/nologin\ndeploy:*:64544:64544::/:/bin/sh\n"))
+		must(t, os.Chmod(passwd, 0o644))
+		argv = append([]string{"unshare", "--mount", "--propagation", "private", "sh", "-c", `mount --bind "$0" /etc/passwd && exec "$@"`, passwd}, argv...)
+	}
+	server := exec.Command(argv[0], argv[1:]...)
 	log, err := os.Create(w.path("sshd.log")) // with -E, children that end later would make it again
 	must(t, err)
 	server.Stderr = log
@@ -253,7 +263,7 @@ Subsystem sftp internal-sftp
 		return err == nil
 	})
 	w.conn = protocol.Conn{
-		Credential: protocol.Credential{User: "root", Authority: authority},
+		Credential: protocol.Credential{User: user, Authority: authority},
 		KnownHosts: fmt.Appendf(nil, "[127.0.0.1]:%d %s", w.server.Port(), xssh.MarshalAuthorizedKey(w.hostKey)),
 		Names:      []string{"ssh.lab"},
 		Masks:      &mask.Set{},

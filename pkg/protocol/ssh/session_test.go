@@ -3,12 +3,14 @@ package ssh_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -239,4 +241,47 @@ func TestTerminalsAndSignalsFollowTheClient(t *testing.T) {
 		log, err := os.ReadFile(w.path("sshd.log"))
 		return err == nil && strings.Contains(string(log), "session signalling requires privilege separation")
 	})
+}
+
+// sshd(8) delivers signals to the programs of whoever is not root.
+func TestSignalsReachTheProgramAndItsEndComesBack(t *testing.T) {
+	w := newWorld(t, nil, asDeploy)
+	client := w.dial(t, xssh.Password("x"))
+	defer client.Close()
+	start := func(line string) (*xssh.Session, *bufio.Scanner) {
+		t.Helper()
+		program, err := client.NewSession()
+		must(t, err)
+		out, err := program.StdoutPipe()
+		must(t, err)
+		must(t, program.Start(line))
+		lines := bufio.NewScanner(out)
+		if lines.Scan(); lines.Text() != "ready" {
+			t.Fatalf("it said %q", lines.Text())
+		}
+		return program, lines
+	}
+	var ended *xssh.ExitError
+	program, lines := start(`trap 'echo "caught it as $(id -un)"; exit 9' TERM; echo ready; while :; do sleep 0.1; done`)
+	must(t, program.Signal(xssh.SIGTERM))
+	if lines.Scan(); lines.Text() != "caught it as deploy" {
+		t.Errorf("it said %q", lines.Text())
+	}
+	if err := program.Wait(); !errors.As(err, &ended) || ended.ExitStatus() != 9 {
+		t.Errorf("it ended as %v", err)
+	}
+	program, _ = start("echo ready; exec sleep 60")
+	must(t, program.Signal(xssh.SIGKILL))
+	if err := program.Wait(); !errors.As(err, &ended) || ended.Signal() != "KILL" {
+		t.Errorf("it ended as %v", err)
+	}
+	ran := w.guard.asked(operation.Exec)
+	for i, want := range []string{"exit 9", "signal KILL"} {
+		waitFor(t, "the end of the program", func() bool {
+			return !slices.Contains(w.guard.open(), fmt.Sprintf("%s %q", operation.Exec, ran[i].text))
+		})
+		if code := ran[i].outcome.Code; code != want {
+			t.Errorf("recorded as %q, want %q", code, want)
+		}
+	}
 }
