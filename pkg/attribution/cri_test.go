@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -25,6 +27,7 @@ type node struct {
 	t      *testing.T
 	client cri.RuntimeServiceClient
 	socket string
+	pid    int
 	tree   string // cgroup in which its pods are
 }
 
@@ -62,8 +65,17 @@ func startNode(t *testing.T) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	n.client, n.socket = client, daemon.Socket()
+	n.client, n.socket, n.pid = client, daemon.Socket(), daemon.PID()
 	return n
+}
+
+// bind mounts a directory at another, where only the runtime sees it.
+func (n *node) bind(from, at string) {
+	n.t.Helper()
+	cmd := exec.CommandContext(n.t.Context(), "nsenter", "--mount", "--target", strconv.Itoa(n.pid), "mount", "--bind", from, at)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		n.t.Fatalf("%v: %s", err, out)
+	}
 }
 
 // pod runs a sandbox as the kubelet would, and returns its configuration and id.
@@ -178,13 +190,16 @@ func TestPod(t *testing.T) {
 				c.Mounts = []*cri.Mount{{HostPath: from, ContainerPath: "/there", Readonly: readonly}}
 			}
 		}
-		subPath := filepath.Join(t.TempDir(), "pods", podUID, "volume-subpaths/tmp/main/0")
-		volume := filepath.Join(t.TempDir(), "pods", podUID, "volumes/kubernetes.io~empty-dir/tmp")
-		for _, dir := range []string{subPath, volume} {
+		dir := filepath.Join(t.TempDir(), "pods", podUID)
+		volume := filepath.Join(dir, "volumes/kubernetes.io~empty-dir/tmp")
+		subPath := func(index string) string { return filepath.Join(dir, "volume-subpaths/tmp/main", index) }
+		for _, dir := range []string{volume, subPath("0"), subPath("1"), subPath("2")} {
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}
+		all.bind(volume, subPath("1"))
+		all.bind(filepath.Dir(all.socket), subPath("2"))
 		tests := map[string]struct {
 			pod       func(*cri.PodSandboxConfig)
 			container func(*cri.ContainerConfig)
@@ -222,13 +237,15 @@ func TestPod(t *testing.T) {
 				container: func(c *cri.ContainerConfig) { c.Linux.SecurityContext.ReadonlyPaths = nil },
 				want:      []string{workload.TaintHostPath},
 			},
-			"the runtime's socket":              {container: mount(all.socket, true), want: []string{workload.TaintRuntimeSocket}},
-			"the socket's directory":            {container: mount(filepath.Dir(all.socket), true), want: []string{workload.TaintRuntimeSocket}},
-			"the socket by another name":        {container: mount(link, true), want: []string{workload.TaintRuntimeSocket}},
-			"a system directory":                {container: mount("/etc", false), want: []string{workload.TaintHostPath}},
-			"a system directory to read":        {container: mount("/etc", true)},
-			"a sub-path, of whatever it may be": {container: mount(subPath, false), want: []string{workload.TaintUntold}},
-			"a volume of the pod's":             {container: mount(volume, false)},
+			"the runtime's socket":             {container: mount(all.socket, true), want: []string{workload.TaintRuntimeSocket}},
+			"the socket's directory":           {container: mount(filepath.Dir(all.socket), true), want: []string{workload.TaintRuntimeSocket}},
+			"the socket by another name":       {container: mount(link, true), want: []string{workload.TaintRuntimeSocket}},
+			"a system directory":               {container: mount("/etc", false), want: []string{workload.TaintHostPath}},
+			"a system directory to read":       {container: mount("/etc", true)},
+			"a sub-path of nobody knows what":  {container: mount(subPath("0"), false), want: []string{workload.TaintUntold}},
+			"a sub-path of a volume":           {container: mount(subPath("1"), false)},
+			"a sub-path of the socket's place": {container: mount(subPath("2"), true), want: []string{workload.TaintRuntimeSocket}},
+			"a volume of the pod's":            {container: mount(volume, false)},
 		}
 		for name, test := range tests {
 			t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -42,7 +43,7 @@ func (s Sources) pod(ctx context.Context, id string) (container, error) {
 	}
 	facts := podFacts(status, sandbox)
 	facts.Container = id
-	facts.Taints = append(facts.Taints, podTaints(status, sandbox, about, s.sockets())...)
+	facts.Taints = append(facts.Taints, podTaints(status, sandbox, about, s.sockets(), s.nodeMounts(ctx))...)
 	return container{facts: facts, home: home}, nil
 }
 
@@ -83,6 +84,22 @@ func (s Sources) call(ctx context.Context, call PodCall, id string, into proto.M
 		return errors.New("the runtime's answer is not what it should be")
 	}
 	return nil
+}
+
+// nodeMounts returns what reads the mounts of the node, at most once. What cannot
+// be read is not there, and then nothing that depends on it can be told.
+func (s Sources) nodeMounts(ctx context.Context) func() []mount {
+	return sync.OnceValue(func() []mount {
+		text, err := s.Mounts(ctx)
+		if err != nil {
+			return nil
+		}
+		all, err := parseMounts(text)
+		if err != nil {
+			return nil
+		}
+		return all
+	})
 }
 
 // podFacts puts the records into our words, with all text made safe to print.

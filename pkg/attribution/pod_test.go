@@ -27,13 +27,14 @@ const (
 type answers struct {
 	container *cri.ContainerStatusResponse
 	sandbox   *cri.PodSandboxStatusResponse
+	mounts    string // the runtime's list of them; empty: it cannot be read
 }
 
 // crio answers as CRI-O does, whose details have another shape than
 // containerd's (server/container_status.go).
 func crio() answers {
 	return answers{
-		&cri.ContainerStatusResponse{
+		container: &cri.ContainerStatusResponse{
 			Status: &cri.ContainerStatus{
 				Id: anyContainer, Metadata: &cri.ContainerMetadata{Name: "main"}, Image: &cri.ImageSpec{Image: "acme/runner:1"},
 			},
@@ -42,7 +43,7 @@ func crio() answers {
 				"mounts":[{"destination":"/proc","type":"proc","source":"proc"}],
 				"linux":{"namespaces":[{"type":"pid"},{"type":"network","path":"/run/netns/1"}],"seccomp":{"defaultAction":"SCMP_ACT_ERRNO"},"readonlyPaths":["/proc/sys"]}}}`},
 		},
-		&cri.PodSandboxStatusResponse{
+		sandbox: &cri.PodSandboxStatusResponse{
 			Status: &cri.PodSandboxStatus{
 				Id: anySandbox, Metadata: &cri.PodSandboxMetadata{Name: "job-1", Namespace: "ci", Uid: podUID},
 				Linux: &cri.LinuxPodSandboxStatus{Namespaces: &cri.Namespace{Options: &cri.NamespaceOption{}}},
@@ -73,6 +74,12 @@ func (a answers) ask(t *testing.T) workload.Workload {
 				return proto.Marshal(a.sandbox)
 			}
 			return nil, fs.ErrNotExist
+		},
+		Mounts: func(context.Context) ([]byte, error) {
+			if a.mounts == "" {
+				return nil, fs.ErrNotExist
+			}
+			return []byte(a.mounts), nil
 		},
 	}
 	return attribution.New(sources, zaptest.NewLogger(t)).Workload(t.Context(), attribution.Origin{CgroupID: 1})

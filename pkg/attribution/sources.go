@@ -58,6 +58,9 @@ type Sources struct {
 	EngineSocket string
 	// Pod returns what the pods' runtime answers to one of its calls.
 	Pod func(ctx context.Context, call PodCall, id string) ([]byte, error)
+	// Mounts returns the mounts that the pods' runtime sees, as in
+	// /proc/PID/mountinfo.
+	Mounts func(ctx context.Context) ([]byte, error)
 	// PodSocket is where the pods' runtime listens; empty: it is not asked.
 	PodSocket string
 }
@@ -86,6 +89,7 @@ func Local(cfg Config) Sources {
 		Addresses:    func(context.Context) ([]netip.Addr, error) { return ownAddresses() },
 		EngineSocket: cfg.DockerSocket,
 		Pod:          podRuntime(cfg.CRISocket),
+		Mounts:       func(ctx context.Context) ([]byte, error) { return readMounts(ctx, cfg.CRISocket) },
 		PodSocket:    cfg.CRISocket,
 	}
 }

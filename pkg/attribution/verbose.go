@@ -59,8 +59,9 @@ func parseVerbose(info map[string]string) (verbose, error) {
 }
 
 // podTaints returns what weakens the boundary of a container, or of the sandbox
-// itself, whose status is nil. sockets are where the node's runtimes listen.
-func podTaints(status *cri.ContainerStatus, sandbox *cri.PodSandboxStatus, v verbose, sockets []string) []string {
+// itself, whose status is nil. sockets are where the node's runtimes listen, and
+// node returns its mounts.
+func podTaints(status *cri.ContainerStatus, sandbox *cri.PodSandboxStatus, v verbose, sockets []string, node func() []mount) []string {
 	var taints []string
 	add := func(taint string, holds bool) {
 		if holds {
@@ -73,10 +74,9 @@ func podTaints(status *cri.ContainerStatus, sandbox *cri.PodSandboxStatus, v ver
 	add(workload.TaintHostNetwork, options.GetNetwork() == cri.NamespaceMode_NODE || !spec.hasOwn("network"))
 	add(workload.TaintCapability, slices.ContainsFunc(spec.Process.Capabilities.Bounding, isPowerful))
 	add(workload.TaintUnconfined, spec.unconfined())
-	mounts := podMounts{pod: sandbox.GetMetadata().GetUid(), sockets: sockets}
+	mounts := podMounts{pod: sandbox.GetMetadata().GetUid(), sockets: sockets, node: node}
 	for _, mount := range status.GetMounts() {
-		mounts.see(mount.GetHostPath(), mount.GetReadonly())
-		mounts.see(spec.mountedAt(mount.GetContainerPath()), mount.GetReadonly())
+		mounts.see(mount.GetHostPath(), spec.mountedAt(mount.GetContainerPath()), mount.GetReadonly())
 	}
 	add(workload.TaintRuntimeSocket, mounts.socket)
 	add(workload.TaintHostPath, mounts.system || spec.canWriteSettings())
@@ -125,22 +125,40 @@ func (s runtimeSpec) canWriteSettings() bool {
 type podMounts struct {
 	pod     string // its uid
 	sockets []string
+	node    func() []mount // all mounts of the node; none where they cannot be told
 
 	socket, system, untold bool
 }
 
-// see judges one source; empty is an image, or what the runtime makes itself.
-func (m *podMounts) see(source string, readonly bool) {
+// see judges a mount by the path that was asked for, and by where that leads. A
+// sub-path is looked up by the latter alone: no mount is listed under a link.
+func (m *podMounts) see(asked, leads string, readonly bool) {
+	m.look(leads, readonly)
+	if _, is := asSubPath(leads, m.pod); !is {
+		m.look(asked, readonly)
+	}
+}
+
+// look judges one source; empty is an image, or what the runtime makes itself.
+func (m *podMounts) look(source string, readonly bool) {
 	if source == "" {
 		return
 	}
-	source = canonical(source)
-	if _, inside, found := strings.Cut(source, "/pods/"+m.pod+"/"); found {
-		// The kubelet's own directory of this pod, with its volumes. A sub-path of
-		// a volume is bound there under another name, and so is one of the node's.
-		m.untold = m.untold || strings.HasPrefix(inside, "volume-subpaths/")
+	if s, is := asSubPath(source, m.pod); is {
+		names, certain := s.behind(m.node())
+		m.untold = m.untold || !certain
+		for _, name := range names {
+			m.judge(name, readonly)
+		}
 		return
 	}
+	if strings.Contains(canonical(source), "/pods/"+m.pod+"/") {
+		return // the kubelet's own directory of this pod, with its volumes
+	}
+	m.judge(source, readonly)
+}
+
+func (m *podMounts) judge(source string, readonly bool) {
 	m.socket = m.socket || reachesSocket(source, m.sockets)
 	m.system = m.system || !readonly && isSystemPath(source)
 }

@@ -68,6 +68,8 @@ func (p *proxy) read(said packet) (question, error) {
 		return func(ctx context.Context) reply {
 			return inMemory(ctx, func(ctx context.Context) ([]byte, error) { return p.Sources.Pod(ctx, call, id) })
 		}, nil
+	case kindMounts:
+		return func(ctx context.Context) reply { return inMemory(ctx, p.Sources.Mounts) }, empty(said.body)
 	case kindOpen:
 		path := string(said.body)
 		if len(path) == 0 || len(path) > maxPath {

@@ -90,6 +90,7 @@ func (c *Client) Sources(engineSocket, podSocket string) attribution.Sources {
 		Container:    c.container,
 		EngineSocket: engineSocket,
 		Pod:          c.pod,
+		Mounts:       func(ctx context.Context) ([]byte, error) { return c.record(ctx, kindMounts, nil) },
 		PodSocket:    podSocket,
 	}
 }

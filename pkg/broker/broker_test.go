@@ -211,7 +211,7 @@ func TestForgedQuestionsAreRefused(t *testing.T) {
 	n := newNode(t, func(net.Conn) {})
 	for _, what := range []string{
 		"no hello", "another version", "a long hello", "an unknown kind", "an answer", "a connection", "a short packet",
-		"too long a packet", "an unasked question", "a family", "half a process", "a path as id", "an id and no call", "no path", "a long path",
+		"too long a packet", "an unasked question", "a family", "half a process", "a path as id", "an id and no call", "mounts of somebody", "no path", "a long path",
 		"a table", "a descriptor", "a flood", "ready twice", "ready for less", "ready for nothing", "no sockets", "too many sockets", "a table unheard of", "half a probe", "able twice", "left unasked",
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -138,6 +138,7 @@ func playForger(what string) error {
 		"half a process":      {hello, question(kindProcess, 1, 2, 3)},
 		"a path as id":        {hello, question(kindContainer, []byte("../../images/json")...)},
 		"an id and no call":   {hello, question(kindPod, []byte(strings.Repeat("a", containerIDSize))...)},
+		"mounts of somebody":  {hello, question(kindMounts, 1)},
 		"no path":             {hello, question(kindOpen)},
 		"a long path":         {hello, question(kindOpen, make([]byte, maxPath+1)...)},
 		"a table":             {hello, question(kindTable, []byte("[]")...)},

@@ -13,7 +13,7 @@ import (
 
 // version is that of everything in this file. The halves of two versions do
 // not speak to each other.
-const version = 7
+const version = 8
 
 // A packet is
 //
@@ -62,6 +62,7 @@ const (
 	kindContainer                  // question: id. Answer: a descriptor with JSON in it.
 	kindOpen                       // question: path. Answer: a descriptor.
 	kindPod                        // question: attribution.PodCall u8, id. Answer: a descriptor with protobuf in it.
+	kindMounts                     // question. Answer: a descriptor with the mounts that the pods' runtime sees.
 )
 
 // What two privileged halves say to each other, on a socket of their own.

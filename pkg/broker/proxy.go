@@ -201,10 +201,17 @@ func (p *proxy) hear(ctx context.Context, said packet) error {
 	return nil
 }
 
+// mountsCost is what the node's mounts take of the budget: the kernel holds them
+// still while it writes them down, and they can be megabytes.
+const mountsCost = 32
+
 // cost is what a question takes of the budget: each socket counts.
 func cost(said packet) int {
-	if said.kind == kindSocket {
+	switch said.kind {
+	case kindSocket:
 		return int(said.body[1])
+	case kindMounts:
+		return mountsCost
 	}
 	return 1
 }

@@ -46,6 +46,9 @@ type Daemon struct {
 // Socket is where it listens.
 func (d *Daemon) Socket() string { return d.cfg.Socket }
 
+// PID is that of the daemon, if Config.Prefix becomes the command that it begins.
+func (d *Daemon) PID() int { return d.cmd.Process.Pid }
+
 // Start runs a containerd and returns once it is ready for pods.
 func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 	if cfg.Socket == "" {

@@ -38,7 +38,7 @@ func TestDaemonSetsPodGuardsTheNode(t *testing.T) {
 	agent.waitReady(t)
 	lasting := run(t, "shop", "job-lasting", withToken(spec(prober("main", "-every", "100ms", "-report"))))
 	lasting.waitLog(t, "main", "app")
-	p := run(t, "shop", "job-guarded", withToken(spec(prober("main"))))
+	p := run(t, "shop", "job-guarded", withSubPath(withDir(withToken(spec(prober("main")))), "work", "_work", "/work"))
 	if got := p.said(t); got != "app" {
 		t.Fatalf("the job got %q", got)
 	}

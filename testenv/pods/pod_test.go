@@ -50,6 +50,17 @@ func withHostPath(s object, path, at string) object {
 	return mounting(s, object{"name": "node", "mountPath": at})
 }
 
+// withDir gives a pod a volume of its own, of which it mounts nothing yet.
+func withDir(s object) object {
+	s["volumes"] = append(listOf(s["volumes"]), object{"name": "work", "emptyDir": object{}})
+	return s
+}
+
+// withSubPath mounts a part of a volume into a pod's first container.
+func withSubPath(s object, volume, part, at string) object {
+	return mounting(s, object{"name": volume, "subPath": part, "mountPath": at})
+}
+
 func mounting(s, mount object) object {
 	first := listOf(s["containers"])[0]
 	first["volumeMounts"] = append(listOf(first["volumeMounts"]), mount)

@@ -114,24 +114,6 @@ func TestPodWithTheRuntimesSocketIsTainted(t *testing.T) {
 	}
 }
 
-// TestSocketBehindASubPathIsNotUnseen has the kubelet bind the runtime's socket
-// under a name that says nothing of it.
-func TestSocketBehindASubPathIsNotUnseen(t *testing.T) {
-	s := withHostPath(withToken(spec(prober("main"))), "/run", "/host")
-	for _, mount := range listOf(listOf(s["containers"])[0]["volumeMounts"]) {
-		if mount["name"] == "node" {
-			mount["subPath"] = "containerd"
-		}
-	}
-	p := run(t, "shop", "job-sub-path", s)
-	if got := p.said(t); got != "app" {
-		t.Fatalf("the job got %q", got)
-	}
-	if s := p.session(t, "main"); s.Assurance != "A2" || !tainted(s, "untold") {
-		t.Errorf("%s, %v", s.Assurance, s.Orch)
-	}
-}
-
 func tainted(s underlab.Session, want string) bool {
 	taints, _ := s.Orch["taints"].([]any)
 	return slices.Contains(taints, any(want))

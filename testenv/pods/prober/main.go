@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,10 +24,14 @@ func main() {
 	every := flag.Duration("every", 0, "ask again and again, on one connection; 0: once")
 	report := flag.Bool("report", false, "do not end with the connection: say what became of it, and of each attempt after it")
 	pretend := flag.String("pretend", "", "a cgroup to make and enter before that")
+	plant := flag.String("plant", "", "a symbolic link to make before that, as LINK=TARGET")
 	listen := flag.String("listen", "", "an address to accept connections at meanwhile")
 	flag.Parse()
 	if *pretend != "" {
 		fmt.Println("pretend:", errors.Join(os.MkdirAll(*pretend, 0o755), os.WriteFile(*pretend+"/cgroup.procs", []byte("0"), 0o600)))
+	}
+	if link, target, wanted := strings.Cut(*plant, "="); wanted {
+		fmt.Println("plant:", os.Symlink(target, link))
 	}
 	if *listen != "" {
 		go accept(*listen)
