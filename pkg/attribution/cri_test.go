@@ -2,6 +2,7 @@ package attribution_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -256,6 +257,25 @@ func TestPod(t *testing.T) {
 					t.Errorf("taints %v, want %v", got, test.want)
 				}
 			})
+		}
+	})
+	t.Run("is tainted by what was deleted while it was mounted", func(t *testing.T) {
+		n := in(t)
+		dir := filepath.Join(t.TempDir(), "pods", podUID)
+		part, at := filepath.Join(dir, "volumes/kubernetes.io~empty-dir/tmp/part"), filepath.Join(dir, "volume-subpaths/tmp/main/0")
+		if err := errors.Join(os.MkdirAll(part, 0o755), os.MkdirAll(at, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		n.bind(part, at)
+		pod, sandbox := n.pod(nil)
+		id := n.container(pod, sandbox, func(c *cri.ContainerConfig) {
+			c.Mounts = []*cri.Mount{{HostPath: at, ContainerPath: "/there"}}
+		})
+		if err := os.Remove(part); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Workload(t.Context(), n.origin(id)).Orch.Taints; !slices.Equal(got, []string{workload.TaintUntold}) {
+			t.Errorf("taints %v", got)
 		}
 	})
 	t.Run("is not believed in another cgroup", func(t *testing.T) {

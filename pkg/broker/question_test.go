@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -33,6 +34,30 @@ func TestQuestionsAreBounded(t *testing.T) {
 	arrived.Add(1)
 	if _, err := client.Sources("", "").Cgroups(t.Context(), os.Getpid()); err != nil {
 		t.Errorf("a connection brings no questions: %v", err)
+	}
+}
+
+// TestMountsAreThoseOfTheRuntime asks for the list of whoever listens at the
+// runtime's socket, which is this process.
+func TestMountsAreThoseOfTheRuntime(t *testing.T) {
+	p, client := joined(t, Files{})
+	socket := filepath.Join(t.TempDir(), "cri.sock")
+	listener, err := net.Listen("unix", socket)
+	must(t, err)
+	later(t, listener.Close)
+	p.Sources = attribution.Local(attribution.Config{CRISocket: socket})
+	p.budget.mu.Lock()
+	p.budget.left, p.budget.at, p.budget.arrived = mountsCost, time.Now().Add(time.Hour), func() (uint64, error) { return 0, nil }
+	p.budget.mu.Unlock()
+	want, err := os.ReadFile("/proc/self/mountinfo")
+	must(t, err)
+	got, err := client.Sources("", "").Mounts(t.Context())
+	must(t, err)
+	if !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, want %d", len(got), len(want))
+	}
+	if _, err := client.Sources("", "").Mounts(t.Context()); err == nil || err.Error() != errTooMany.Error() {
+		t.Errorf("a second time: %v", err)
 	}
 }
 
