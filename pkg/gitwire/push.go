@@ -126,6 +126,10 @@ func (s *service) misread(ctx context.Context, asked request, f format, cause er
 	return errors.Join(cause, refused)
 }
 
+// errServerGaveUp reports that a server takes no more of a push. What it was told
+// because the push could not go on is no answer of its own.
+var errServerGaveUp = errors.New("the server takes no more")
+
 // forward sends what was decided about, and the server's answer back. Both go
 // on at once: a server may answer, or give up, before it has read everything.
 // The objects are named meanwhile.
@@ -157,9 +161,11 @@ func (s *service) forward(ctx context.Context, exchange protocol.Exchange, asked
 		stop()
 	}
 	err = errors.Join(err, <-named)
-	if failed := <-delivered; failed != nil && outcome.Status != protocol.Failed {
-		err = errors.Join(err, failed) // else the server gave up, and said why
+	failed := <-delivered
+	if errors.Is(failed, errServerGaveUp) && outcome.Status == protocol.Failed {
+		failed = nil // it said why
 	}
+	err = errors.Join(err, failed)
 	if err != nil {
 		outcome.Status = protocol.Abandoned
 	}
@@ -173,14 +179,17 @@ func (s *service) deliver(log *recorder, asked *request, sent *pack) error {
 		return err
 	}
 	if _, err := s.Server.Write(asked.raw); err != nil {
-		return fmt.Errorf("forward a push: %w", err)
+		return fmt.Errorf("forward a push: %w: %w", errServerGaveUp, err)
 	}
 	if sent != nil {
 		if err := s.deliverPack(log, sent); err != nil {
 			return err
 		}
 	}
-	return s.Server.CloseWrite()
+	if err := s.Server.CloseWrite(); err != nil {
+		return fmt.Errorf("end a push: %w: %w", errServerGaveUp, err)
+	}
+	return nil
 }
 
 func (s *service) deliverPack(log *recorder, sent *pack) error {
@@ -193,7 +202,7 @@ func (s *service) deliverPack(log *recorder, sent *pack) error {
 				return err
 			}
 			if _, err := s.Server.Write(buf[:n]); err != nil {
-				return fmt.Errorf("forward a pack: %w", err)
+				return fmt.Errorf("forward a pack: %w: %w", errServerGaveUp, err)
 			}
 		}
 		switch {
