@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -65,6 +66,7 @@ type hostChannel struct {
 	notes   []string // still to be said; guarded by notesMu
 	exitMu  sync.Mutex
 	exit    protocol.Outcome // guarded by exitMu
+	told    chan struct{}    // closed when the client knows how the program ended, or will never
 }
 
 // preparation is what a client asked for before it starts a program.
@@ -95,7 +97,7 @@ func (s *session) hostChannel(opened ssh.NewChannel) {
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	c := &hostChannel{session: s, ctx: ctx, client: client, server: server}
+	c := &hostChannel{session: s, ctx: ctx, client: client, server: server, told: make(chan struct{})}
 	s.wait.Go(func() { _, _ = io.Copy(io.Discard, client.Stderr()) }) // a client has nothing to say there
 	queue := make(chan *ssh.Request, waitingRequests)
 	s.wait.Go(func() {
@@ -164,6 +166,8 @@ func discard(requests <-chan *ssh.Request) {
 
 // serverRequests passes on what the server says about the program.
 func (c *hostChannel) serverRequests(requests <-chan *ssh.Request) {
+	tell := sync.OnceFunc(func() { close(c.told) })
+	defer tell()
 	for request := range requests {
 		switch request.Type {
 		case "exit-status", "exit-signal":
@@ -175,6 +179,9 @@ func (c *hostChannel) serverRequests(requests <-chan *ssh.Request) {
 		}
 		ok, err := c.client.SendRequest(request.Type, request.WantReply, request.Payload)
 		answer(request, ok && err == nil)
+		if strings.HasPrefix(request.Type, "exit-") {
+			tell()
+		}
 	}
 }
 

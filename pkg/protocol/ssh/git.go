@@ -41,7 +41,7 @@ func (c *hostChannel) relayGit(a *asked) bool {
 	out.Go(func() { c.output(a, protocol.Errors, &c.errMu, c.client.Stderr(), c.server.Stderr()) })
 	c.parts.Go(func() {
 		out.Wait()
-		c.endOutput()
+		c.endProgram()
 	})
 	return true
 }

@@ -347,3 +347,12 @@ func TestForwards(t *testing.T) {
 		t.Errorf("%d forwards were asked about", len(forwards))
 	}
 }
+
+// A server says that there is no more output before it says how the program
+// ended, and a client with nothing to say closes the channel at the first.
+func TestExitStatusComesAfterTheEndOfTheOutput(t *testing.T) {
+	w := newWorld(t, nil)
+	if out, errs, code := w.ssh(t, "", "echo fine; exec >&- 2>&-; sleep 0.3; exit 7"); out != "fine\n" || code != 7 {
+		t.Errorf("got %q, %q, %d", out, errs, code)
+	}
+}

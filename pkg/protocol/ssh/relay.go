@@ -32,7 +32,7 @@ func (c *hostChannel) relay(a *asked) {
 	out.Go(func() { c.output(a, protocol.Errors, &c.errMu, c.client.Stderr(), c.server.Stderr()) })
 	c.parts.Go(func() {
 		out.Wait()
-		c.endOutput()
+		c.endProgram()
 	})
 }
 

@@ -48,7 +48,7 @@ func (c *hostChannel) relayFiles(a *asked) bool {
 	c.parts.Go(func() {
 		out.Wait()
 		r.abandon()
-		c.endOutput()
+		c.endProgram()
 	})
 	return true
 }

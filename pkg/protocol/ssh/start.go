@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -156,6 +157,23 @@ func (c *hostChannel) exitWith(status uint32) {
 	c.endOutput()
 	_ = c.client.Close()
 	_ = c.server.Close()
+}
+
+// exitPatience is how long the end of a program's output waits for how it ended.
+// One that closes its output and goes on is longer.
+const exitPatience = time.Second
+
+// endProgram ends the output of a program, after the client was told how it ended:
+// a server may say the two in either order, and a client that has heard of the
+// end, and has nothing more to say itself, closes the channel, through which
+// nothing can be told it any more.
+func (c *hostChannel) endProgram() {
+	select {
+	case <-c.told:
+	case <-c.ctx.Done():
+	case <-time.After(exitPatience):
+	}
+	c.endOutput()
 }
 
 // endOutput tells the client that its program writes no more. The channel must
