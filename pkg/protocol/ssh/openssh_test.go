@@ -112,11 +112,7 @@ func TestOpenSSHIsRefusedInWords(t *testing.T) {
 		t.Error("it ran")
 	}
 	// The connection goes on for other channels.
-	socket := w.path("control")
-	master := exec.Command("ssh", "-F", w.client, "-M", "-S", socket, "-N", "ssh.lab")
-	must(t, master.Start())
-	defer func() { _ = master.Process.Kill(); _ = master.Wait() }()
-	waitFor(t, "the master", func() bool { _, err := os.Stat(socket); return err == nil })
+	socket := w.master(t)
 	if _, _, code := w.ssh(t, "", "-S", socket, "echo forbidden"); code != 1 {
 		t.Errorf("refused with %d", code)
 	}
@@ -348,11 +344,24 @@ func TestForwards(t *testing.T) {
 	}
 }
 
-// A server says that there is no more output before it says how the program
-// ended, and a client with nothing to say closes the channel at the first.
-func TestExitStatusComesAfterTheEndOfTheOutput(t *testing.T) {
+// A server may say that there is no more output before it says how the program
+// ended. A client of a master connection with nothing to say closes the channel
+// at the first.
+func TestExitStatusComesBeforeTheEndOfTheOutput(t *testing.T) {
 	w := newWorld(t, nil)
-	if out, errs, code := w.ssh(t, "", "echo fine; exec >&- 2>&-; sleep 0.3; exit 7"); out != "fine\n" || code != 7 {
+	out, errs, code := w.ssh(t, "", "-S", w.master(t), "echo fine; exec >&- 2>&-; sleep 0.3; exit 7")
+	if out != "fine\n" || code != 7 {
 		t.Errorf("got %q, %q, %d", out, errs, code)
 	}
+}
+
+// master starts a connection that others share, and returns its socket.
+func (w *world) master(t *testing.T) (socket string) {
+	t.Helper()
+	socket = w.path("control")
+	master := exec.Command("ssh", "-F", w.client, "-M", "-S", socket, "-N", "ssh.lab")
+	must(t, master.Start())
+	t.Cleanup(func() { _, _ = master.Process.Kill(), master.Wait() })
+	waitFor(t, "the master", func() bool { _, err := os.Stat(socket); return err == nil })
+	return socket
 }
