@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,7 +28,10 @@ func (s *transcript) String() string {
 	return s.text.String()
 }
 
-var approvalNumber = regexp.MustCompile(`NOTICE:.*approval #?(\d+)`)
+var (
+	approvalNumber = regexp.MustCompile(`NOTICE:.*approval #?(\d+)`)
+	withdrawn      = regexp.MustCompile(`"state":\s*"withdrawn"`)
+)
 
 // held starts a job whose statement is held, and returns when psql has shown
 // the approval's number.
@@ -126,7 +128,7 @@ func TestClientWithdrawsAHold(t *testing.T) {
 		t.Fatalf("no number in: %s", r.all())
 	}
 	eventually(t, "the approval is withdrawn", func() bool {
-		return strings.Contains(ctl(t, "approvals", "show", number[1]), "withdrawn")
+		return withdrawn.MatchString(ctl(t, "approvals", "show", number[1], "--json"))
 	})
 	if late := run("ctl", "approvals", "approve", number[1]); late.code == 0 {
 		t.Error("a withdrawn approval took a vote")

@@ -182,6 +182,7 @@ func TestRepositoryBehindTheHostIsGuarded(t *testing.T) {
 	if r.code != 0 || !strings.Contains(r.errs, "main-stays") {
 		t.Errorf("got %s", r.all())
 	}
+	newest(t, began, func(s sessionView) bool { return s.Resource == "git-ssh" && s.Denied == 1 }) // the push's, behind the clone's
 	session, parent := inner(t, began, "git-ssh")
 	if session.Protocol != "ssh" || session.Denied != 1 || parent.Resource != "build-host" {
 		t.Errorf("got %+v inside of %+v", session, parent)
