@@ -15,7 +15,7 @@ import (
 const (
 	allPods = "/var/lib/kubelet/pods/"
 	volumes = allPods + podUID + "/volumes/"
-	boundAt = allPods + podUID + "/volume-subpaths/work/main/0"
+	boundAt = allPods + podUID + "/volume-subpaths/scratch/main/0"
 	another = allPods + "00000000-0000-4000-8000-000000000000/"
 
 	// nodeList is the list of an ordinary node's mounts: / and /data of disks, with
@@ -56,9 +56,9 @@ func TestWhatIsBehindASubPathIsJudged(t *testing.T) {
 		list string
 		want []string
 	}{
-		"a directory of the pod's": {list: bind("8:1", volumes+"kubernetes.io~empty-dir/work/_temp", "ext4")},
-		"odd names in it":          {list: bind("8:1", volumes+`kubernetes.io~empty-dir/work/a\040b\134c\011d\012e`, "ext4")},
-		"a name like one deleted":  {list: bind("8:1", volumes+"kubernetes.io~empty-dir/work/x/deleted", "ext4")},
+		"a directory of the pod's": {list: bind("8:1", volumes+"kubernetes.io~empty-dir/scratch/_temp", "ext4")},
+		"odd names in it":          {list: bind("8:1", volumes+`kubernetes.io~empty-dir/scratch/a\040b\134c\011d\012e`, "ext4")},
+		"a name like one deleted":  {list: bind("8:1", volumes+"kubernetes.io~empty-dir/scratch/x/deleted", "ext4")},
 		"a token":                  {list: bind("0:41", "/..2026_11_29_23_53_52.1/token", "tmpfs")},
 		"a token that was renewed": {list: bind("0:41", "/..2026_11_29_23_53_52.1/token//deleted", "tmpfs")},
 		"a disk that is staged":    {list: bind("8:32", "/_work", "xfs")},
@@ -73,7 +73,7 @@ func TestWhatIsBehindASubPathIsJudged(t *testing.T) {
 		"by another name, too":     {list: "37 21 8:16 /libs /usr/local rw - ext4 /dev/sdb rw\n" + bind("8:16", "/libs/x", "ext4"), want: []string{path}},
 		"with one in it":           {list: "37 21 8:16 /a/b/libs /usr/local rw - ext4 /dev/sdb rw\n" + bind("8:16", "/a", "ext4"), want: []string{path}},
 		"the kernel's settings":    {list: bind("0:21", "/sys", "proc"), want: []string{path}},
-		"another pod's volume":     {list: bind("8:1", another+"volumes/kubernetes.io~empty-dir/work", "ext4"), want: []string{path}},
+		"another pod's volume":     {list: bind("8:1", another+"volumes/kubernetes.io~empty-dir/scratch", "ext4"), want: []string{path}},
 		"another pod's token":      {list: bind("0:42", "/", "tmpfs"), want: []string{path}},
 		"all of the pod's own":     {list: bind("8:1", strings.TrimSuffix(allPods+podUID, "/"), "ext4"), want: []string{path}},
 		"a name that begins alike": {list: bind("8:1", allPods+podUID+"/volumes-of/x", "ext4"), want: []string{path}},
@@ -89,22 +89,22 @@ func TestWhatIsBehindASubPathIsJudged(t *testing.T) {
 	if got := taintsOf(t, nodeList+bind("0:24", "/containerd", "tmpfs"), true); !slices.Equal(got, []string{socket}) {
 		t.Errorf("the socket, to read only: taints %v", got)
 	}
-	shared := strings.Replace(bind("8:1", volumes+"kubernetes.io~empty-dir/work", "ext4"), "90 21", "91 38", 1)
+	shared := strings.Replace(bind("8:1", volumes+"kubernetes.io~empty-dir/scratch", "ext4"), "90 21", "91 38", 1)
 	bindOfItself := "38 21 8:1 /var/lib/kubelet /var/lib/kubelet rw shared:1 - ext4 /dev/sda1 rw\n"
-	if got := taintsOf(t, nodeList+bindOfItself+bind("8:1", volumes+"kubernetes.io~empty-dir/work", "ext4")+shared, false); len(got) > 0 {
+	if got := taintsOf(t, nodeList+bindOfItself+bind("8:1", volumes+"kubernetes.io~empty-dir/scratch", "ext4")+shared, false); len(got) > 0 {
 		t.Errorf("listed once for each of two shared mounts: taints %v", got)
 	}
 }
 
 func TestWhatCannotBeToldBehindASubPathIsUntold(t *testing.T) {
-	ours := bind("8:1", volumes+"kubernetes.io~empty-dir/work", "ext4")
+	ours := bind("8:1", volumes+"kubernetes.io~empty-dir/scratch", "ext4")
 	for name, list := range map[string]string{
 		"there is no list":          "",
 		"it is not in it":           nodeList,
 		"the disk is not in it":     nodeList + bind("8:99", "/x", "ext4"),
 		"no name covers it":         strings.Replace(nodeList, "8:16 / /data", "8:16 /part /data", 1) + bind("8:16", "/cache", "ext4"),
 		"only another sub-path":     strings.Replace(nodeList, "8:1 / / ", "8:7 / / ", 1) + bind("8:1", "/etc", "ext4"),
-		"it was deleted":            nodeList + bind("8:1", volumes+"kubernetes.io~empty-dir/work/x//deleted", "ext4"),
+		"it was deleted":            nodeList + bind("8:1", volumes+"kubernetes.io~empty-dir/scratch/x//deleted", "ext4"),
 		"another's token, renewed":  nodeList + bind("0:42", "/..1/token//deleted", "tmpfs"),
 		"a share that others have":  strings.Replace(nodeList, "8:16 / /data rw,relatime - ext4", "0:43 / /data rw,relatime - nfs4", 1) + bind("0:43", "/", "nfs4"),
 		"a cgroup":                  nodeList + bind("0:23", "/", "cgroup2"),
@@ -131,7 +131,7 @@ func TestSubPathBelowALinkIsLookedUpWhereItLeads(t *testing.T) {
 	there := strings.Replace(boundAt, "/var/lib", "/data", 1)
 	a.container.Status.Mounts = []*cri.Mount{{HostPath: boundAt, ContainerPath: "/there"}}
 	a.container.Info["info"] = strings.Replace(a.container.Info["info"], `"mounts":[`, `"mounts":[{"destination":"/there","source":"`+there+`"},`, 1)
-	a.mounts = nodeList + strings.Replace(strings.ReplaceAll(bind("8:16", volumes+"kubernetes.io~empty-dir/work", "ext4"), "/var/lib/kubelet", "/kubelet"), " /kubelet/pods/"+podUID+"/volume-sub", " /data/kubelet/pods/"+podUID+"/volume-sub", 1)
+	a.mounts = nodeList + strings.Replace(strings.ReplaceAll(bind("8:16", volumes+"kubernetes.io~empty-dir/scratch", "ext4"), "/var/lib/kubelet", "/kubelet"), " /kubelet/pods/"+podUID+"/volume-sub", " /data/kubelet/pods/"+podUID+"/volume-sub", 1)
 	a.mounts = strings.Replace(a.mounts, "90 21", "90 26", 1)
 	if got := a.ask(t).Orch.Taints; len(got) > 0 {
 		t.Errorf("taints %v", got)
@@ -142,7 +142,7 @@ func TestSubPathBelowALinkIsLookedUpWhereItLeads(t *testing.T) {
 // is read.
 func TestListOfManyMountsIsReadInTime(t *testing.T) {
 	var list strings.Builder
-	list.WriteString(nodeList + bind("8:1", volumes+"kubernetes.io~empty-dir/work", "ext4"))
+	list.WriteString(nodeList + bind("8:1", volumes+"kubernetes.io~empty-dir/scratch", "ext4"))
 	for i := 100; list.Len() < 4<<20-400; i++ {
 		fmt.Fprintf(&list, "%d 21 0:%d / %svolumes/kubernetes.io~projected/token-%d rw,relatime shared:31 - tmpfs tmpfs rw,size=64k\n", i, i, another, i)
 	}
