@@ -46,6 +46,7 @@ const (
 	KeyLogin               // a bare key
 	CertificateLogin       // a key with its certificate
 	AuthorityLogin         // an authority for user certificates
+	TokenLogin             // a bearer token (RFC 6750)
 )
 
 // Match is the answer of Recognize.
@@ -104,6 +105,7 @@ type Credential struct {
 	Key         []byte // a private key, in PEM
 	Certificate []byte // of Key: X.509 in PEM, or one line of OpenSSH's
 	Authority   []byte // private key of an authority that signs user certificates, in PEM
+	Token       string // a bearer token
 }
 
 // ServerTLS says how the server leg is secured.

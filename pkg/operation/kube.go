@@ -1,0 +1,21 @@
+package operation
+
+// Kube is what a rule can see of something that is asked of a Kubernetes API
+// server, as op.kube.
+type Kube struct {
+	// Verb is Kubernetes' own word: get, list, watch, create, update, patch,
+	// delete or deletecollection, and the method in lower case where no resource
+	// is meant. What opens a stream into a pod or a node (exec, attach,
+	// portforward, proxy) is create, whatever its method, because both methods do
+	// the same.
+	Verb        string
+	Group       string // of the API; empty: the core group
+	Version     string
+	Resource    string // in the plural, as in pods; empty: no resource is meant
+	Subresource string
+	Namespace   string // empty: the whole cluster
+	Name        string // empty: a collection, or a name that the server makes up
+	Command     []string
+	Container   string // that an exec, an attach or a log names; empty: the pod's default
+	DryRun      bool   // nothing is to be stored
+}
