@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 
 	"github.com/vishvananda/netlink"
@@ -56,6 +57,15 @@ func Of(pid int) (*Namespace, error) {
 	file, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
 		return nil, fmt.Errorf("open network namespace of process: %w", err)
+	}
+	return &Namespace{file: file}, nil
+}
+
+// Named returns the namespace that ip-netns(8) knows by a name.
+func Named(name string) (*Namespace, error) {
+	file, err := os.Open(filepath.Join("/run/netns", name))
+	if err != nil {
+		return nil, fmt.Errorf("open network namespace: %w", err)
 	}
 	return &Namespace{file: file}, nil
 }

@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/sluicegate/sluice/testenv/containerd"
+	"github.com/sluicegate/sluice/testenv/kubernetes"
 	"github.com/sluicegate/sluice/testenv/underlab"
 )
 
@@ -72,7 +73,7 @@ func TestDaemonSetsPodGuardsTheNode(t *testing.T) {
 func (p *pod) waitReady(t *testing.T) {
 	t.Helper()
 	var statuses []object
-	err := node.api.until(t.Context(), 2*time.Minute, func() (bool, error) {
+	err := kubernetes.Until(t.Context(), 2*time.Minute, func() (bool, error) {
 		statuses = list(p.status(t), "status", "containerStatuses")
 		return len(statuses) == 1 && statuses[0]["ready"] == true, nil
 	})
@@ -91,13 +92,13 @@ func uninstall(t *testing.T) {
 	p := &pod{namespace: "sluice", name: "uninstall"}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := node.api.create(ctx, p.namespace, "pods", object{"metadata": object{"name": p.name}, "spec": s}); err != nil {
+	if err := node.api.Create(ctx, p.namespace, "pods", object{"metadata": object{"name": p.name}, "spec": s}); err != nil {
 		t.Error(err)
 		return
 	}
 	defer p.remove(t)
-	err := node.api.until(ctx, time.Minute, func() (bool, error) {
-		found, err := node.api.call(ctx, http.MethodGet, p.path(), nil)
+	err := kubernetes.Until(ctx, time.Minute, func() (bool, error) {
+		found, err := node.api.Call(ctx, http.MethodGet, p.path(), nil)
 		return text(found, "status", "phase") == "Succeeded", err
 	})
 	pins, _ := filepath.Glob("/sys/fs/bpf/sluice/*")
@@ -109,11 +110,11 @@ func uninstall(t *testing.T) {
 // label makes the node one of those that the DaemonSet is for.
 func label(t *testing.T) {
 	t.Helper()
-	found, err := node.api.call(t.Context(), http.MethodGet, "/api/v1/nodes/"+nodeName, nil)
+	found, err := node.api.Call(t.Context(), http.MethodGet, "/api/v1/nodes/"+nodeName, nil)
 	if err == nil {
 		labels, _ := at(found, "metadata", "labels").(object)
 		labels["sluice.dev/runner"] = "true"
-		_, err = node.api.call(t.Context(), http.MethodPut, "/api/v1/nodes/"+nodeName, found)
+		_, err = node.api.Call(t.Context(), http.MethodPut, "/api/v1/nodes/"+nodeName, found)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -198,12 +199,12 @@ func installConfiguration(t *testing.T) {
 		"sluice-agent":  {nodeName + ".yaml": config},
 		"sluice-policy": {"policy.yaml": policy, "roster.json": file("roster.json"), "issuer-ca.pem": string(issuerCA), "shop-db-ca.pem": file("ca.pem")},
 	} {
-		if err := node.api.create(t.Context(), "sluice", "configmaps", object{"metadata": object{"name": name}, "data": data}); err != nil {
+		if err := node.api.Create(t.Context(), "sluice", "configmaps", object{"metadata": object{"name": name}, "data": data}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	secret := base64.StdEncoding.EncodeToString([]byte(file("secrets", "shop-db")))
-	if err := node.api.create(t.Context(), "sluice", "secrets", object{"metadata": object{"name": "sluice-resources"}, "data": object{"shop-db": secret}}); err != nil {
+	if err := node.api.Create(t.Context(), "sluice", "secrets", object{"metadata": object{"name": "sluice-resources"}, "data": object{"shop-db": secret}}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluicegate/sluice/testenv/containerd"
+	"github.com/sluicegate/sluice/testenv/kubernetes"
 	"github.com/sluicegate/sluice/testenv/underlab"
 )
 
@@ -35,6 +36,7 @@ var node struct {
 	address string // where its API server is
 	server  string // the protected database
 	runtime *containerd.Daemon
+	cluster *kubernetes.Server
 	api     api
 }
 
@@ -60,7 +62,7 @@ func underNode(m *testing.M, tree string) (status int) {
 // start returns what must be undone, also when it fails.
 func start(ctx context.Context) (down []func() error, err error) {
 	began := time.Now()
-	programs, err := build(ctx)
+	programs, err := kubernetes.Build(ctx, "etcd", "kube-apiserver", "kubelet")
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicegate/sluice/testenv/kubernetes"
 	"github.com/sluicegate/sluice/testenv/underlab"
 )
 
@@ -76,7 +77,7 @@ func listOf(value any) []object {
 func run(t *testing.T, namespace, name string, spec object) *pod {
 	t.Helper()
 	p := &pod{namespace: namespace, name: name}
-	err := node.api.create(t.Context(), namespace, "pods", object{
+	err := node.api.Create(t.Context(), namespace, "pods", object{
 		"metadata": object{"name": name, "labels": object{"buildkite.com/job-uuid": name}}, "spec": spec,
 	})
 	if err != nil {
@@ -95,8 +96,8 @@ func (p *pod) remove(t *testing.T) {
 	if err := node.api.deletePod(ctx, p.namespace, p.name, 1); err != nil {
 		t.Error(err)
 	}
-	if err := node.api.until(ctx, time.Minute, func() (bool, error) {
-		_, err := node.api.call(ctx, http.MethodGet, p.path(), nil)
+	if err := kubernetes.Until(ctx, time.Minute, func() (bool, error) {
+		_, err := node.api.Call(ctx, http.MethodGet, p.path(), nil)
 		return err != nil, nil
 	}); err != nil {
 		t.Errorf("pod %s is still there: %v\n%s", p.name, err, tail("kubelet"))
@@ -107,7 +108,7 @@ func (p *pod) path() string { return "/api/v1/namespaces/" + p.namespace + "/pod
 
 func (p *pod) status(t *testing.T) object {
 	t.Helper()
-	found, err := node.api.call(t.Context(), http.MethodGet, p.path(), nil)
+	found, err := node.api.Call(t.Context(), http.MethodGet, p.path(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func (p *pod) status(t *testing.T) object {
 func (p *pod) waitPhase(t *testing.T, phases ...string) object {
 	t.Helper()
 	var found object
-	err := node.api.until(t.Context(), time.Minute, func() (bool, error) {
+	err := kubernetes.Until(t.Context(), time.Minute, func() (bool, error) {
 		found = p.status(t)
 		for _, phase := range phases {
 			if text(found, "status", "phase") == phase {

@@ -72,7 +72,7 @@ func TestContainerThatIsAddedToAPodIsKnown(t *testing.T) {
 	added := prober("debugger")
 	added["targetContainerName"] = "main"
 	found["spec"].(object)["ephemeralContainers"] = []object{added}
-	if _, err := node.api.call(t.Context(), http.MethodPut, p.path()+"/ephemeralcontainers", found); err != nil {
+	if _, err := node.api.Call(t.Context(), http.MethodPut, p.path()+"/ephemeralcontainers", found); err != nil {
 		t.Fatal(err)
 	}
 	if s := p.session(t, "debugger"); s.Orch["pod_name"] != "job-debugged" || s.Assurance != "A2" || s.Orch["taints"] != nil {
