@@ -1,0 +1,63 @@
+package httpproxy
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/sluicegate/sluice/pkg/mask"
+	"github.com/sluicegate/sluice/pkg/operation"
+)
+
+// Site is what a plug-in knows of the servers that it speaks for, in one
+// session. Each function may be called by several goroutines at once. Refuse
+// and Classify must be there.
+type Site struct {
+	// Host is what the server is asked for as; "" for what the client wrote. A
+	// job chooses that freely, and rules may not trust it.
+	Host string
+	// Admit takes from a request what must not reach the server: what the job
+	// authenticates with, first of all. What belongs to one connection alone is
+	// gone already. An error refuses the request. nil: nothing is taken.
+	Admit func(r *http.Request) error
+	// Classify says what is asked for by an admitted request with this body. An
+	// error refuses it: nobody is asked about it. What the operation does not say
+	// the engine adds: HTTP, and Text and Bytes as RequestText and RequestBytes
+	// have them.
+	Classify func(r *http.Request, body []byte) (operation.Operation, error)
+	// Authenticate adds what the agent logs in with to a request that was
+	// allowed. nil: nothing is added.
+	Authenticate func(ctx context.Context, r *http.Request) error
+	// Masking says how the answer of an operation is hidden, by its header. nil,
+	// as a function and as an answer: not at all. An error hides all of it.
+	Masking func(op *operation.Operation, answer *http.Response) (*Masking, error)
+	// Refuse writes an answer that is not the server's. Header fields that stand
+	// in w already are kept.
+	Refuse func(w http.ResponseWriter, r *http.Request, refusal *Refusal)
+	// Upgrade serves an admitted and classified request that wants another
+	// protocol on its connection (RFC 9110, section 7.8). It has to ask about the
+	// operation by itself, with Session.Ask, and returns when all is over. nil:
+	// such a request is refused.
+	Upgrade func(w http.ResponseWriter, r *http.Request, s *Session, op operation.Operation)
+}
+
+// Masking hides values in one answer. One of both is set; neither hides
+// nothing.
+type Masking struct {
+	// Document returns a JSON document as the client may see it, and how many
+	// values it hid. An error refuses it and what would follow. An answer is one
+	// document, or in Sequence one after the other, without end.
+	Document func(document []byte) (masked []byte, values int, err error)
+	Sequence bool
+	// Text hides secrets in what is no document, as in a log.
+	Text *mask.Stream
+}
+
+// Refusal is an answer that is not the server's. As the error of a function of
+// Site it refuses the request; any other error does so with no more words than
+// it needs.
+type Refusal struct {
+	Code    int    // of HTTP
+	Message string // safe to show; not empty
+}
+
+func (r *Refusal) Error() string { return r.Message }

@@ -1,0 +1,65 @@
+// Package kubernetes inspects what is asked of a Kubernetes API server, over
+// HTTP/1.1 and HTTP/2.
+//
+// It promises that no request reaches the server before the guard allowed it,
+// that a refusal is Kubernetes' own, and that the server's credential never
+// reaches the job, nor what the job authenticates with the server. README.md
+// lists what is inspected and how a refusal looks.
+package kubernetes
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/sluicegate/sluice/pkg/httpproxy"
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// Name is the protocol's name in policies.
+const Name = "kubernetes"
+
+// Kubernetes is the plug-in.
+type Kubernetes struct {
+	engine *httpproxy.Engine
+}
+
+// New returns the plug-in.
+func New(Options) (protocol.Protocol, error) {
+	return &Kubernetes{engine: httpproxy.New()}, nil
+}
+
+// Info says where API servers listen, and what the agent can log in with.
+func (*Kubernetes) Info() protocol.Info {
+	return protocol.Info{
+		Name: Name, Ports: []uint16{6443, 443},
+		Logins: protocol.TokenLogin | protocol.CertificateLogin,
+	}
+}
+
+// openings begin what a client sends: a TLS handshake record, or HTTP without
+// TLS, which is recognised so that it is refused in its own words.
+var openings = [][]byte{
+	[]byte("\x16\x03"), []byte("PRI * HTTP/2.0"), []byte("GET "), []byte("POST "), []byte("PUT "), []byte("PATCH "), []byte("DELETE "),
+	[]byte("HEAD "), []byte("OPTIONS "),
+}
+
+// Recognize looks for the beginning of TLS or HTTP.
+func (*Kubernetes) Recognize(prefix []byte) protocol.Match {
+	for _, opening := range openings {
+		n := min(len(prefix), len(opening))
+		if !bytes.Equal(prefix[:n], opening[:n]) {
+			continue
+		}
+		if n == len(opening) {
+			return protocol.Yes
+		}
+		return protocol.NeedMore
+	}
+	return protocol.No
+}
+
+// Serve runs one session.
+func (p *Kubernetes) Serve(ctx context.Context, conn *protocol.Conn) error {
+	s := &session{conn: conn}
+	return p.engine.Serve(ctx, conn, s.site())
+}
