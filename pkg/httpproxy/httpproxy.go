@@ -13,48 +13,109 @@ package httpproxy
 import (
 	"context"
 	"errors"
-	"net"
+	"fmt"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/sluicegate/sluice/pkg/protocol"
 )
 
+const (
+	// bodyBytes is the largest body of a request. etcd takes 1.5 MiB.
+	bodyBytes = 4 << 20
+	// documentBytes is the largest document that is masked.
+	documentBytes = 32 << 20
+	// headerBytes bounds what stands before a body, in both directions.
+	headerBytes = 64 << 10
+
+	// What one workload and all of them may have in memory at once, and how many
+	// requests may be under way.
+	workloadBytes, allBytes       = 96 << 20, 1 << 30
+	workloadRequests, allRequests = 512, 1 << 16
+
+	// maxStreams is how many requests one connection of HTTP/2 may have open.
+	maxStreams = 100
+
+	graceTime  = 30 * time.Second // for a handshake, a header, a connection to the server
+	bodyTime   = 60 * time.Second // for a body
+	idleTime   = 90 * time.Second // between requests, as API servers have it
+	pingTime   = 30 * time.Second // after which a silent peer is asked whether it is there
+	farewell   = 2 * time.Second  // for what is under way when a session ends
+	quietAfter = 200 * time.Millisecond
+)
+
 // Engine serves the sessions of one protocol, which share its quotas.
-type Engine struct{}
+type Engine struct {
+	memory, requests *room
+}
 
 // New returns an engine.
-func New() *Engine { return &Engine{} }
+func New() *Engine {
+	return &Engine{memory: newRoom(workloadBytes, allBytes), requests: newRoom(workloadRequests, allRequests)}
+}
 
 // Serve runs one session. It keeps to what protocol.Protocol demands.
 func (e *Engine) Serve(ctx context.Context, conn *protocol.Conn, site Site) error {
-	return errors.New("not yet")
+	switch {
+	case conn.Observe:
+		return errors.New("HTTP over TLS cannot be observed only: what is not decrypted cannot be seen")
+	case conn.ClientTLS == nil:
+		return errors.New("there is no certificate to show a client: trust.ca_file is missing")
+	}
+	s, err := newSession(ctx, e, conn, site)
+	if err != nil {
+		return err
+	}
+	return s.run(ctx)
 }
 
-// Session is one connection of a client.
-type Session struct {
-	conn *protocol.Conn
-	site Site
-	ctx  context.Context
+// server is net/http's share of a session.
+func (s *Session) server() *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	return &http.Server{
+		Handler:           http.HandlerFunc(s.handle),
+		Protocols:         protocols,
+		ReadHeaderTimeout: graceTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    headerBytes,
+		BaseContext:       s.base,
+		ConnState:         s.changed,
+		ErrorLog:          silent(), // it would quote the wire
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxStreams,
+			MaxReceiveBufferPerConnection: 1 << 20,
+			MaxReceiveBufferPerStream:     256 << 10,
+			SendPingTimeout:               pingTime,
+		},
+	}
 }
 
-// Conn is the session as the agent made it. Its Guard and Dial are used through
-// Ask and Dial.
-func (s *Session) Conn() *protocol.Conn { return s.conn }
-
-// Context ends with the session: when the client leaves, when a person stops it.
-func (s *Session) Context() context.Context { return s.ctx }
-
-// Dial opens a connection to the server for one request that is upgraded: with
-// TLS as the resource demands it, for HTTP/1.1 alone. The caller closes it.
-func (s *Session) Dial(ctx context.Context) (net.Conn, error) { return nil, errors.New("not yet") }
-
-// Outgoing returns an admitted request as the server gets it: with this body,
-// what the agent logs in with, and nothing of what belongs to the client's
-// connection. The caller adds an Upgrade where it wants one.
-func (s *Session) Outgoing(ctx context.Context, r *http.Request, body []byte) (*http.Request, error) {
-	return nil, errors.New("not yet")
+// stopped says why a session ended that nobody at its legs ended; "" otherwise.
+func (s *Session) stopped() string {
+	switch {
+	case s.ctx.Err() == nil:
+		return ""
+	case errors.Is(context.Cause(s.ctx), protocol.ErrStopped) && s.conn.Stopped != nil:
+		return protocol.Printable("sluice: " + s.conn.Stopped())
+	}
+	return "sluice: the session ended"
 }
 
-// Fail ends the session for a fault of ours, such as a record that could not be
-// made.
-func (s *Session) Fail(err error) {}
+// refusedBy is what an error refuses a request with.
+func refusedBy(err error, code int, otherwise string) *Refusal {
+	var refusal *Refusal
+	if errors.As(err, &refusal) {
+		return refusal
+	}
+	return &Refusal{Code: code, Message: "sluice: " + otherwise}
+}
+
+// warning is a field that clients show to a person (RFC 9111, section 5.5, with
+// the miscellaneous persistent warning of RFC 7234).
+func warning(text string) string {
+	escaped := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(protocol.Printable(text))
+	return fmt.Sprintf(`299 sluice "%s"`, escaped)
+}

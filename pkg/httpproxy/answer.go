@@ -1,0 +1,206 @@
+package httpproxy
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// forward sends a request that was allowed, and gives the client its answer.
+func (x *exchange) forward() {
+	s := x.session
+	defer x.end(protocol.Outcome{Status: protocol.Abandoned}) // where nothing else ended it
+	out, err := s.Outgoing(x.r.Context(), x.r, x.body.bytes)
+	if err != nil {
+		x.end(protocol.Outcome{Status: protocol.Failed})
+		x.refuse(refusedBy(err, http.StatusServiceUnavailable, "the agent cannot log in"))
+		return
+	}
+	answer, err := s.servers.send(out)
+	if err != nil {
+		x.unanswered(err)
+		return
+	}
+	defer answer.Body.Close() //nolint:errcheck // only read
+	if answer.StatusCode == http.StatusUnauthorized {
+		x.end(protocol.Outcome{Status: protocol.Failed, Code: "401"})
+		x.refuse(&Refusal{Code: http.StatusBadGateway, Message: "sluice: the server did not accept the agent's credential"})
+		return
+	}
+	if answer.StatusCode < 200 {
+		x.end(protocol.Outcome{Status: protocol.Failed, Code: code(answer.StatusCode)})
+		x.refuse(&Refusal{Code: http.StatusBadGateway, Message: "sluice: the server answered with what was not asked for"})
+		return
+	}
+	x.answer(answer)
+}
+
+// unanswered is for a server that did not answer.
+func (x *exchange) unanswered(err error) {
+	if x.r.Context().Err() != nil {
+		x.end(protocol.Outcome{Status: protocol.Abandoned})
+		x.gone()
+		return
+	}
+	x.end(protocol.Outcome{Status: protocol.Failed})
+	x.refuse(&Refusal{Code: http.StatusServiceUnavailable, Message: "sluice: " + safely(err)})
+}
+
+// answer gives the client what the server answered, masked.
+func (x *exchange) answer(answer *http.Response) {
+	removeHops(answer.Header)
+	for _, name := range private {
+		answer.Header.Del(name)
+	}
+	var masking *Masking
+	if of := x.session.site.Masking; of != nil {
+		var err error
+		if masking, err = of(&x.asked.Op, answer); err != nil {
+			x.hidden(refusedBy(err, http.StatusBadGateway, "the answer cannot be masked, so it is not shown"))
+			return
+		}
+	}
+	bare := x.r.Method == http.MethodHead || answer.StatusCode == http.StatusNoContent || answer.StatusCode == http.StatusNotModified
+	masked := masking != nil && (masking.Document != nil || masking.Text != nil)
+	if masked {
+		if encoding := answer.Header.Get("Content-Encoding"); encoding != "" && !bare {
+			x.hidden(&Refusal{Code: http.StatusBadGateway, Message: "sluice: the answer is compressed and cannot be masked, so it is not shown"})
+			return
+		}
+		for _, name := range telling {
+			answer.Header.Del(name)
+		}
+	}
+	switch {
+	case bare:
+		x.bare(answer)
+	case masked && masking.Document != nil && masking.Sequence:
+		x.sequence(answer, masking)
+	case masked && masking.Document != nil:
+		x.document(answer, masking)
+	case masked:
+		x.text(answer, masking.Text)
+	default:
+		x.stream(answer)
+	}
+}
+
+// private are fields of an answer that concern the agent's login, or lead a
+// client past the agent.
+var private = []string{
+	"Set-Cookie", "Set-Cookie2", "Www-Authenticate", "Authentication-Info", "Alt-Svc", "Clear-Site-Data", "Content-Length",
+}
+
+// telling are fields that say something of a value that is masked.
+var telling = []string{"Etag", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges", "Content-Range"}
+
+// shown are the fields of an answer that are recorded.
+var shown = []string{"Content-Type", "Content-Encoding", "Location", "Warning", "Audit-Id"}
+
+// head is what is recorded of an answer's header.
+func head(answer *http.Response) []byte {
+	text := append([]byte(nil), answer.Status...)
+	for _, name := range shown {
+		for _, value := range answer.Header[name] {
+			text = append(append(append(append(text, '\n'), name...), ": "...), value...)
+		}
+	}
+	return append(text, "\n\n"...)
+}
+
+// start writes the header to the client. A length below zero is not known.
+func (x *exchange) start(answer *http.Response, length int64) {
+	to := x.w.Header()
+	for name, values := range answer.Header {
+		to[name] = append(to[name], values...)
+	}
+	if _, ok := to["Content-Type"]; !ok {
+		to["Content-Type"] = nil // so that none is guessed
+	}
+	if length >= 0 {
+		to.Set("Content-Length", strconv.FormatInt(length, 10))
+	}
+	x.w.WriteHeader(answer.StatusCode)
+}
+
+// outcome is how an operation ends that the server answered.
+func outcome(answer *http.Response) protocol.Outcome {
+	ended := protocol.Outcome{Status: protocol.OK, Code: code(answer.StatusCode), Tag: http.StatusText(answer.StatusCode)}
+	if answer.StatusCode >= 400 {
+		ended.Status = protocol.Failed
+	}
+	return ended
+}
+
+// hidden refuses an answer that cannot be shown.
+func (x *exchange) hidden(refusal *Refusal) {
+	x.end(protocol.Outcome{Status: protocol.Refused, Code: code(refusal.Code)})
+	x.refuse(refusal)
+}
+
+// bare gives an answer that has no body.
+func (x *exchange) bare(answer *http.Response) {
+	if err := x.asked.Finish(head(answer), outcome(answer)); err != nil {
+		x.unrecorded(err)
+		return
+	}
+	length := int64(-1)
+	if x.r.Method == http.MethodHead {
+		length = answer.ContentLength
+	}
+	x.start(answer, length)
+}
+
+// unrecorded refuses an answer that could not be recorded, and ends the
+// session.
+func (x *exchange) unrecorded(err error) {
+	x.session.Fail(err)
+	x.refuse(&Refusal{Code: http.StatusServiceUnavailable, Message: "sluice: the answer could not be recorded, so it is not shown"})
+}
+
+// stream gives an answer as it comes, each piece once it is recorded. One that
+// is short is recorded with its end.
+func (x *exchange) stream(answer *http.Response) {
+	piece := make([]byte, pieceBytes)
+	if n := answer.ContentLength; n >= 0 && n < pieceBytes {
+		if _, err := io.ReadFull(answer.Body, piece[:n]); err != nil {
+			x.broken()
+			return
+		}
+		if err := x.asked.Finish(append(head(answer), piece[:n]...), outcome(answer)); err != nil {
+			x.unrecorded(err)
+			return
+		}
+		x.start(answer, n)
+		_, _ = x.w.Write(piece[:n]) // a client that is gone is noticed elsewhere
+		return
+	}
+	out := x.opened(answer, answer.ContentLength)
+	if !out.begin() {
+		return
+	}
+	for {
+		n, err := answer.Body.Read(piece)
+		if n > 0 && !out.pass(piece[:n]) {
+			err = errEnded
+		}
+		if err != nil {
+			out.close(err)
+			return
+		}
+	}
+}
+
+// broken is for an answer that ended in its middle before the client saw any of
+// it.
+func (x *exchange) broken() {
+	if x.r.Context().Err() != nil {
+		x.end(protocol.Outcome{Status: protocol.Abandoned})
+		x.gone()
+		return
+	}
+	x.end(protocol.Outcome{Status: protocol.Failed})
+	x.refuse(&Refusal{Code: http.StatusBadGateway, Message: "sluice: the server's answer broke off"})
+}

@@ -1,0 +1,165 @@
+package httpproxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// exchange is one request on its way.
+type exchange struct {
+	session *Session
+	w       http.ResponseWriter
+	r       *http.Request // as the server gets it, once it is admitted
+	target  string        // as the client wrote it
+	body    whole
+	asked   *Asked // nil until the guard is asked
+}
+
+// handle serves one request.
+func (s *Session) handle(w http.ResponseWriter, r *http.Request) {
+	if !s.begin() {
+		panic(http.ErrAbortHandler)
+	}
+	defer s.end()
+	x := &exchange{session: s, w: w, r: r, target: r.RequestURI}
+	if !s.engine.requests.take(s.netns(), 1) {
+		w.Header().Set("Retry-After", "1")
+		x.refuse(&Refusal{Code: http.StatusTooManyRequests, Message: "sluice: this workload has too many requests under way"})
+		return
+	}
+	defer s.engine.requests.give(s.netns(), 1)
+	x.body.session = s
+	defer x.body.close()
+	x.serve()
+}
+
+// serve takes the request through its steps.
+func (x *exchange) serve() {
+	s := x.session
+	upgrade, err := x.take()
+	if err != nil {
+		x.misunderstood(refusedBy(err, http.StatusBadRequest, "the request cannot be understood"))
+		return
+	}
+	op, err := s.site.Classify(x.r, x.body.bytes)
+	if err != nil {
+		x.misunderstood(refusedBy(err, http.StatusBadRequest, "the request cannot be understood"))
+		return
+	}
+	x.complete(&op)
+	if refusal := s.door.enter(x.r.Context()); refusal != nil {
+		x.refuse(refusal)
+		return
+	}
+	if upgrade {
+		x.upgrade(op)
+		return
+	}
+	if x.allowed(op) {
+		x.forward()
+	}
+}
+
+// complete adds to an operation what a plug-in need not say.
+func (x *exchange) complete(op *operation.Operation) {
+	op.HTTP = &operation.HTTP{
+		Method: x.r.Method, Host: hostOf(x.r.Host), Path: x.r.URL.Path, Query: x.r.URL.RawQuery, Body: x.body.bytes,
+	}
+	op.Bytes = RequestBytes(x.r, x.body.bytes)
+	if op.Kind == "" {
+		op.Kind = operation.Request
+	}
+	if op.Text == nil {
+		op.Text = operation.Text(op.Bytes)
+	}
+}
+
+// allowed asks about the operation. Where it is not to go on the client was
+// told so.
+func (x *exchange) allowed(op operation.Operation) bool {
+	ctx := x.r.Context()
+	asked, decision, err := x.session.Ask(ctx, op, func(protocol.Waiting) {})
+	x.asked = asked
+	switch {
+	case ctx.Err() != nil:
+		x.end(protocol.Outcome{Status: protocol.Abandoned})
+		x.gone()
+		return false
+	case err != nil:
+		x.end(protocol.Outcome{Status: protocol.Refused})
+		x.refuse(&Refusal{Code: http.StatusServiceUnavailable, Message: "sluice: it could not be decided, so it is refused"})
+		return false
+	case decision.Effect != protocol.Allow:
+		x.end(protocol.Outcome{Status: protocol.Refused, Code: "403"})
+		x.w.Header().Add("Warning", warning(decision.Refusal()))
+		x.refuse(&Refusal{Code: http.StatusForbidden, Message: decision.Refusal()})
+		return false
+	}
+	if release := decision.Release(); release != "" {
+		x.w.Header().Add("Warning", warning(release))
+	}
+	return true
+}
+
+// misunderstood refuses a request that nobody can decide about. It is recorded
+// all the same, and a rule that refuses it is named.
+func (x *exchange) misunderstood(refusal *Refusal) {
+	ctx, cancel := context.WithCancel(x.r.Context())
+	cancel() // nobody is asked to approve what is refused in any case
+	text := operation.Text(x.r.Method + " " + x.target[:min(len(x.target), maxTarget)])
+	op := operation.Operation{
+		Kind: operation.Request, Text: text, Bytes: text, ReadOnly: true,
+		HTTP: &operation.HTTP{Method: x.r.Method, Host: hostOf(x.r.Host), Path: x.r.URL.Path, Query: x.r.URL.RawQuery},
+	}
+	asked, _, err := x.session.Ask(ctx, op, func(protocol.Waiting) {})
+	x.asked = asked
+	if err != nil && !errors.Is(err, context.Canceled) {
+		x.session.conn.Log.Warn("A request that is refused could not be recorded")
+	}
+	x.end(protocol.Outcome{Status: protocol.Refused, Code: code(refusal.Code)})
+	x.refuse(refusal)
+}
+
+// upgrade gives the request to the plug-in.
+func (x *exchange) upgrade(op operation.Operation) {
+	s := x.session
+	if s.plain == nil || s.site.Upgrade == nil {
+		x.refuse(&Refusal{Code: http.StatusNotImplemented, Message: "sluice: the protocol that it asks for is not served"})
+		return
+	}
+	s.plain.upgraded.Store(true)
+	s.site.Upgrade(x.w, x.r, s, op)
+	if s.hijacked.Load() {
+		close(s.closed)
+		return
+	}
+	s.plain.upgraded.Store(false)
+}
+
+// end ends the operation.
+func (x *exchange) end(outcome protocol.Outcome) {
+	if err := x.asked.End(outcome); err != nil {
+		x.session.Fail(err)
+	}
+}
+
+// refuse says no in the client's words.
+func (x *exchange) refuse(refusal *Refusal) {
+	x.session.site.Refuse(x.w, x.r, refusal)
+}
+
+// gone ends a request whose client is not there any more, or whose session
+// ends: then it is told why.
+func (x *exchange) gone() {
+	why := x.session.stopped()
+	if why == "" {
+		panic(http.ErrAbortHandler)
+	}
+	x.w.Header().Set("Connection", "close")
+	x.w.Header().Add("Warning", warning(why))
+	x.refuse(&Refusal{Code: http.StatusForbidden, Message: why})
+}

@@ -1,0 +1,196 @@
+package httpproxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// Session is one connection of a client.
+type Session struct {
+	engine  *Engine
+	conn    *protocol.Conn
+	site    Site
+	ctx     context.Context // ends with the session
+	cancel  context.CancelCauseFunc
+	servers *servers
+	door    *door
+	plain   *plainLeg     // nil for HTTP/2
+	closed  chan struct{} // nobody reads the client leg any more
+
+	hijacked atomic.Bool // net/http gave the client leg away
+
+	mu      sync.Mutex
+	serving int        // requests; guarded by mu
+	over    bool       // no more begin; guarded by mu
+	idle    *sync.Cond // serving is 0
+	fault   error      // of ours, the first; guarded by mu
+}
+
+func newSession(ctx context.Context, e *Engine, conn *protocol.Conn, site Site) (*Session, error) {
+	s := &Session{engine: e, conn: conn, site: site, closed: make(chan struct{})}
+	s.idle = sync.NewCond(&s.mu)
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	s.door = newDoor(s)
+	servers, err := newServers(s)
+	s.servers = servers
+	return s, err
+}
+
+// Conn is the session as the agent made it. Its Guard and Dial are used through
+// Ask and Dial.
+func (s *Session) Conn() *protocol.Conn { return s.conn }
+
+// Context ends with the session: when the client leaves, when a person stops it.
+func (s *Session) Context() context.Context { return s.ctx }
+
+// Fail ends the session for a fault of ours, such as a record that could not be
+// made.
+func (s *Session) Fail(err error) {
+	s.blame(err)
+	s.cancel(err)
+}
+
+// blame notes a fault of ours.
+func (s *Session) blame(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fault == nil && err != nil && !errors.Is(err, errEnded) {
+		s.fault = err
+	}
+}
+
+func (s *Session) faulty() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fault
+}
+
+func (s *Session) netns() uint64 { return s.conn.Session.Workload.Kernel.NetnsCookie }
+
+// begin reports whether one more request may be served. If so, end follows.
+func (s *Session) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return false
+	}
+	s.serving++
+	return true
+}
+
+func (s *Session) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serving--
+	s.idle.Broadcast()
+}
+
+// finish waits until no request is served, and lets none begin.
+func (s *Session) finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	for s.serving > 0 {
+		s.idle.Wait()
+	}
+}
+
+// run serves the session to its end.
+func (s *Session) run(serving context.Context) error {
+	defer s.cancel(nil)
+	leg := clientLeg{s.conn.Client}
+	defer leg.Close() //nolint:errcheck // the client may have closed it
+	secure, err := s.greet(serving, leg)
+	if err != nil || secure == nil {
+		return err
+	}
+	var client net.Conn = secure
+	if secure.ConnectionState().NegotiatedProtocol != "h2" {
+		s.plain = &plainLeg{Conn: secure}
+		client = s.plain
+	}
+	server, listener := s.server(), &single{conn: client, over: make(chan struct{})}
+	var wait sync.WaitGroup
+	wait.Go(func() { _ = server.Serve(listener) })
+	select {
+	case <-s.closed:
+	case <-s.ctx.Done():
+		s.sayGoodbye(server)
+	}
+	s.cancel(nil)
+	_ = server.Close()
+	patience := time.AfterFunc(farewell, func() { _ = leg.Close() }) // of an upgrade
+	defer patience.Stop()
+	s.finish()
+	close(listener.over)
+	wait.Wait()
+	s.servers.close()
+	return s.faulty()
+}
+
+// sayGoodbye lets what is under way tell its clients why it ends.
+func (s *Session) sayGoodbye(server *http.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	_ = server.Shutdown(ctx) // Close follows
+}
+
+// greet does the handshake. Both are nil where the client said nothing.
+func (s *Session) greet(serving context.Context, leg net.Conn) (*tls.Conn, error) {
+	config := s.conn.ClientTLS.Clone()
+	config.NextProtos = []string{"h2", "http/1.1"}
+	config.ClientAuth = tls.NoClientCert // whatever a client shows is not asked for
+	secure := tls.Server(leg, config)
+	ctx, cancel := context.WithTimeout(s.ctx, graceTime)
+	defer cancel()
+	err := secure.HandshakeContext(ctx)
+	var unlike tls.RecordHeaderError
+	switch {
+	case err == nil:
+		return secure, nil
+	case serving.Err() != nil, errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
+		return nil, nil
+	case errors.As(err, &unlike) && unlike.Conn != nil:
+		sayPlain(unlike)
+		return nil, &protocol.Violation{Leg: protocol.ClientLeg, Reason: "what it sent is not TLS"}
+	}
+	return nil, &protocol.Violation{Leg: protocol.ClientLeg, Reason: "its handshake of TLS failed"}
+}
+
+// sayPlain answers a client that speaks HTTP without TLS.
+func sayPlain(unlike tls.RecordHeaderError) {
+	if first := unlike.RecordHeader[0]; first < 'A' || first > 'Z' {
+		return
+	}
+	_ = unlike.Conn.SetWriteDeadline(time.Now().Add(farewell))
+	_, _ = io.WriteString(unlike.Conn, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"+
+		"sluice: this is HTTP without TLS: write https\n") // it is closed in any case
+}
+
+// base is the context of all requests.
+func (s *Session) base(net.Listener) context.Context { return s.ctx }
+
+// changed notes when net/http has done with the client leg. One that was
+// upgraded belongs to Site.Upgrade until it returns.
+func (s *Session) changed(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateHijacked:
+		s.hijacked.Store(true)
+	case http.StateClosed:
+		close(s.closed)
+	}
+}
+
+// silent is a log that keeps nothing.
+func silent() *log.Logger { return log.New(io.Discard, "", 0) }
