@@ -1,6 +1,8 @@
 package protocol
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -90,4 +92,27 @@ func Printable(text string) string {
 		}
 		return r
 	}, text)
+}
+
+// RefusalOf says in words for the client why Ask let nothing pass.
+func RefusalOf(d Decision, err error) string {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "sluice: it was withdrawn"
+	case err != nil:
+		return "sluice: it could not be decided, so it is refused"
+	}
+	return d.Refusal()
+}
+
+// remindEvery is how often a client that waits is told so.
+const remindEvery = 10 * time.Second
+
+// Text is what to say now to a client whose protocol has room for lines of
+// text; "" for nothing.
+func (r *Reminder) Text(why Waiting) string {
+	if !r.Due(why.Elapsed, remindEvery) {
+		return ""
+	}
+	return why.String()
 }

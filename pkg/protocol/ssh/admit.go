@@ -78,27 +78,27 @@ func (s *session) admit(user string) error {
 
 // login asks about the login and does it. It returns why it was not done.
 func (s *session) login(user string) string {
-	var remind reminder
-	a, decision, err := s.ask(s.ctx, operation.Operation{
+	var remind protocol.Reminder
+	a, decision, err := s.conn.Ask(s.ctx, operation.Operation{
 		Kind: operation.Connect, Text: operation.Text(fmt.Sprintf("log in as %s (the job asked for %q)", s.conn.Credential.User, user)),
 		Bytes: []byte(user), Parsed: true,
 	}, func(why protocol.Waiting) {
-		if text := remind.text(why); text != "" {
+		if text := remind.Text(why); text != "" {
 			_ = s.preauth.SendAuthBanner(text + "\r\n") // a client that is gone is noticed elsewhere
 		}
 	})
 	if err != nil || decision.Effect != protocol.Allow {
-		if err := a.end(protocol.Outcome{Status: protocol.Refused}); err != nil {
+		if err := a.End(protocol.Outcome{Status: protocol.Refused}); err != nil {
 			s.fail(err)
 		}
-		return refusal(decision, err)
+		return protocol.RefusalOf(decision, err)
 	}
 	if err := s.reached(); err != nil {
 		why := safely(err)
-		s.blame(errors.Join(errors.New("log in to the server: "+why), a.end(protocol.Outcome{Status: protocol.Failed, Code: why})))
+		s.blame(errors.Join(errors.New("log in to the server: "+why), a.End(protocol.Outcome{Status: protocol.Failed, Code: why})))
 		return "sluice: " + why
 	}
-	if err := a.end(protocol.Outcome{Status: protocol.OK}); err != nil {
+	if err := a.End(protocol.Outcome{Status: protocol.OK}); err != nil {
 		s.fail(err)
 		return "sluice: it could not be recorded"
 	}

@@ -55,8 +55,8 @@ type hostChannel struct {
 	before         preparation
 
 	starting sync.Mutex
-	started  bool   // a program runs, or was refused, or none can any more; guarded by starting
-	op       *asked // what runs; set under starting
+	started  bool            // a program runs, or was refused, or none can any more; guarded by starting
+	op       *protocol.Asked // what runs; set under starting
 	copied   *copied
 	parts    sync.WaitGroup
 
@@ -217,7 +217,7 @@ func (c *hostChannel) finish() {
 		outcome.Status = protocol.Abandoned
 	}
 	outcome.Tag = c.copied.summary()
-	if err := c.op.end(outcome); err != nil {
+	if err := c.op.End(outcome); err != nil {
 		c.session.fail(err)
 	}
 }

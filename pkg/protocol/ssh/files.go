@@ -31,9 +31,9 @@ func newFiles() *files { return &files{pending: map[uint32]pending{}, open: map[
 
 // pending is a request that the server has not answered.
 type pending struct {
-	op     *asked // that the answer ends; nil: none
-	opens  *file  // what the answer's handle stands for
-	reads  *file  // whose bytes the answer has
+	op     *protocol.Asked // that the answer ends; nil: none
+	opens  *file           // what the answer's handle stands for
+	reads  *file           // whose bytes the answer has
 	offset uint64
 	closes *file
 	ours   chan<- fileReply // for a question of ours; the client does not hear of it
@@ -41,7 +41,7 @@ type pending struct {
 
 // file is an open file or directory.
 type file struct {
-	op   *asked
+	op   *protocol.Asked
 	path string
 
 	mu          sync.Mutex
@@ -58,7 +58,7 @@ func (f *file) note(p *passed, offset uint64, piece []byte) {
 // pass remembers and records a piece before it passes.
 func (f *file) pass(p *passed, stream protocol.Stream, offset uint64, piece []byte) error {
 	f.note(p, offset, piece)
-	return f.op.digested(stream, piece, func() string {
+	return f.op.Digested(stream, piece, func() string {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return protocol.SoFar + p.digest()

@@ -20,7 +20,7 @@ func (s *session) forward(opened ssh.NewChannel) {
 		return
 	}
 	resources, protected := s.protected(to)
-	a, decision, err := s.ask(s.ctx, operation.Operation{
+	a, decision, err := s.conn.Ask(s.ctx, operation.Operation{
 		Kind: operation.Forward, Text: operation.Text(to.path), Bytes: opened.ExtraData(), Parsed: true,
 		SSH: &operation.SSH{Type: operation.SSHForward, Path: to.path, Resources: resources},
 	}, func(protocol.Waiting) {})
@@ -29,7 +29,7 @@ func (s *session) forward(opened ssh.NewChannel) {
 	}
 	if err != nil || decision.Effect != protocol.Allow {
 		s.settle(a, protocol.Refused)
-		_ = opened.Reject(ssh.Prohibited, refusal(decision, err))
+		_ = opened.Reject(ssh.Prohibited, protocol.RefusalOf(decision, err))
 		return
 	}
 	if protected {
@@ -62,7 +62,7 @@ type joint struct {
 
 // join relays between two channels until both directions have ended or one of
 // the channels is closed, and ends the operation.
-func (s *session) join(a *asked, client, server joint) {
+func (s *session) join(a *protocol.Asked, client, server joint) {
 	var gone sync.WaitGroup
 	answered := make(chan struct{}) // all that the server sent has passed
 	gone.Go(func() {
@@ -97,7 +97,7 @@ func (s *session) join(a *asked, client, server joint) {
 }
 
 // pour copies one direction of a connection.
-func (s *session) pour(a *asked, stream protocol.Stream, to ssh.Channel, from io.Reader) {
+func (s *session) pour(a *protocol.Asked, stream protocol.Stream, to ssh.Channel, from io.Reader) {
 	c := &hostChannel{session: s}
 	if stream == protocol.Response {
 		c.output(a, stream, new(sync.Mutex), to, from)
@@ -108,13 +108,13 @@ func (s *session) pour(a *asked, stream protocol.Stream, to ssh.Channel, from io
 }
 
 // settle ends an operation that has nothing more to say.
-func (s *session) settle(a *asked, status protocol.Status) {
+func (s *session) settle(a *protocol.Asked, status protocol.Status) {
 	s.conclude(a, protocol.Outcome{Status: status})
 }
 
 // conclude ends an operation.
-func (s *session) conclude(a *asked, outcome protocol.Outcome) {
-	if err := a.end(outcome); err != nil {
+func (s *session) conclude(a *protocol.Asked, outcome protocol.Outcome) {
+	if err := a.End(outcome); err != nil {
 		s.fail(fmt.Errorf("record an outcome: %w", err))
 	}
 }

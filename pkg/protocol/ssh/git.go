@@ -25,16 +25,16 @@ const (
 // relayGit takes a program that is one of git's services. It reports whether it
 // did. The program is an operation of its own, which has been allowed; what is
 // asked of the repository is another, below it.
-func (c *hostChannel) relayGit(a *asked) bool {
-	command, ok := gitwire.ParseCommand(string(a.op.Text.Reveal()))
-	if a.op.Kind != operation.Exec || c.before.terminal != "" || !ok {
+func (c *hostChannel) relayGit(a *protocol.Asked) bool {
+	command, ok := gitwire.ParseCommand(string(a.Op.Text.Reveal()))
+	if a.Op.Kind != operation.Exec || c.before.terminal != "" || !ok {
 		return false
 	}
 	run := gitwire.Run{
 		Command: command, Client: c.client, Go: c.session.wait.Go, Answer: c.client, Server: &gitStream{channel: c.server}, Open: c.askGit,
-		Guard: c.session.conn.Guard, Parent: a.op.ID,
+		Guard: c.session.conn.Guard, Parent: a.Op.ID,
 		Limits: gitwire.Limits{Dir: c.session.plugin.options.PackDir}, Room: c.session.plugin.packs, Workload: c.session.netns(),
-		Note: c.mention, Preface: a.record,
+		Note: c.mention, Preface: a.Record,
 	}
 	var out sync.WaitGroup
 	out.Go(func() { c.serveGit(run) })

@@ -72,7 +72,7 @@ func (s *session) listen(request *ssh.Request) {
 	}
 	path := hostPort(at.Host, at.Port)
 	resources, protected := s.protected(at.endpoint())
-	a, decision, err := s.ask(s.ctx, operation.Operation{
+	a, decision, err := s.conn.Ask(s.ctx, operation.Operation{
 		Kind: operation.Forward, Text: operation.Text(path), Bytes: request.Payload, Parsed: true,
 		SSH: &operation.SSH{Type: operation.SSHListen, Path: path, Resources: resources},
 	}, func(protocol.Waiting) {})
@@ -155,7 +155,7 @@ func (s *session) serverChannels(channels <-chan ssh.NewChannel) {
 }
 
 // listener returns the operation that a channel of the server belongs to.
-func (s *session) listener(opened ssh.NewChannel) *asked {
+func (s *session) listener(opened ssh.NewChannel) *protocol.Asked {
 	var connection struct {
 		Host   string
 		Port   uint32
@@ -171,10 +171,10 @@ func (s *session) listener(opened ssh.NewChannel) *asked {
 }
 
 // arrived serves one connection to a port, as an operation of its own.
-func (s *session) arrived(opened ssh.NewChannel, parent *asked) {
-	path := parent.op.SSH.Path
-	a, decision, err := s.ask(s.ctx, operation.Operation{
-		Kind: operation.Forward, Parent: parent.op.ID, Text: operation.Text(path), Bytes: opened.ExtraData(), Parsed: true,
+func (s *session) arrived(opened ssh.NewChannel, parent *protocol.Asked) {
+	path := parent.Op.SSH.Path
+	a, decision, err := s.conn.Ask(s.ctx, operation.Operation{
+		Kind: operation.Forward, Parent: parent.Op.ID, Text: operation.Text(path), Bytes: opened.ExtraData(), Parsed: true,
 		SSH: &operation.SSH{Type: operation.SSHListen, Path: path},
 	}, func(protocol.Waiting) {})
 	if err != nil || decision.Effect != protocol.Allow {

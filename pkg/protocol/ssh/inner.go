@@ -29,13 +29,13 @@ type inner struct {
 }
 
 // enter serves a connection to a protected resource, which was allowed.
-func (s *session) enter(a *asked, opened ssh.NewChannel, to endpoint) {
+func (s *session) enter(a *protocol.Asked, opened ssh.NewChannel, to endpoint) {
 	served, end := context.WithCancel(s.ctx)
 	i := &inner{session: s, opened: opened, served: served}
 	var carrying sync.WaitGroup
 	host, port, _ := s.known(to)
 	id, err := s.conn.Inner(s.ctx, protocol.Inner{
-		Operation: a.op.ID, Host: host, Port: port, Resources: a.op.SSH.Resources,
+		Operation: a.Op.ID, Host: host, Port: port, Resources: a.Op.SSH.Resources,
 		Accept: func() (net.Conn, error) { return i.accept(&carrying) },
 		Dial:   i.dial,
 	})

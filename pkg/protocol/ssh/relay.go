@@ -12,9 +12,9 @@ import (
 const pieceBytes = 64 << 10
 
 // relay starts the streams of a program that runs.
-func (c *hostChannel) relay(a *asked) {
+func (c *hostChannel) relay(a *protocol.Asked) {
 	if size := c.before.terminal; size != "" {
-		if err := a.record(protocol.Size, []byte(size)); err != nil {
+		if err := a.Record(protocol.Size, []byte(size)); err != nil {
 			c.session.fail(err)
 			return
 		}
@@ -22,7 +22,7 @@ func (c *hostChannel) relay(a *asked) {
 	if c.relayFiles(a) || c.relayGit(a) {
 		return
 	}
-	c.copied = copiedBy(&a.op)
+	c.copied = copiedBy(&a.Op)
 	c.session.wait.Go(func() {
 		c.copy(a, protocol.Input, c.server, c.client, nil)
 		_ = c.server.CloseWrite()
@@ -37,7 +37,7 @@ func (c *hostChannel) relay(a *asked) {
 }
 
 // copy records and forwards until from ends, or to takes no more.
-func (c *hostChannel) copy(a *asked, stream protocol.Stream, to io.Writer, from io.Reader, lock sync.Locker) {
+func (c *hostChannel) copy(a *protocol.Asked, stream protocol.Stream, to io.Writer, from io.Reader, lock sync.Locker) {
 	piece := make([]byte, pieceBytes)
 	for {
 		n, err := from.Read(piece)
@@ -49,8 +49,8 @@ func (c *hostChannel) copy(a *asked, stream protocol.Stream, to io.Writer, from 
 
 // forward records a chunk and writes it. It reports whether the stream goes
 // on.
-func (c *hostChannel) forward(a *asked, stream protocol.Stream, to io.Writer, chunk []byte, lock sync.Locker) bool {
-	if err := a.record(stream, chunk); err != nil {
+func (c *hostChannel) forward(a *protocol.Asked, stream protocol.Stream, to io.Writer, chunk []byte, lock sync.Locker) bool {
+	if err := a.Record(stream, chunk); err != nil {
 		c.session.fail(err)
 		return false
 	}
@@ -64,17 +64,17 @@ func (c *hostChannel) forward(a *asked, stream protocol.Stream, to io.Writer, ch
 }
 
 // output is copy to the client, masked.
-func (c *hostChannel) output(a *asked, stream protocol.Stream, lock sync.Locker, to io.Writer, from io.Reader) {
+func (c *hostChannel) output(a *protocol.Asked, stream protocol.Stream, lock sync.Locker, to io.Writer, from io.Reader) {
 	if c.session.conn.Masks.Empty() {
 		c.copy(a, stream, to, from, lock)
 		return
 	}
-	m := newMasking(c.session.conn, a, func(chunk []byte) bool { return c.forward(a, stream, to, chunk, lock) })
-	defer m.close()
+	m := c.session.conn.NewMasking(a, func(chunk []byte) bool { return c.forward(a, stream, to, chunk, lock) })
+	defer m.Close()
 	piece := make([]byte, pieceBytes)
 	for {
 		n, err := from.Read(piece)
-		if n > 0 && !m.write(piece[:n]) || err != nil {
+		if n > 0 && !m.Write(piece[:n]) || err != nil {
 			return
 		}
 	}

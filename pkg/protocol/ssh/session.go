@@ -44,14 +44,14 @@ type session struct {
 
 	wait      sync.WaitGroup // all goroutines
 	mu        sync.Mutex
-	open      int               // channels; guarded by mu
-	closed    *sync.Cond        // open is smaller
-	listening map[string]*asked // by host and port; guarded by mu
-	fault     error             // of ours, the first; guarded by mu
+	open      int                        // channels; guarded by mu
+	closed    *sync.Cond                 // open is smaller
+	listening map[string]*protocol.Asked // by host and port; guarded by mu
+	fault     error                      // of ours, the first; guarded by mu
 }
 
 func newSession(p *SSH, conn *protocol.Conn) *session {
-	s := &session{plugin: p, conn: conn, intake: newIntake(), listening: make(map[string]*asked)}
+	s := &session{plugin: p, conn: conn, intake: newIntake(), listening: make(map[string]*protocol.Asked)}
 	s.closed = sync.NewCond(&s.mu)
 	return s
 }
@@ -148,7 +148,7 @@ func (s *session) fail(err error) {
 func (s *session) blame(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fault == nil && !errors.Is(err, errEnded) {
+	if s.fault == nil && !errors.Is(err, protocol.ErrEnded) {
 		s.fault = err
 	}
 }

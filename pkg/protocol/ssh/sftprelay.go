@@ -19,8 +19,8 @@ import (
 // ones pass meanwhile.
 type sftpRelay struct {
 	c      *hostChannel
-	parent *asked // the subsystem
-	home   string // where relative paths begin, as the server says; "" while it is not known
+	parent *protocol.Asked // the subsystem
+	home   string          // where relative paths begin, as the server says; "" while it is not known
 
 	mu    sync.Mutex
 	files *files // guarded by mu
@@ -30,8 +30,8 @@ type sftpRelay struct {
 }
 
 // relayFiles takes a program that speaks SFTP. It reports whether it did.
-func (c *hostChannel) relayFiles(a *asked) bool {
-	if !isSFTP(&a.op) {
+func (c *hostChannel) relayFiles(a *protocol.Asked) bool {
+	if !isSFTP(&a.Op) {
 		return false
 	}
 	r := &sftpRelay{
@@ -143,7 +143,7 @@ func (r *sftpRelay) request(request *fileRequest, packet []byte) error {
 	waits := r.files.await(request.id, p)
 	r.mu.Unlock()
 	if !waits {
-		return errors.Join(errSFTP, p.op.end(protocol.Outcome{Status: protocol.Abandoned}))
+		return errors.Join(errSFTP, p.op.End(protocol.Outcome{Status: protocol.Abandoned}))
 	}
 	_, err := r.toServer.Write(packet)
 	return err
@@ -243,19 +243,19 @@ func (r *sftpRelay) operation(request *fileRequest, action operation.FileAction,
 		text += " (written as " + request.path + ")"
 	}
 	return operation.Operation{
-		Kind: operation.File, Parent: r.parent.op.ID, Text: operation.Text(text), Parsed: certain,
+		Kind: operation.File, Parent: r.parent.Op.ID, Text: operation.Text(text), Parsed: certain,
 		ReadOnly: action == operation.FileRead || action == operation.FileList || action == operation.FileStat,
 		SSH:      &operation.SSH{Type: operation.SSHFile, Action: action, Path: where.path, NewPath: where.newPath},
 	}
 }
 
 // ask asks about a file. It returns why it was refused, and ends what was.
-func (r *sftpRelay) ask(op operation.Operation) (a *asked, refused string, err error) {
+func (r *sftpRelay) ask(op operation.Operation) (a *protocol.Asked, refused string, err error) {
 	if err := r.toServer.Flush(); err != nil { // the server works while a person thinks
 		return nil, "", io.EOF
 	}
-	var remind reminder
-	a, decision, err := r.c.session.ask(r.c.ctx, op, func(why protocol.Waiting) { r.c.mention(remind.text(why)) })
+	var remind protocol.Reminder
+	a, decision, err := r.c.session.conn.Ask(r.c.ctx, op, func(why protocol.Waiting) { r.c.mention(remind.Text(why)) })
 	rule := ""
 	if err == nil && decision.Effect == protocol.Allow && op.SSH.Action == operation.FileRead && !r.c.session.conn.Masks.Empty() {
 		rule = r.c.session.conn.Masks.Detect[0].Mask
@@ -265,8 +265,8 @@ func (r *sftpRelay) ask(op operation.Operation) (a *asked, refused string, err e
 		r.c.mention(decision.Release())
 		return a, "", nil
 	}
-	why := refusal(decision, err)
-	if err := a.end(protocol.Outcome{Status: protocol.Refused, Rule: rule}); err != nil {
+	why := protocol.RefusalOf(decision, err)
+	if err := a.End(protocol.Outcome{Status: protocol.Refused, Rule: rule}); err != nil {
 		r.c.session.fail(err)
 	}
 	r.c.say(why)

@@ -153,7 +153,7 @@ func (r *sftpRelay) reply(reply fileReply) (bool, error) {
 		p.ours <- reply
 		return false, nil
 	case p.reads != nil && reply.kind == sftpData:
-		if err := p.reads.pass(&p.reads.read, protocol.Response, p.offset, reply.data); err != nil && !errors.Is(err, errEnded) {
+		if err := p.reads.pass(&p.reads.read, protocol.Response, p.offset, reply.data); err != nil && !errors.Is(err, protocol.ErrEnded) {
 			r.c.session.fail(err)
 			return false, io.EOF
 		}
@@ -165,8 +165,8 @@ func (r *sftpRelay) reply(reply fileReply) (bool, error) {
 	return true, nil
 }
 
-func (r *sftpRelay) end(op *asked, outcome protocol.Outcome) {
-	if err := op.end(outcome); err != nil {
+func (r *sftpRelay) end(op *protocol.Asked, outcome protocol.Outcome) {
+	if err := op.End(outcome); err != nil {
 		r.c.session.fail(err)
 	}
 }

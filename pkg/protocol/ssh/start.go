@@ -77,7 +77,7 @@ func (c *hostChannel) resize(request *ssh.Request) {
 	text := fmt.Sprintf("%dx%d", size.Columns, size.Rows)
 	if c.op == nil {
 		c.before.terminal = text
-	} else if err := c.op.record(protocol.Size, []byte(text)); err != nil {
+	} else if err := c.op.Record(protocol.Size, []byte(text)); err != nil {
 		c.session.fail(err)
 		return
 	}
@@ -94,10 +94,10 @@ func (c *hostChannel) start(request *ssh.Request) {
 		return
 	}
 	c.started = true
-	var remind reminder
-	a, decision, err := c.session.ask(c.ctx, op, func(why protocol.Waiting) { c.mention(remind.text(why)) })
+	var remind protocol.Reminder
+	a, decision, err := c.session.conn.Ask(c.ctx, op, func(why protocol.Waiting) { c.mention(remind.Text(why)) })
 	if err != nil || decision.Effect != protocol.Allow {
-		c.refuse(request, a, refusal(decision, err))
+		c.refuse(request, a, protocol.RefusalOf(decision, err))
 		return
 	}
 	c.mention(decision.Release())
@@ -105,7 +105,7 @@ func (c *hostChannel) start(request *ssh.Request) {
 	if err != nil || !done {
 		c.started = false // the client may try another one
 		answer(request, false)
-		if err := a.end(protocol.Outcome{Status: protocol.Failed}); err != nil {
+		if err := a.End(protocol.Outcome{Status: protocol.Failed}); err != nil {
 			c.session.fail(err)
 		}
 		return
@@ -142,9 +142,9 @@ func (c *hostChannel) classify(request *ssh.Request) (operation.Operation, bool)
 
 // refuse ends a channel whose program was not started. ssh(1) shows what a
 // program writes, and nothing of a request that failed: so we are the program.
-func (c *hostChannel) refuse(request *ssh.Request, a *asked, why string) {
+func (c *hostChannel) refuse(request *ssh.Request, a *protocol.Asked, why string) {
 	answer(request, true)
-	if err := a.end(protocol.Outcome{Status: protocol.Refused}); err != nil {
+	if err := a.End(protocol.Outcome{Status: protocol.Refused}); err != nil {
 		c.session.fail(err)
 	}
 	c.say(why)

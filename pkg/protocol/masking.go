@@ -1,11 +1,10 @@
-package ssh
+package protocol
 
 import (
 	"sync"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/mask"
-	"github.com/sluicegate/sluice/pkg/protocol"
 )
 
 // quiet is how long the beginning of what may be a secret is kept back when
@@ -13,9 +12,10 @@ import (
 // program writes at once comes closer together.
 const quiet = 200 * time.Millisecond
 
-// masking hides secrets in one stream on its way to the client.
-type masking struct {
-	op   *asked
+// Masking hides secrets in one stream of an operation on its way to the
+// client. One goroutine writes; what was kept back leaves from another.
+type Masking struct {
+	op   *Asked
 	send func(chunk []byte) bool // false: the stream has ended
 
 	mu     sync.Mutex
@@ -25,14 +25,16 @@ type masking struct {
 	timer  *time.Timer
 }
 
-func newMasking(conn *protocol.Conn, op *asked, send func([]byte) bool) *masking {
-	m := &masking{op: op, send: send, stream: mask.NewStream(conn.Masks, conn.MaskKey)}
+// NewMasking returns the masking of a stream by what the session's detectors
+// find. It gives send what may leave, and has to be closed.
+func (c *Conn) NewMasking(op *Asked, send func(chunk []byte) bool) *Masking {
+	m := &Masking{op: op, send: send, stream: mask.NewStream(c.Masks, c.MaskKey)}
 	m.timer = time.AfterFunc(quiet, m.release)
 	return m
 }
 
-// write takes what the server sent. It reports whether the stream goes on.
-func (m *masking) write(chunk []byte) bool {
+// Write takes what the server sent. It reports whether the stream goes on.
+func (m *Masking) Write(chunk []byte) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.pass(m.stream.Write(m.out[:0], chunk))
@@ -41,14 +43,14 @@ func (m *masking) write(chunk []byte) bool {
 }
 
 // release lets go of what was kept back.
-func (m *masking) release() {
+func (m *Masking) release() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.pass(m.stream.Release(m.out[:0]))
 }
 
-// close ends the stream.
-func (m *masking) close() {
+// Close ends the stream.
+func (m *Masking) Close() {
 	m.timer.Stop()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -57,9 +59,9 @@ func (m *masking) close() {
 }
 
 // pass sends what is safe. mu is held.
-func (m *masking) pass(out []byte, hidden int) {
+func (m *Masking) pass(out []byte, hidden int) {
 	m.out = out
-	m.op.hid(hidden)
+	m.op.Hid(hidden)
 	if len(out) > 0 && !m.ended {
 		m.ended = !m.send(out)
 	}
