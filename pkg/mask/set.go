@@ -26,6 +26,13 @@ type Path struct {
 	Keys   []string // from the outermost object; never empty, compared exactly
 }
 
+// Kind names objects of Kubernetes by their kind, as they write it themselves.
+type Kind struct {
+	Kind   string // compared exactly
+	Mask   string
+	Method Method
+}
+
 // Detection hides what a detector finds, in any value.
 type Detection struct {
 	Detector Detector
@@ -38,11 +45,12 @@ type Detection struct {
 type Set struct {
 	Columns []Column
 	Paths   []Path
+	Kinds   []Kind
 	Detect  []Detection
 }
 
 // Empty reports whether the set masks nothing.
-func (s *Set) Empty() bool { return !s.Placed() && len(s.Detect) == 0 }
+func (s *Set) Empty() bool { return !s.Placed() && len(s.Kinds) == 0 && len(s.Detect) == 0 }
 
 // Placed reports whether the set names columns, so that it matters where a
 // value comes from.
