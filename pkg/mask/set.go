@@ -26,6 +26,9 @@ type Path struct {
 	Keys   []string // from the outermost object; never empty, compared exactly
 }
 
+// MaxKinds is the most kinds that a set can have.
+const MaxKinds = 64
+
 // Kind names objects of Kubernetes by their kind, as they write it themselves.
 type Kind struct {
 	Kind   string // compared exactly

@@ -86,6 +86,8 @@ type opClause struct {
 	Rows          int64          `yaml:"rows"` // that it changes
 	SSH           *sshClause     `yaml:"ssh"`
 	Git           *gitClause     `yaml:"git"`
+	Kube          *kubeClause    `yaml:"kube"`
+	HTTP          *httpClause    `yaml:"http"`
 }
 
 // statedClause is one SQL statement of an operation.
@@ -136,6 +138,7 @@ func (c *caseClause) validate(path string, p *Policy, doc *document.Document) {
 	word(".op.kind", c.Op.Kind, valuesOf(operationObject(), "kind"))
 	c.Op.SSH.validate(word)
 	c.Op.Git.validate(word)
+	c.Op.Kube.validate(word)
 	for i, s := range c.Op.Statements {
 		word(fmt.Sprintf(".op.statements[%d].class", i), s.Class, valuesOf(statementObject(), "class"))
 	}
@@ -198,7 +201,7 @@ func (o *opClause) operation() *operation.Operation {
 	if o.Kind == "" {
 		op.Kind = operation.Statement
 	}
-	op.SSH, op.Git = o.SSH.asked(), o.Git.asked()
+	op.SSH, op.Git, op.Kube, op.HTTP = o.SSH.asked(), o.Git.asked(), o.Kube.asked(), o.HTTP.asked()
 	if o.Statements == nil {
 		return op
 	}

@@ -9,6 +9,8 @@ const (
 	sqlDetail detail = 1 << iota
 	sshDetail
 	gitDetail
+	httpDetail
+	kubeDetail
 
 	anyDetail detail = 1<<iota - 1
 )
@@ -22,6 +24,10 @@ func detailNamed(name string) detail {
 		return sshDetail
 	case "git":
 		return gitDetail
+	case "http":
+		return httpDetail
+	case "kube":
+		return kubeDetail
 	}
 	return 0
 }
@@ -36,6 +42,12 @@ func detailsOf(op *operation.Operation) (has detail) {
 	}
 	if op.Git != nil {
 		has |= gitDetail
+	}
+	if op.HTTP != nil {
+		has |= httpDetail
+	}
+	if op.Kube != nil {
+		has |= kubeDetail
 	}
 	return has
 }
@@ -52,8 +64,9 @@ func (r *resource) blind(op *operation.Operation) bool {
 
 // hides reports whether a mask hides what nobody can find in the answer to an
 // operation that was not understood. Detectors look at the bytes of a host's
-// streams, whatever was asked of it.
+// streams, whatever was asked of it, and masks of kinds at what a cluster's
+// objects say that they are.
 func (r *resource) hides(op *operation.Operation) bool {
-	bytesOnly := detailsOf(op)&(sshDetail|gitDetail) != 0 && len(r.masks.Columns)+len(r.masks.Paths) == 0
+	bytesOnly := detailsOf(op)&(sshDetail|gitDetail|kubeDetail) != 0 && len(r.masks.Columns)+len(r.masks.Paths) == 0
 	return !r.masks.Empty() && !bytesOnly
 }

@@ -89,20 +89,11 @@ func (c *compiler) condition(path, text string) *condition {
 	return &condition{program, found, narrow(checked.NativeRep().Expr())}
 }
 
-// foreign are fields of op that other protocols will fill.
-var foreign = []string{"kube", "http"}
-
 // describe puts what the checker found into one line.
 func describe(issues *cel.Issues) string {
 	var found []string
 	for _, e := range issues.Errors() {
-		message := e.Message
-		for _, name := range foreign {
-			if message == fmt.Sprintf("undefined field '%s'", name) {
-				message = fmt.Sprintf("op.%s is not available yet", name)
-			}
-		}
-		found = append(found, fmt.Sprintf("column %d: %s", e.Location.Column()+1, strings.Join(strings.Fields(message), " ")))
+		found = append(found, fmt.Sprintf("column %d: %s", e.Location.Column()+1, strings.Join(strings.Fields(e.Message), " ")))
 	}
 	return strings.Join(found, "; ")
 }

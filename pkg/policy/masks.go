@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -16,10 +17,9 @@ func (c *compiler) masks(p *Policy, clauses []maskClause) {
 		path := fmt.Sprintf("masks[%d]", i)
 		c.unique(path, "mask", clause.Name, names[clause.Name])
 		names[clause.Name] = true
-		c.unsupported(path+".kinds", clause.Kinds)
 		method := c.method(path+".method", string(clause.Method))
-		if len(clause.Columns)+len(clause.JSONPaths)+len(clause.Detect) == 0 {
-			c.doc.Problem(path+".columns", "is missing: list columns as in public.customers.email, or json_paths, or detect")
+		if len(clause.Columns)+len(clause.JSONPaths)+len(clause.Kinds)+len(clause.Detect) == 0 {
+			c.doc.Problem(path+".columns", "is missing: list columns as in public.customers.email, or json_paths, kinds or detect")
 		}
 		chosen := c.masked(path, p, clause)
 		for j, text := range clause.Columns {
@@ -42,6 +42,9 @@ func (c *compiler) masks(p *Policy, clauses []maskClause) {
 			found.Mask, found.Method = clause.Name, method
 			c.addPath(at, found, chosen)
 		}
+		for j, kind := range clause.Kinds {
+			c.addKind(fmt.Sprintf("%s.kinds[%d]", path, j), mask.Kind{Kind: kind, Mask: clause.Name, Method: method}, chosen)
+		}
 		for j, name := range clause.Detect {
 			c.addDetection(fmt.Sprintf("%s.detect[%d]", path, j), mask.Detection{
 				Detector: mask.Detector(name), Mask: clause.Name, Method: method,
@@ -51,27 +54,65 @@ func (c *compiler) masks(p *Policy, clauses []maskClause) {
 }
 
 // masked returns the resources of a mask. One that names columns is for
-// resources that have some: those that it names have to, and of all others it
-// leaves out those that have none.
+// resources that have some, and one that names kinds for clusters: those that it
+// names have to, and of all others it leaves out those that have none.
 func (c *compiler) masked(path string, p *Policy, clause maskClause) []*resource {
 	chosen := c.selected(path, p, clause.Resources)
-	if len(clause.Columns)+len(clause.JSONPaths) == 0 {
-		return chosen
+	columns := len(clause.Columns)+len(clause.JSONPaths) > 0
+	if columns && len(clause.Kinds) > 0 {
+		c.doc.Problem(path+".kinds", "no resource has both columns and kinds: write a mask for each")
+		return nil
 	}
 	var with []*resource
+	var lacks string
 	for _, r := range chosen {
 		switch {
-		case r.Protocol != hostProtocol:
+		case columns && (r.Protocol == hostProtocol || r.Protocol == clusterProtocol):
+			lacks = "columns"
+		case len(clause.Kinds) > 0 && r.Protocol != clusterProtocol:
+			lacks = "kinds"
+		default:
 			with = append(with, r)
-		case len(clause.Resources) > 0 || len(clause.Detect) > 0:
-			c.doc.Problem(path+".resources", "resource %q has no columns: write detect in a mask of its own", r.Name)
+			continue
 		}
+		if len(clause.Resources) > 0 || len(clause.Detect) > 0 {
+			c.doc.Problem(path+".resources", "resource %q has no %s: write detect in a mask of its own", r.Name, lacks)
+		}
+	}
+	if len(with) == 0 && lacks != "" && len(clause.Resources) == 0 {
+		c.doc.Problem(path, "hides nothing: no resource has %s", lacks)
 	}
 	return with
 }
 
-// hostProtocol is the protocol whose answers are bytes and nothing else.
-const hostProtocol = "ssh"
+const (
+	hostProtocol    = "ssh"        // whose answers are bytes and nothing else
+	clusterProtocol = "kubernetes" // whose answers are objects
+)
+
+// kindName is how kinds are spelled (Kubernetes' API conventions, "Types").
+var kindName = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,62}$`)
+
+// addKind masks objects of a kind in each of the resources. A kind is masked by
+// one mask only.
+func (c *compiler) addKind(at string, kind mask.Kind, resources []*resource) {
+	if !kindName.MatchString(kind.Kind) {
+		c.doc.Problem(at, "%q is not a kind: write it as objects do, as in Secret", kind.Kind)
+		return
+	}
+	for _, r := range resources {
+		same := func(other mask.Kind) bool { return other.Kind == kind.Kind }
+		if i := slices.IndexFunc(r.masks.Kinds, same); i >= 0 {
+			c.doc.Problem(at, "is already masked by %q in resource %q: keep one", r.masks.Kinds[i].Mask, r.Name)
+			return
+		}
+		if len(r.masks.Kinds) == mask.MaxKinds {
+			c.doc.Problem(at, "is one too many: a resource has at most %d kinds", mask.MaxKinds)
+			return
+		}
+		r.masks.Kinds = append(r.masks.Kinds, kind)
+	}
+}
 
 // addPath masks a value inside of a column in each of the resources. A column
 // that is masked as a whole needs no path.
@@ -127,13 +168,6 @@ func (c *compiler) addMask(path string, column mask.Column, resources []*resourc
 			return
 		}
 		r.masks.Columns = append(r.masks.Columns, column)
-	}
-}
-
-// unsupported refuses a part of the schema that would be silently ignored.
-func (c *compiler) unsupported(path string, values []string) {
-	if values != nil {
-		c.doc.Problem(path, "is not supported yet: mask whole columns with columns")
 	}
 }
 

@@ -108,6 +108,10 @@ func (r *registry) NativeToValue(v any) ref.Val {
 		return types.NewDynamicList(r, v)
 	case *gitRef:
 		return wrapped{gitRefType, v}
+	case *operation.Kube:
+		return wrapped{kubeType, v}
+	case *operation.HTTP:
+		return wrapped{httpType, v}
 	case *session.Session:
 		return wrapped{sessionType, v}
 	case *workload.KernelFacts:

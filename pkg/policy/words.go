@@ -39,6 +39,8 @@ var (
 	commandType   = cel.ObjectType("sluice.SSHCommand")
 	gitType       = cel.ObjectType("sluice.Git")
 	gitRefType    = cel.ObjectType("sluice.GitRef")
+	kubeType      = cel.ObjectType("sluice.Kube")
+	httpType      = cel.ObjectType("sluice.HTTP")
 	sessionType   = cel.ObjectType("sluice.Session")
 	kernelType    = cel.ObjectType("sluice.Kernel")
 	orchType      = cel.ObjectType("sluice.Orch")
@@ -67,7 +69,7 @@ func variables() []variable {
 func objects() []object {
 	return []object{
 		operationObject(), contextObject(), sqlObject(), statementObject(),
-		sshObject(), commandObject(), gitObject(), gitRefObject(),
+		sshObject(), commandObject(), gitObject(), gitRefObject(), kubeObject(), httpObject(),
 		sessionObject(), kernelObject(), orchObject(), claimedObject(), agentObject(),
 	}
 }
@@ -82,7 +84,7 @@ func operationObject() object {
 		string(operation.Connect), string(operation.Replication), string(operation.Statement), string(operation.CopyIn),
 		string(operation.Call), string(operation.Cancel), string(operation.Exec), string(operation.Shell),
 		string(operation.Subsystem), string(operation.File), string(operation.Forward), string(operation.Fetch),
-		string(operation.Push),
+		string(operation.Push), string(operation.Request),
 	}
 	return object{operationType, []field{
 		{
@@ -115,6 +117,16 @@ func operationObject() object {
 			name: "git", typ: gitType, doc: "what is asked of a repository; empty unless has(op.git)",
 			get:   of(func(s *scope) any { return (*gitScope)(s) }),
 			isSet: func(v any) bool { return v.(*scope).op.Git != nil },
+		},
+		{
+			name: "kube", typ: kubeType, doc: "what is asked of a cluster; empty unless has(op.kube)",
+			get:   of(func(s *scope) any { return s.kube() }),
+			isSet: func(v any) bool { return v.(*scope).op.Kube != nil },
+		},
+		{
+			name: "http", typ: httpType, doc: "the request, where it came over HTTP; empty unless has(op.http)",
+			get:   of(func(s *scope) any { return s.http() }),
+			isSet: func(v any) bool { return v.(*scope).op.HTTP != nil },
 		},
 	}}
 }
