@@ -165,6 +165,9 @@ func (e *env) showAsked(a asked) {
 		e.printf("where     database %s, role %s, search_path %s\n",
 			view.OneLine(r.Where.Database, maxCell), view.OneLine(r.Where.Role, maxCell), view.OneLine(r.Where.SearchPath, maxCell))
 	}
+	if r.Asks != "" {
+		e.printf("asks      %s\n", view.OneLine(r.Asks, 4*maxCell))
+	}
 	e.printf("rule      %s\n", view.Printable(strings.TrimSuffix(r.Rule+": "+r.Reason, ": ")))
 	e.printf("asked     %s, until %s\n", clock(r.Created), clock(r.NotAfter))
 	e.printf("by        %s\n", view.Printable(requester(r)))

@@ -85,6 +85,9 @@ func (e *env) showOperation(op *view.Operation) {
 	} else {
 		e.printf("    (%s)\n", view.Printable(op.Kind))
 	}
+	if asked := op.Asked(); asked != "" {
+		e.printf("    %s\n", indent(view.Printable(asked)))
+	}
 	for i, p := range op.Params {
 		e.printf("    $%d = %s\n", i+1, param(&p))
 	}

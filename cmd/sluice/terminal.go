@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -42,10 +43,7 @@ func moments(t *told) []moment {
 			continue
 		}
 		began := op.At.Sub(t.Session.Started)
-		label := op.Text
-		if label == "" {
-			label = op.Kind
-		}
+		label := cmp.Or(op.Asked(), op.Text, op.Kind)
 		all = append(all, moment{at: began, kind: marked, text: label})
 		partial := map[string]string{} // of a character, by stream
 		for _, chunk := range op.Chunks {

@@ -47,6 +47,8 @@ type Request struct {
 	FourEyes  FourEyes  `json:"four_eyes"`
 	Action    string    `json:"action"` // from ActionHash
 	Text      string    `json:"text"`   // the operation as an approver may see it, masked
+	// Asks says in a few words what the text asks; empty where the text does.
+	Asks string `json:"asks,omitempty"`
 	// Reach is what it would touch, and Before what came before it; nil: nobody
 	// looked.
 	Reach    *operation.Reach `json:"reach,omitempty"`

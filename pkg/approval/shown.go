@@ -45,6 +45,7 @@ func (r Request) printable() Request {
 	r.Created, r.NotAfter = r.Created.Round(0).UTC(), r.NotAfter.Round(0).UTC()
 	r.Text = Printable(r.Text, maxText)
 	r.Reason = Printable(r.Reason, maxNote)
+	r.Asks = Printable(r.Asks, maxNote)
 	q := &r.Requester
 	for _, text := range []*string{
 		&q.Name, &q.Image, &q.Exe, &q.Product, &q.Commit, &q.Run, &r.Where.Database, &r.Where.Role, &r.Where.SearchPath,

@@ -61,17 +61,19 @@ func poisoned(protocol string) (id string, records []collectortest.Record) {
 	poison(reflect.ValueOf(opened.Header.Opened).Elem())
 	opened.Header.Opened.ID, opened.Header.Opened.Protocol, opened.Header.Opened.Workload.Assurance = was.ID, protocol, workload.Verified
 	records = append(records, opened)
-	for _, kind := range []string{"sql", "ssh", "git"} {
+	for _, kind := range []string{"sql", "ssh", "git", "kube"} {
 		q := s.Query(hostile, hostile, hostile)
 		poison(reflect.ValueOf(q[0].Header.Intent).Elem())
 		in := q[0].Header.Intent
 		switch kind {
 		case "sql":
-			in.SSH, in.Git = nil, nil
+			in.SSH, in.Git, in.Kube = nil, nil, nil
 		case "ssh":
-			in.Git = nil
+			in.Git, in.Kube = nil, nil
 		case "git":
-			in.SSH = nil
+			in.SSH, in.Kube = nil, nil
+		case "kube":
+			in.SSH, in.Git = nil, nil
 		}
 		outcome := *q[1].Header.Outcome
 		poison(reflect.ValueOf(q[1].Header.Outcome).Elem())

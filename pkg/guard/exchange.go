@@ -147,6 +147,7 @@ func (x *exchange) intent(decision protocol.Decision) record.Intent {
 		in.Effect = "allow"
 	}
 	in.Statements, in.SSH, in.Git = record.StatementsOf(x.op.SQL), record.SSHOf(x.op.SSH), record.GitOf(x.op.Git)
+	in.Kube, in.HTTP = record.KubeOf(x.op.Kube), record.HTTPOf(x.op.HTTP)
 	return in
 }
 

@@ -183,6 +183,9 @@ func (x *exchange) request(ruling policy.Ruling) approval.Request {
 	if request.Trigger == nil && ruling.Approve.TriggerUnknownOK {
 		request.FourEyes = approval.Waived
 	}
+	if x.op.Kube != nil { // by the text, in which what must not be kept is sealed
+		request.Asks = record.KubeOf(x.op.Kube).Operation(x.op.Text).Summary()
+	}
 	request.Action = approval.ActionHash(x.op, s.Resource, principal(request.Requester), request.Policy)
 	return request
 }

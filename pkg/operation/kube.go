@@ -1,5 +1,7 @@
 package operation
 
+import "strings"
+
 // Kube is what a rule can see of something that is asked of a Kubernetes API
 // server, as op.kube.
 type Kube struct {
@@ -18,4 +20,32 @@ type Kube struct {
 	Command     []string
 	Container   string // that an exec, an attach or a log names; empty: the pod's default
 	DryRun      bool   // nothing is to be stored
+}
+
+// Summary says in a few words what is asked, as in "delete pods/web-1 in shop".
+// It holds what a client wrote.
+func (k *Kube) Summary() string {
+	words := k.Verb
+	if k.Resource == "" {
+		return words
+	}
+	words += " " + k.Resource
+	for _, part := range []struct{ before, text string }{{".", k.Group}, {"/", k.Name}, {"/", k.Subresource}} {
+		if part.text != "" {
+			words += part.before + part.text
+		}
+	}
+	if k.Namespace != "" && k.Resource != "namespaces" {
+		words += " in " + k.Namespace
+	}
+	if k.Container != "" {
+		words += ", container " + k.Container
+	}
+	if len(k.Command) > 0 {
+		words += ": " + strings.Join(k.Command, " ")
+	}
+	if k.DryRun {
+		words += ", as a dry run"
+	}
+	return words
 }

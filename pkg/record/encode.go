@@ -98,6 +98,12 @@ func appendIntent(dst []byte, in *Intent) []byte {
 	if in.Git != nil {
 		dst = appendFacts(append(dst, `,"git":`...), in.Git)
 	}
+	if in.Kube != nil {
+		dst = appendFacts(append(dst, `,"kube":`...), in.Kube)
+	}
+	if in.HTTP != nil {
+		dst = appendFacts(append(dst, `,"http":`...), in.HTTP)
+	}
 	dst = appendStringField(dst, `,"database":`, in.Database)
 	dst = appendStringField(dst, `,"role":`, in.Role)
 	dst = append(dst, `,"effect":`...)
@@ -115,10 +121,10 @@ func appendIntent(dst []byte, in *Intent) []byte {
 }
 
 // appendFacts appends what one protocol alone says of an operation.
-func appendFacts[T SSH | Git](dst []byte, facts *T) []byte {
+func appendFacts[T SSH | Git | Kube | HTTP](dst []byte, facts *T) []byte {
 	encoded, err := json.Marshal(facts)
 	if err != nil {
-		panic(err) // only for values that are not of strings alone
+		panic(err) // only for values that JSON cannot have
 	}
 	return append(dst, encoded...)
 }

@@ -73,6 +73,11 @@ func headers() map[string]record.Header {
 		}},
 	}
 	all["intent of a host and a repository"] = h
+	h.Intent = &record.Intent{
+		Kube: &record.Kube{Verb: "patch", Group: "apps", Version: "v1", Resource: "deployments", Subresource: "scale", Namespace: "shop", Name: "<web>", Container: "c", DryRun: true},
+		HTTP: &record.HTTP{Method: "PATCH", Host: "kube.lab", Path: "/apis/apps/v1"},
+	}
+	all["intent of a cluster"] = h
 	h = header(record.OperationChunk)
 	h.Chunk = &record.Chunk{Stream: "response", At: 5, Size: 6, Digest: "d"}
 	all["chunk"] = h

@@ -139,6 +139,8 @@ type Intent struct {
 	Statements []Statement `json:"statements,omitempty"`
 	SSH        *SSH        `json:"ssh,omitempty"`
 	Git        *Git        `json:"git,omitempty"`
+	Kube       *Kube       `json:"kube,omitempty"`
+	HTTP       *HTTP       `json:"http,omitempty"`
 	Database   string      `json:"database,omitempty"`
 	Role       string      `json:"role,omitempty"`
 	Effect     string      `json:"effect"` // "allow" or "deny"; where it is only observed also "hold"
@@ -183,6 +185,27 @@ type GitRef struct {
 	New    string   `json:"new,omitempty"`
 	Forced string   `json:"forced"`         // "true", "false" or "unknown"
 	Lost   []string `json:"lost,omitempty"` // commits that the ref would lose, newest first
+}
+
+// Kube is what is asked of a Kubernetes API server, as operation.Kube has it. A
+// command line is in the body, in the query of its request.
+type Kube struct {
+	Verb        string `json:"verb"`
+	Group       string `json:"group,omitempty"`
+	Version     string `json:"version,omitempty"`
+	Resource    string `json:"resource,omitempty"`
+	Subresource string `json:"subresource,omitempty"`
+	Namespace   string `json:"namespace,omitempty"`
+	Name        string `json:"name,omitempty"`
+	Container   string `json:"container,omitempty"`
+	DryRun      bool   `json:"dry_run,omitempty"`
+}
+
+// HTTP is a request. Its query and its body are in the record's body.
+type HTTP struct {
+	Method string `json:"method"`
+	Host   string `json:"host,omitempty"`
+	Path   string `json:"path"`
 }
 
 // Chunk is a piece of a stream. The bytes are in the body, up to the

@@ -28,6 +28,7 @@ func (r Reader) operation(header *record.Header, folded *view.Operation) *operat
 		ID: header.Operation, Parent: header.Parent, Kind: operation.Kind(in.Kind), Text: operation.Text(folded.Text),
 		Parsed: in.Parsed, ReadOnly: in.ReadOnly, Context: operation.Context{Database: in.Database, Role: in.Role},
 		SSH: in.SSH.Operation(operation.Text(folded.Text)), Git: in.Git.Operation(),
+		Kube: in.Kube.Operation(operation.Text(folded.Text)), HTTP: in.HTTP.Operation(operation.Text(folded.Text)),
 	}
 	if in.Parsed && op.Kind == operation.Statement {
 		op.SQL = r.sql(in, folded.Text)

@@ -3,7 +3,9 @@
 //
 // An operation is made again from its record. What masks would hide is not
 // simulated, and a host's command is known by its programs, without their
-// arguments. The package reads no store and no network: its callers hand in the
+// arguments. Of a request over HTTP the query and the body, and with them a
+// command in a pod, are what was recorded: values that were sealed are not
+// known, and what was destroyed is empty. The package reads no store and no network: its callers hand in the
 // records of one session after the other.
 package simulate
 

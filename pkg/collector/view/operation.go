@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/record"
 )
 
@@ -18,6 +19,8 @@ type Operation struct {
 	Statements []record.Statement `json:"statements,omitempty"`
 	SSH        *record.SSH        `json:"ssh,omitempty"`
 	Git        *record.Git        `json:"git,omitempty"`
+	Kube       *record.Kube       `json:"kube,omitempty"`
+	HTTP       *record.HTTP       `json:"http,omitempty"`
 	Database   string             `json:"database,omitempty"`
 	Role       string             `json:"role,omitempty"`
 	Parsed     bool               `json:"parsed"`
@@ -53,6 +56,15 @@ type Chunk struct {
 	Size   int64         `json:"size"`
 	Data   []byte        `json:"data,omitempty"`
 	Digest string        `json:"digest,omitempty"`
+}
+
+// Asked says in a few words what was asked where the text does not; "" where it
+// does.
+func (op *Operation) Asked() string {
+	if op.Kube == nil || op.Kube.Resource == "" {
+		return ""
+	}
+	return op.Kube.Operation(operation.Text(op.Text)).Summary()
 }
 
 // Fold turns a session's records, in the order of their numbers, into its
@@ -112,6 +124,7 @@ func (op *Operation) intent(h *record.Header, body *record.Body) {
 	in := h.Intent
 	op.Kind, op.Parsed = in.Kind, in.Parsed
 	op.Statements, op.SSH, op.Git = in.Statements, in.SSH, in.Git
+	op.Kube, op.HTTP = in.Kube, in.HTTP
 	op.Database, op.Role = in.Database, in.Role
 	op.Effect, op.Rule, op.Reason, op.Observed = in.Effect, in.Rule, in.Reason, in.Observed
 	op.Text = string(Data(body)) + op.Text

@@ -12,6 +12,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/collector/api"
 	"github.com/sluicegate/sluice/pkg/collector/store"
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/record"
 )
 
@@ -24,7 +25,7 @@ const (
 
 // Terminal reports whether an operation can be replayed as a terminal.
 func terminal(op *view.Operation) bool {
-	if op.SSH == nil {
+	if op.SSH == nil && (op.Kube == nil || op.Kind != string(operation.Exec) && op.Kind != string(operation.Shell)) {
 		return false
 	}
 	for _, c := range op.Chunks {
