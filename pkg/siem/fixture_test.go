@@ -101,7 +101,21 @@ func otherRecords() []pair {
 		{record.Header{Type: record.ApprovalSettled, Session: host, Operation: 5, Approval: &record.Approval{ID: "a2", Rule: "ask", State: record.BrokenGlass, Reason: "outage"}}, record.Body{}},
 		{record.Header{Type: record.SessionClosed, Session: host, Closed: &record.Closed{Records: 6, Reason: "client"}}, record.Body{}},
 		{opened(web, "registry", "web", "[2001:db8::1]:443"), record.Body{}},
+		asked(web, 1, record.Intent{Kind: "http", Parsed: true, ReadOnly: true, HTTP: &record.HTTP{Method: "GET", Host: "registry.lab", Path: "/v2/"}, Effect: "allow"}, text("GET /v2/?n=1")),
+		ended(web, 1, record.Outcome{Status: "failed", Code: "404"}, record.Body{}),
 		{opened(kube, "cluster", "kubernetes", "192.0.2.64:6443"), record.Body{}},
+		asked(kube, 1, record.Intent{
+			Kind: "http", Parsed: true, Kube: &record.Kube{Verb: "delete", Group: "apps", Version: "v1", Resource: "deployments", Namespace: "shop", Name: "web"},
+			HTTP: &record.HTTP{Method: "DELETE", Host: "kube.lab", Path: "/apis/apps/v1/namespaces/shop/deployments/web"}, Effect: "deny", Rule: "no-deletes",
+		}, text("DELETE /apis/apps/v1/namespaces/shop/deployments/web?propagationPolicy=Background\nContent-Type: application/json\n\n{}")),
+		ended(kube, 1, record.Outcome{Status: "refused", Code: "403"}, record.Body{}),
+		asked(kube, 2, record.Intent{
+			Kind: "exec", Parsed: true, Kube: &record.Kube{Verb: "create", Version: "v1", Resource: "pods", Subresource: "exec", Namespace: "shop", Name: "web-1", Container: "app"},
+			HTTP: &record.HTTP{Method: "GET", Path: "/api/v1/namespaces/shop/pods/web-1/exec"}, Effect: "allow",
+		}, text("GET /api/v1/namespaces/shop/pods/web-1/exec?command=id")),
+		asked(kube, 3, record.Intent{
+			Kind: "http", Parsed: true, ReadOnly: true, Kube: &record.Kube{Verb: "get"}, HTTP: &record.HTTP{Method: "GET", Path: "/version"}, Effect: "allow",
+		}, text(hostile)),
 		ended("unknown000000000", 9, record.Outcome{Status: "abandoned"}, record.Body{}),
 		{record.Header{Type: record.AgentAlert, Alert: &record.Alert{Kind: "backstop-drop", Destination: "192.0.2.10:5432", Count: 3, Detail: "a packet that the agent did not send"}}, record.Body{}},
 		{record.Header{Type: record.AgentOrder, Order: &record.Order{ID: "o1", Kind: "quarantine", Container: "c0ffee", By: "ada", Reason: "leak"}}, record.Body{}},

@@ -107,7 +107,7 @@ func (e *Event) attributes() attributes {
 		a.chunk(h.Chunk)
 	}
 	if h.Outcome != nil {
-		a.outcome(h.Outcome)
+		a.outcome(h.Outcome, e.isHTTP())
 	}
 	a.body(e)
 	return a
@@ -174,6 +174,7 @@ func (a attributes) operation(in *record.Intent) {
 	if in.Git != nil {
 		a.object("sluice.git", in.Git)
 	}
+	a.http(in)
 }
 
 func (a attributes) decision(in *record.Intent) {
@@ -195,9 +196,13 @@ func (a attributes) chunk(c *record.Chunk) {
 	a.text("sluice.chunk.digest", c.Digest)
 }
 
-func (a attributes) outcome(o *record.Outcome) {
+func (a attributes) outcome(o *record.Outcome, http bool) {
 	a["sluice.outcome.status"] = o.Status
-	a.text("db.response.status_code", o.Code)
+	if code, err := strconv.Atoi(o.Code); http && err == nil {
+		a["http.response.status_code"] = int64(code)
+	} else {
+		a.text("db.response.status_code", o.Code)
+	}
 	if o.Status != "ok" {
 		a["error.type"] = o.Status
 		a.text("error.type", o.Code)

@@ -1,6 +1,7 @@
 package siem
 
 import (
+	"cmp"
 	"path"
 	"strconv"
 
@@ -17,12 +18,15 @@ func (e *Event) asked(o object, c class) {
 		if resources := e.resources(); len(resources) > 0 {
 			o["resources"] = resources
 		}
+		if e.isHTTP() {
+			o["http_request"] = e.httpRequest()
+		}
 	case sshActivity:
 		if in := e.Intent; in != nil && in.SSH != nil && in.SSH.Path != "" {
 			o["file"] = object{"name": path.Base(in.SSH.Path), "path": in.SSH.Path, "type_id": 0}
 		}
 	case httpActivity:
-		o["http_request"] = object{"uid": e.UID()}
+		o["http_request"] = e.httpRequest()
 	case appLifecycle:
 		o["app"] = object{"name": "sluice-agent", "vendor_name": "Sluicegate", "version": e.Header.Agent.Version}
 	case detectionFinding:
@@ -71,6 +75,10 @@ func (e *Event) api() object {
 		api["service"] = object{"name": e.Session.Resource}
 		if e.Intent != nil {
 			api["operation"] = e.Intent.Kind
+			if k := e.Intent.Kube; k != nil {
+				api["operation"] = cmp.Or(k.Verb, e.Intent.Kind)
+				set(api, "version", k.Version)
+			}
 		}
 	}
 	if h.Approval != nil {
@@ -79,10 +87,13 @@ func (e *Event) api() object {
 	return api
 }
 
-// resources are what an act is about: a repository and its refs, or a session.
+// resources are what an act is about: a cluster's object, a repository and its refs,
+// or a session.
 func (e *Event) resources() []any {
 	h := &e.Header
 	switch {
+	case e.Intent != nil && e.Intent.Kube != nil:
+		return kubeResource(e.Intent.Kube)
 	case e.Intent != nil && e.Intent.Git != nil:
 		all := []any{object{"name": e.Intent.Git.Repository, "type": "repository"}}
 		for _, ref := range e.Intent.Git.Refs {

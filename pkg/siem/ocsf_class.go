@@ -97,6 +97,12 @@ func (e *Event) operation() (class, activity) {
 	if e.Intent == nil {
 		return e.protocolClass(), other("Operation")
 	}
+	switch {
+	case e.Intent.Kube != nil:
+		return apiActivity, kubeActivity(e.Intent.Kube)
+	case e.Intent.HTTP != nil:
+		return httpActivity, httpMethod(e.Intent.HTTP)
+	}
 	switch kind := operation.Kind(e.Intent.Kind); kind {
 	case operation.Connect:
 		return e.connection(false)

@@ -101,6 +101,9 @@ func TestOCSFStatesWhatSluiceDid(t *testing.T) {
 		"approval.settled " + host + "/5":      {"High", "Success", "Allowed", "Approved", "Update"},     // broken glass
 		"operation.intent " + host + "/3":      {"Medium", "Failure", "Denied", "Blocked", "Update"},     // forced push
 		"session.closed " + pg:                 {"Medium", "Failure", "Denied", "Blocked", "Disconnect"}, // violation
+		"operation.intent kube000000000000/1":  {"Medium", "Failure", "Denied", "Blocked", "Delete"},
+		"operation.intent kube000000000000/2":  {"Informational", "Unknown", "Allowed", "Allowed", "exec"},
+		"operation.outcome web0000000000000/1": {"Informational", "Failure", "Allowed", "Allowed", "Get"},
 		"approval.settled kube000000000000/1":  {"Low", "Success", "Allowed", "Approved", "Update"},
 		"agent.policy <nil>":                   {"Informational", "Success", "Allowed", "Allowed", "Update"},
 		"agent.alert <nil>":                    {"High", "Unknown", "Observed", "Detected", "Create"},
