@@ -246,12 +246,19 @@ func parseQuery(query string, ofResource bool) (url.Values, error) {
 			return nil, badRequest("the query has a parameter twice")
 		}
 		for _, value := range all {
+			if isNumber := name == "limit" || name == "timeoutSeconds"; isNumber && !digits(value) {
+				return nil, badRequest("a parameter of the query is no number")
+			}
 			if !utf8.ValidString(value) || strings.IndexByte(value, 0) >= 0 {
 				return nil, badRequest("the query is no text")
 			}
 		}
 	}
 	return values, nil
+}
+
+func digits(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r < '0' || r > '9' })
 }
 
 // truth reads a boolean of the query. Kubernetes takes all but 0 and false for

@@ -176,6 +176,9 @@ func (p *place) within(parts []string) ([]string, error) {
 		}
 		return parts, nil
 	}
+	if parts[2] == "namespaces" {
+		return nil, badRequest("the path has a namespace in a namespace")
+	}
 	return parts[2:], nil
 }
 
