@@ -184,7 +184,7 @@ func (x *exchange) stream(answer *http.Response) {
 	for {
 		n, err := answer.Body.Read(piece)
 		if n > 0 && !out.pass(piece[:n]) {
-			err = errEnded
+			err = protocol.ErrEnded
 		}
 		if err != nil {
 			out.close(err)

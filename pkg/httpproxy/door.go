@@ -37,7 +37,7 @@ func (d *door) enter(ctx context.Context) *Refusal {
 		return d.refusal
 	}
 	user := d.session.conn.Credential.User
-	asked, decision, err := d.session.Ask(ctx, operation.Operation{
+	asked, decision, err := d.session.conn.Ask(ctx, operation.Operation{
 		Kind: operation.Connect, Text: operation.Text("log in as " + user), Bytes: []byte(user), Parsed: true,
 	}, func(protocol.Waiting) {})
 	outcome := protocol.Outcome{Status: protocol.OK}

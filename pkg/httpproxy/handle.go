@@ -16,7 +16,7 @@ type exchange struct {
 	r       *http.Request // as the server gets it, once it is admitted
 	target  string        // as the client wrote it
 	body    whole
-	asked   *Asked // nil until the guard is asked
+	asked   *protocol.Asked // nil until the guard is asked
 }
 
 // handle serves one request.
@@ -82,7 +82,7 @@ func (x *exchange) complete(op *operation.Operation) {
 // told so.
 func (x *exchange) allowed(op operation.Operation) bool {
 	ctx := x.r.Context()
-	asked, decision, err := x.session.Ask(ctx, op, func(protocol.Waiting) {})
+	asked, decision, err := x.session.conn.Ask(ctx, op, func(protocol.Waiting) {})
 	x.asked = asked
 	switch {
 	case ctx.Err() != nil:
@@ -115,7 +115,7 @@ func (x *exchange) misunderstood(refusal *Refusal) {
 		Kind: operation.Request, Text: text, Bytes: text, ReadOnly: true,
 		HTTP: &operation.HTTP{Method: x.r.Method, Host: hostOf(x.r.Host), Path: x.r.URL.Path, Query: x.r.URL.RawQuery},
 	}
-	asked, _, err := x.session.Ask(ctx, op, func(protocol.Waiting) {})
+	asked, _, err := x.session.conn.Ask(ctx, op, func(protocol.Waiting) {})
 	x.asked = asked
 	if err != nil && !errors.Is(err, context.Canceled) {
 		x.session.conn.Log.Warn("A request that is refused could not be recorded")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/mask"
+	"github.com/sluicegate/sluice/pkg/protocol"
 )
 
 // document gives an answer that is one document.
@@ -61,7 +62,7 @@ func (x *exchange) sequence(answer *http.Response, masking *Masking) {
 		}
 		x.asked.Hid(values)
 		if !out.pass(append(bytes.TrimRight(masked, "\n"), '\n')) {
-			out.close(errEnded)
+			out.close(protocol.ErrEnded)
 			return
 		}
 	}
@@ -94,7 +95,7 @@ func (x *exchange) text(answer *http.Response, stream *mask.Stream) {
 	for {
 		n, err := answer.Body.Read(piece)
 		if n > 0 && !m.write(piece[:n]) {
-			err = errEnded
+			err = protocol.ErrEnded
 		}
 		if err != nil {
 			m.close()

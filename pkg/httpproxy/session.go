@@ -47,8 +47,7 @@ func newSession(ctx context.Context, e *Engine, conn *protocol.Conn, site Site) 
 	return s, err
 }
 
-// Conn is the session as the agent made it. Its Guard and Dial are used through
-// Ask and Dial.
+// Conn is the session as the agent made it. Its Dial is used through Dial.
 func (s *Session) Conn() *protocol.Conn { return s.conn }
 
 // Context ends with the session: when the client leaves, when a person stops it.
@@ -65,7 +64,7 @@ func (s *Session) Fail(err error) {
 func (s *Session) blame(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fault == nil && err != nil && !errors.Is(err, errEnded) {
+	if s.fault == nil && err != nil && !errors.Is(err, protocol.ErrEnded) {
 		s.fault = err
 	}
 }

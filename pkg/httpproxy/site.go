@@ -35,7 +35,7 @@ type Site struct {
 	Refuse func(w http.ResponseWriter, r *http.Request, refusal *Refusal)
 	// Upgrade serves an admitted and classified request that wants another
 	// protocol on its connection (RFC 9110, section 7.8). It has to ask about the
-	// operation by itself, with Session.Ask, and returns when all is over. nil:
+	// operation by itself, with Conn.Ask, and returns when all is over. nil:
 	// such a request is refused.
 	Upgrade func(w http.ResponseWriter, r *http.Request, s *Session, op operation.Operation)
 }

@@ -35,7 +35,10 @@ func (c *Conn) Ask(ctx context.Context, op operation.Operation, waiting func(Wai
 		return nil, Decision{}, err
 	}
 	a.exchange = exchange
-	decision, err := exchange.Decide(ctx, waiting)
+	decision, now, err := exchange.DecideNow()
+	if err == nil && !now {
+		decision, err = exchange.Decide(ctx, waiting)
+	}
 	if err == nil {
 		err = ctx.Err() // an answer that came too late
 	}
@@ -72,18 +75,33 @@ func (a *Asked) Hid(values int) {
 	a.masked += int64(values)
 }
 
+// Finish is Record of the last chunk of the answer, and End.
+func (a *Asked) Finish(chunk []byte, outcome Outcome) error {
+	exchange, outcome := a.close(outcome)
+	if exchange == nil {
+		return ErrEnded
+	}
+	return exchange.Finish(time.Since(a.began), chunk, outcome)
+}
+
 // End ends the operation, once. nil is allowed.
 func (a *Asked) End(outcome Outcome) error {
 	if a == nil {
 		return nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.exchange == nil {
+	exchange, outcome := a.close(outcome)
+	if exchange == nil {
 		return nil
 	}
-	outcome.Masked = a.masked
+	return exchange.Done(outcome)
+}
+
+// close takes the exchange, so that nothing more is recorded.
+func (a *Asked) close(outcome Outcome) (Exchange, Outcome) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	exchange := a.exchange
 	a.exchange = nil
-	return exchange.Done(outcome)
+	outcome.Masked += a.masked
+	return exchange, outcome
 }
