@@ -33,7 +33,7 @@ check: ## format, vet, lint, layers, generated files; needs no root
 
 # Kernel, servers and containers are invisible to the test cache: -count=1.
 test: ## all tests, with what they need installed
-	scripts/install-deps build lab test
+	scripts/install-deps build lab kube test
 	go test -count=1 -timeout 20m ./...
 	$(MAKE) race
 

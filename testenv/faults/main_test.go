@@ -66,7 +66,7 @@ func underLab(m *testing.M) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if up := run("up", "--policy", policy); up.err != nil {
+	if up := run("up", "--without", "kube", "--policy", policy); up.err != nil {
 		return 0, fmt.Errorf("lab up: %s", up.all)
 	}
 	defer func() {

@@ -151,6 +151,9 @@ func (l *lab) job(args []string) error {
 	if err != nil {
 		return err
 	}
+	if l.Kube {
+		run = append(run, "--volume", l.kubeconfigMount())
+	}
 	run = append(run, "--volume", hosts, "--volume", l.path("agent", "trust", "ca.pem")+":"+jobAuthority+":ro")
 	run = append(run, "--workdir", visibleDirectory(l.dir), jobImage)
 	id, err := command(l.docker(append(run, cmd...)...)...)

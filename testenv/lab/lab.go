@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,7 +26,9 @@ type lab struct {
 	Hosts     string             `json:"hosts"`   // the cgroup of the SSH hosts
 	Mounted   bool               `json:"mounted"` // bpffs, by this lab
 	Policy    string             `json:"policy"`  // the file given to up; empty for the lab's own
+	Kube      bool               `json:"kube"`    // it has a Kubernetes API server
 
+	saving    sync.Mutex    // also of Processes while up runs: the API server starts beside the rest
 	slice     *netlab.Slice // while up runs
 	authority *authority    // while up runs
 }
@@ -53,16 +56,24 @@ func (l *lab) path(parts ...string) string {
 }
 
 func (l *lab) save() error {
+	l.saving.Lock()
+	defer l.saving.Unlock()
 	state, err := json.MarshalIndent(l, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(l.stateFile(), state, 0o600)
+	next := l.stateFile() + ".next" // whole at once: a program that up started reads it
+	if err := os.WriteFile(next, state, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(next, l.stateFile())
 }
 
 // started remembers a process, so that down ends it whatever happens next.
 func (l *lab) started(name string, p process) error {
+	l.saving.Lock()
 	l.Processes[name] = p
+	l.saving.Unlock()
 	return l.save()
 }
 
@@ -71,11 +82,8 @@ func (l *lab) isUp() bool { return l.Processes["postgres"].alive() }
 // up builds the lab step by step. When a step fails, what stands already is
 // taken down again, but for the logs.
 func (l *lab) up(args []string) error {
-	switch {
-	case len(args) == 2 && args[0] == "--policy":
-		l.Policy = args[1]
-	case len(args) != 0:
-		return errors.New("up takes only --policy FILE")
+	if err := l.parse(args); err != nil {
+		return err
 	}
 	if l.Node != "" {
 		return errors.New("a lab is here already: scripts/lab status, or scripts/lab down")
@@ -91,26 +99,49 @@ func (l *lab) up(args []string) error {
 	if l.authority, err = l.newAuthority(); err != nil {
 		return err
 	}
+	kube := func() error { return nil }
 	steps := []struct {
 		name string
 		do   func() error
 	}{
 		{"network", l.makeNetwork},
+		{"kube", func() error { kube = l.startKube(); return nil }},
 		{"postgres", l.startPostgres},
 		{"sshd", l.startSSH},
 		{"git", l.startGit},
 		{"docker", l.startDocker},
 		{"issuer and approver", l.makePeople},
 		{"collector", l.startCollector},
+		{"kube", func() error { return kube() }},
 		{"agent", l.startAgent},
 	}
 	for _, step := range steps {
 		if err := step.do(); err != nil {
+			_ = kube() // or it would go on starting
 			_ = l.teardown()
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
 	}
 	fmt.Fprintf(os.Stderr, "lab: up in %.1f s\n", time.Since(began).Seconds())
+	return nil
+}
+
+// parse reads what up was told.
+func (l *lab) parse(args []string) error {
+	l.Kube = true
+	for ; len(args) >= 2; args = args[2:] {
+		switch {
+		case args[0] == "--policy":
+			l.Policy = args[1]
+		case args[0] == "--without" && args[1] == "kube":
+			l.Kube = false
+		default:
+			return fmt.Errorf("up does not take %s %s", args[0], args[1])
+		}
+	}
+	if len(args) != 0 {
+		return errors.New("up takes only --policy FILE and --without kube")
+	}
 	return nil
 }
 
@@ -151,6 +182,7 @@ func (l *lab) teardown() error {
 	errs = append(errs, l.Processes["issuer"].end(syscall.SIGTERM, 5*time.Second))
 	errs = append(errs, l.Processes["git"].end(syscall.SIGTERM, 10*time.Second))
 	errs = append(errs, l.Processes["ssh"].end(syscall.SIGTERM, 10*time.Second))
+	errs = append(errs, l.stopKube())
 	errs = append(errs, l.removeHostsCgroup())
 	errs = append(errs, l.Processes["postgres"].end(syscall.SIGINT, 30*time.Second))
 	errs = append(errs, l.removeNetwork())
@@ -175,6 +207,9 @@ func (l *lab) status(args []string) error {
 		out["console"] = l.consoleURL()
 		out["servers"] = l.servers()
 		out["git"] = map[string]string{"ssh": gitURL}
+		if l.Kube {
+			out["kube"] = map[string]string{"url": kubeURL}
+		}
 		out["policy"] = l.path("agent", "policy.yaml")
 	}
 	if len(args) == 1 && args[0] == "--json" {
@@ -184,14 +219,17 @@ func (l *lab) status(args []string) error {
 		fmt.Println("the lab is down")
 		return nil
 	}
-	for _, name := range []string{"postgres", "ssh", "git", "docker", "issuer", "collector", "agent"} {
+	for _, name := range []string{"postgres", "ssh", "git", "etcd", "kube-apiserver", "docker", "issuer", "collector", "agent"} {
+		if _, known := l.Processes[name]; !known {
+			continue
+		}
 		word := "stopped"
 		if running[name] {
 			word = fmt.Sprintf("running, pid %d", l.Processes[name].PID)
 		}
-		fmt.Printf("%-10s %s\n", name, word)
+		fmt.Printf("%-14s %s\n", name, word)
 	}
-	fmt.Printf("%-10s %s\n", "console", l.consoleURL())
+	fmt.Printf("%-14s %s\n", "console", l.consoleURL())
 	return nil
 }
 

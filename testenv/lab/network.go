@@ -24,7 +24,11 @@ func (l *lab) address(n byte) string {
 
 // servers maps the names that jobs use to addresses.
 func (l *lab) servers() map[string]string {
-	return map[string]string{"pg.lab": l.address(2), "ssh.lab": l.address(4), "git.lab": l.address(5)}
+	servers := map[string]string{"pg.lab": l.address(2), "ssh.lab": l.address(4), "git.lab": l.address(5)}
+	if l.Kube {
+		servers["kube.lab"] = l.address(6)
+	}
+	return servers
 }
 
 func (l *lab) nodeAddress() string { return l.address(10) }
@@ -54,8 +58,8 @@ func (l *lab) takeSlice() error {
 // makeNetwork makes the runner node with a bridge to its servers and a link to
 // this machine:
 //
-//	this machine ── .8/30 ── node ── .0/29 (bridge) ── pg, ssh, git
-//	                          │                                └ links to pg, git
+//	this machine ── .8/30 ── node ── .0/29 (bridge) ── pg, git, kube, ssh
+//	                          │                                            └ links to the others
 //	                          └── 198.18.0.0/24 (Docker's) ── jobs
 func (l *lab) makeNetwork() error {
 	if err := l.takeSlice(); err != nil {
@@ -82,6 +86,10 @@ func (l *lab) makeNetwork() error {
 	script = append(script, l.attachServer("git", l.address(5))...)
 	script = append(script, l.joinServers("ssh", l.address(4), "pg", l.address(2))...)
 	script = append(script, l.joinServers("ssh", l.address(4), "git", l.address(5))...)
+	if l.Kube {
+		script = append(script, l.attachServer("kube", l.address(6))...)
+		script = append(script, l.joinServers("ssh", l.address(4), "kube", l.address(6))...)
+	}
 	for _, line := range script {
 		if _, err := command(append([]string{"ip"}, strings.Fields(line)...)...); err != nil {
 			return err
@@ -125,7 +133,7 @@ func (l *lab) removeNetwork() error {
 		return nil
 	}
 	var errs []error
-	for _, ns := range []string{l.netnsOf("pg"), l.netnsOf("ssh"), l.netnsOf("git"), l.Node} {
+	for _, ns := range []string{l.netnsOf("pg"), l.netnsOf("ssh"), l.netnsOf("git"), l.netnsOf("kube"), l.Node} {
 		if _, err := os.Stat("/run/netns/" + ns); err == nil {
 			_, err = command("ip", "netns", "del", ns)
 			errs = append(errs, err)

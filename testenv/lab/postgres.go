@@ -106,16 +106,22 @@ func (l *lab) admin(args []string) error {
 		return err
 	}
 	if len(before) != 1 {
-		return errors.New("admin takes a server: pg, ssh or git")
+		return errors.New("admin takes a server: pg, ssh, git or kube")
 	}
 	switch before[0] {
 	case "ssh":
 		return attached(nil, l.asHost(l.buildHost(), cmd...)...)
 	case "git":
 		return attached(nil, l.asGit(cmd...)...)
+	case "kube":
+		if !l.Kube {
+			return errors.New("this lab was started without kube")
+		}
+		env, argv := l.asKube(cmd...)
+		return attached(env, argv...)
 	case "pg":
 	default:
-		return fmt.Errorf("admin takes a server: pg, ssh or git, not %q", before[0])
+		return fmt.Errorf("admin takes a server: pg, ssh, git or kube, not %q", before[0])
 	}
 	env := []string{"PGHOST=" + l.path("pg", "socket"), "PGUSER=postgres", "PGDATABASE=shop"}
 	return attached(env, l.inNetns(l.netnsOf("pg"), cmd...)...)

@@ -76,7 +76,7 @@ func start(ctx context.Context) (down []func() error, err error) {
 			return down, err
 		}
 	}
-	if node.lab, err = underlab.Up("../..", "pods", "policy.yaml"); err != nil {
+	if node.lab, err = underlab.Up("../..", "pods", "policy.yaml", "--without", "kube"); err != nil {
 		return down, err
 	}
 	down = append(down, node.lab.Down)

@@ -23,8 +23,8 @@ type Lab struct {
 }
 
 // Up builds and starts a lab with a policy. root is the repository's; name is in
-// the name of the lab's directory.
-func Up(root, name, policy string) (*Lab, error) {
+// the name of the lab's directory; options are more for up.
+func Up(root, name, policy string, options ...string) (*Lab, error) {
 	l := &Lab{}
 	var err error
 	if l.Root, err = filepath.Abs(root); err != nil {
@@ -36,8 +36,9 @@ func Up(root, name, policy string) (*Lab, error) {
 	if l.Dir, err = os.MkdirTemp("", "sluice-"+name+"-"); err != nil {
 		return nil, err
 	}
-	// Beside other work the programs alone may take minutes to build.
-	if up := ResultOf(l.Command(8*time.Minute, "up", "--policy", policy)); up.Code != 0 {
+	// Beside other work the programs alone may take minutes to build, and
+	// Kubernetes at its first time.
+	if up := ResultOf(l.Command(15*time.Minute, append([]string{"up", "--policy", policy}, options...)...)); up.Code != 0 {
 		return nil, errors.Join(fmt.Errorf("lab up: %s", up.All()), l.Down())
 	}
 	return l, nil
