@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/protocol/kubernetes"
 	"github.com/sluicegate/sluice/pkg/protocol/postgres"
 	"github.com/sluicegate/sluice/pkg/protocol/ssh"
 )
@@ -19,8 +20,13 @@ func protocols(packs string) (map[string]protocol.Protocol, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ssh: %w", err)
 	}
+	clusters, err := kubernetes.New(kubernetes.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes: %w", err)
+	}
 	return map[string]protocol.Protocol{
-		pg.Info().Name:    pg,
-		hosts.Info().Name: hosts,
+		pg.Info().Name:       pg,
+		hosts.Info().Name:    hosts,
+		clusters.Info().Name: clusters,
 	}, nil
 }

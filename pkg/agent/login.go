@@ -60,6 +60,9 @@ func loginOf(source policy.CredentialSource) (uses protocol.Login) {
 	if source.CAKeyFile != "" {
 		uses |= protocol.AuthorityLogin
 	}
+	if source.TokenFile != "" {
+		uses |= protocol.TokenLogin
+	}
 	return uses
 }
 
@@ -82,6 +85,7 @@ func (a *Agent) login(ctx context.Context, s *session.Session, observe bool) (lo
 		{source.KeyFile, func(file io.Reader) (err error) { login.Key, err = credential.ReadKey(file); return err }},
 		{source.CertFile, func(file io.Reader) (err error) { login.Certificate, err = credential.ReadKey(file); return err }},
 		{source.CAKeyFile, func(file io.Reader) (err error) { login.Authority, err = credential.ReadKey(file); return err }},
+		{source.TokenFile, func(file io.Reader) (err error) { login.Token, err = credential.ReadToken(file); return err }},
 	} {
 		if part.path == "" {
 			continue

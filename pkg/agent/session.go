@@ -196,6 +196,7 @@ func (v *serving) open(ctx context.Context, resource *policy.Resource) (*protoco
 		Protected:  v.protected,
 		Inner:      func(ctx context.Context, in protocol.Inner) (string, error) { return v.inner(ctx, &s, in) },
 		Credential: login,
+		Login:      func(ctx context.Context) (protocol.Credential, error) { return v.login(ctx, &s, resource.Observe) },
 		Guard:      v.guard,
 		Observe:    resource.Observe,
 		Stopped:    func() string { return cmp.Or(guard.Stopped(stopped()), PolicyChanged) },

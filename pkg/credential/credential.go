@@ -26,6 +26,9 @@ import (
 // MaxBytes is how long a secret of one line may be.
 const MaxBytes = 4 << 10
 
+// MaxTokenBytes is how long a token may be.
+const MaxTokenBytes = 16 << 10
+
 // MaxKeyBytes is how long a key or a certificate may be.
 const MaxKeyBytes = 64 << 10
 
@@ -92,6 +95,28 @@ func ReadKey(file io.Reader) ([]byte, error) {
 		return nil, errors.New("read key: it is empty")
 	}
 	return content, nil
+}
+
+// ReadToken returns the bearer token (RFC 6750) in a file of File.Open, without
+// the white space around it. It stands in a field of HTTP, so that it is refused
+// when it holds anything but the letters, digits and signs of such a field.
+func ReadToken(file io.Reader) (string, error) {
+	content, err := io.ReadAll(io.LimitReader(file, MaxTokenBytes+1))
+	if err != nil {
+		return "", fmt.Errorf("read token: %w", withoutPath(err))
+	}
+	if len(content) > MaxTokenBytes {
+		return "", fmt.Errorf("read token: it is longer than %d bytes", MaxTokenBytes)
+	}
+	token := string(bytes.TrimSpace(content))
+	odd := func(r rune) bool { return r <= ' ' || r > '~' }
+	switch {
+	case token == "":
+		return "", errors.New("read token: it is empty")
+	case strings.ContainsFunc(token, odd):
+		return "", errors.New("read token: it holds what no token has: write the token alone")
+	}
+	return token, nil
 }
 
 // clean checks a file's content and takes the newline off.

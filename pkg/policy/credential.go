@@ -10,18 +10,19 @@ import (
 
 // CredentialSource is what the agent logs in with and where it finds the
 // secrets. Each file is read anew at each login, so that it can be changed. At
-// least one of PasswordFile, KeyFile and CAKeyFile is set.
+// least one of PasswordFile, KeyFile, CAKeyFile and TokenFile is set.
 type CredentialSource struct {
 	User         string
 	PasswordFile string
 	KeyFile      string // a private key, in PEM
 	CertFile     string // its certificate; empty for a bare key
 	CAKeyFile    string // private key of an authority that signs short-lived user certificates
+	TokenFile    string // a bearer token
 }
 
 // files returns the paths that are set.
 func (s CredentialSource) files() []string {
-	all := []string{s.PasswordFile, s.KeyFile, s.CertFile, s.CAKeyFile}
+	all := []string{s.PasswordFile, s.KeyFile, s.CertFile, s.CAKeyFile, s.TokenFile}
 	return slices.DeleteFunc(all, func(path string) bool { return path == "" })
 }
 
@@ -98,6 +99,7 @@ func (c *compiler) credentials(path string, clauses []credentialClause) []creden
 		}
 		entry := credential{CredentialSource: CredentialSource{
 			clause.User, c.relative(clause.PasswordFile), c.relative(clause.KeyFile), c.relative(clause.CertFile), c.relative(clause.CAKeyFile),
+			c.relative(clause.TokenFile),
 		}}
 		if clause.When != "" {
 			entry.when = c.condition(at+".when", clause.When)
@@ -113,11 +115,13 @@ func (c *compiler) credentials(path string, clauses []credentialClause) []creden
 // secrets checks which files an entry names.
 func (c *compiler) secrets(at string, clause *credentialClause) {
 	switch {
-	case clause.PasswordFile == "" && clause.KeyFile == "" && clause.CAKeyFile == "":
-		c.doc.Problem(at+".password_file", "is missing: write the path of a file that holds the password, or key_file, or ca_key_file")
+	case clause.PasswordFile == "" && clause.KeyFile == "" && clause.CAKeyFile == "" && clause.TokenFile == "":
+		c.doc.Problem(at+".password_file", "is missing: write the path of a file that holds the password, or key_file, or ca_key_file, or token_file")
 	case clause.CertFile != "" && clause.KeyFile == "":
 		c.doc.Problem(at+".cert_file", "has no use without its key: write key_file")
 	case clause.CAKeyFile != "" && clause.KeyFile != "":
 		c.doc.Problem(at+".ca_key_file", "has no use beside key_file: keep one")
+	case clause.TokenFile != "" && (clause.PasswordFile != "" || clause.KeyFile != "" || clause.CAKeyFile != ""):
+		c.doc.Problem(at+".token_file", "stands alone: keep it or what is beside it")
 	}
 }

@@ -37,6 +37,7 @@ type credentialClause struct {
 	KeyFile      string `yaml:"key_file"`
 	CertFile     string `yaml:"cert_file"`
 	CAKeyFile    string `yaml:"ca_key_file"`
+	TokenFile    string `yaml:"token_file"`
 }
 
 // serverTLSClause says how the agent checks the server.

@@ -142,6 +142,7 @@ type Conn struct {
 	// Unserved; what went wrong later is logged and no error.
 	Inner      func(ctx context.Context, in Inner) (session string, err error)
 	Credential Credential
+	Login      func(ctx context.Context) (Credential, error) // reads Credential anew, for a session that outlives it; nil: it does not change
 	Guard      Guard
 	Masks      *mask.Set     // never nil; may be empty
 	MaskKey    []byte        // for mask.Hash, the same in all sessions; empty: the plug-in has one of its own

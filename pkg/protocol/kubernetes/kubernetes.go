@@ -60,6 +60,6 @@ func (*Kubernetes) Recognize(prefix []byte) protocol.Match {
 
 // Serve runs one session.
 func (p *Kubernetes) Serve(ctx context.Context, conn *protocol.Conn) error {
-	s := &session{conn: conn}
+	s := &session{conn: conn, tokens: newTokens(conn)}
 	return p.engine.Serve(ctx, conn, s.site())
 }

@@ -7,15 +7,23 @@ import (
 
 // session is one connection of a client.
 type session struct {
-	conn *protocol.Conn
+	conn   *protocol.Conn
+	tokens *tokens
 }
 
 // site is how the engine serves the session.
 func (s *session) site() httpproxy.Site {
+	host := s.conn.Session.Destination.String()
+	if len(s.conn.Names) > 0 {
+		host = s.conn.Names[0]
+	}
 	return httpproxy.Site{
-		Classify: s.classify,
-		Masking:  s.masking,
-		Refuse:   refuse,
-		Upgrade:  s.upgrade,
+		Host:         host,
+		Admit:        s.admit,
+		Classify:     s.classify,
+		Authenticate: s.authenticate,
+		Masking:      s.masking,
+		Refuse:       refuse,
+		Upgrade:      s.upgrade,
 	}
 }
