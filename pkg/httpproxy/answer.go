@@ -63,7 +63,7 @@ func (x *exchange) answer(answer *http.Response) {
 		}
 	}
 	bare := x.r.Method == http.MethodHead || answer.StatusCode == http.StatusNoContent || answer.StatusCode == http.StatusNotModified
-	masked := masking != nil && (masking.Document != nil || masking.Text != nil)
+	masked := masking != nil && (masking.Document != nil || masking.Text)
 	if masked {
 		if encoding := answer.Header.Get("Content-Encoding"); encoding != "" && !bare {
 			x.hidden(&Refusal{Code: http.StatusBadGateway, Message: "sluice: the answer is compressed and cannot be masked, so it is not shown"})
@@ -81,7 +81,7 @@ func (x *exchange) answer(answer *http.Response) {
 	case masked && masking.Document != nil:
 		x.document(answer, masking)
 	case masked:
-		x.text(answer, masking.Text)
+		x.text(answer)
 	default:
 		x.stream(answer)
 	}

@@ -37,12 +37,11 @@ const (
 	// maxStreams is how many requests one connection of HTTP/2 may have open.
 	maxStreams = 100
 
-	graceTime  = 30 * time.Second // for a handshake, a header, a connection to the server
-	bodyTime   = 60 * time.Second // for a body
-	idleTime   = 90 * time.Second // between requests, as API servers have it
-	pingTime   = 30 * time.Second // after which a silent peer is asked whether it is there
-	farewell   = 2 * time.Second  // for what is under way when a session ends
-	quietAfter = 200 * time.Millisecond
+	graceTime = 30 * time.Second // for a handshake, a header, a connection to the server
+	bodyTime  = 60 * time.Second // for a body
+	idleTime  = 90 * time.Second // between requests, as API servers have it
+	pingTime  = 30 * time.Second // after which a silent peer is asked whether it is there
+	farewell  = 2 * time.Second  // for what is under way when a session ends
 )
 
 // Engine serves the sessions of one protocol, which share its quotas.

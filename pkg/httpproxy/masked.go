@@ -6,10 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync"
-	"time"
 
-	"github.com/sluicegate/sluice/pkg/mask"
 	"github.com/sluicegate/sluice/pkg/protocol"
 )
 
@@ -85,66 +82,22 @@ func (b *bounded) Read(p []byte) (int, error) {
 }
 
 // text gives an answer that is a text without end, as a log.
-func (x *exchange) text(answer *http.Response, stream *mask.Stream) {
-	m := &masking{out: x.opened(answer, -1), stream: stream}
-	if !m.out.begin() {
+func (x *exchange) text(answer *http.Response) {
+	out := x.opened(answer, -1)
+	if !out.begin() {
 		return
 	}
-	m.timer = time.AfterFunc(quietAfter, m.release)
+	masking := x.session.conn.NewMasking(x.asked, out.pass)
 	piece := make([]byte, pieceBytes)
 	for {
 		n, err := answer.Body.Read(piece)
-		if n > 0 && !m.write(piece[:n]) {
+		if n > 0 && !masking.Write(piece[:n]) {
 			err = protocol.ErrEnded
 		}
 		if err != nil {
-			m.close()
-			m.out.close(err)
+			masking.Close()
+			out.close(err)
 			return
 		}
 	}
-}
-
-// masking hides secrets in a text on its way to the client. What may begin a
-// secret is let go when nothing follows it for a while.
-type masking struct {
-	mu     sync.Mutex
-	out    *outflow     // guarded by mu
-	stream *mask.Stream // guarded by mu
-	buffer []byte       // guarded by mu
-	closed bool         // guarded by mu
-	timer  *time.Timer
-}
-
-func (m *masking) write(piece []byte) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	going := m.pass(m.stream.Write(m.buffer[:0], piece))
-	m.timer.Reset(quietAfter)
-	return going
-}
-
-// release lets go of what was kept back.
-func (m *masking) release() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.closed {
-		m.pass(m.stream.Release(m.buffer[:0]))
-	}
-}
-
-// close ends the text.
-func (m *masking) close() {
-	m.timer.Stop()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.closed = true
-	m.pass(m.stream.Close(m.buffer[:0]))
-}
-
-// pass sends what is safe. mu is held.
-func (m *masking) pass(out []byte, hidden int) bool {
-	m.buffer = out
-	m.out.x.asked.Hid(hidden)
-	return len(out) == 0 || m.out.pass(out)
 }

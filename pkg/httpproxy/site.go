@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/sluicegate/sluice/pkg/mask"
 	"github.com/sluicegate/sluice/pkg/operation"
 )
 
@@ -48,8 +47,9 @@ type Masking struct {
 	// document, or in Sequence one after the other, without end.
 	Document func(document []byte) (masked []byte, values int, err error)
 	Sequence bool
-	// Text hides secrets in what is no document, as in a log.
-	Text *mask.Stream
+	// Text hides what the session's detectors find in what is no document, as in
+	// a log.
+	Text bool
 }
 
 // Refusal is an answer that is not the server's. As the error of a function of

@@ -42,7 +42,7 @@ func (s *session) masking(op *operation.Operation, answer *http.Response) (*http
 	case len(masks.Detect) == 0:
 		return nil, nil
 	}
-	return &httpproxy.Masking{Text: mask.NewStream(masks, s.conn.MaskKey)}, nil
+	return &httpproxy.Masking{Text: true}, nil
 }
 
 // isPlain reports whether an answer that is not JSON holds no objects of
