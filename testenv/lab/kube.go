@@ -65,9 +65,11 @@ func (l *lab) runKube(ctx context.Context) error {
 		Users: []kubernetes.User{{Name: kubeAgent, Token: token}},
 		Flags: kubernetes.Small,
 		Run:   l.runKubeProgram,
-		Dial: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+		// By its loopback address, as admin does: the agent reports connections to
+		// the other one that are older than it.
+		Dial: func(ctx context.Context, network, _ string) (conn net.Conn, err error) {
 			err = ns.Do(func() (err error) {
-				conn, err = new(net.Dialer).DialContext(ctx, network, address)
+				conn, err = new(net.Dialer).DialContext(ctx, network, "127.0.0.1:6443")
 				return err
 			})
 			return conn, err
@@ -97,6 +99,21 @@ func (l *lab) runKubeProgram(name string, argv ...string) (kubernetes.Process, e
 // stopKube ends the server before its store, which it writes to.
 func (l *lab) stopKube() error {
 	return errors.Join(l.Processes["kube-apiserver"].end(syscall.SIGTERM, 15*time.Second), l.Processes["etcd"].end(syscall.SIGTERM, 15*time.Second))
+}
+
+// kubeResource is the API server as the agent protects it.
+func (l *lab) kubeResource() map[string]any {
+	return map[string]any{
+		"name": "kube", "protocol": "kubernetes", "hosts": []string{"kube.lab"}, "port": 6443,
+		"credentials": []any{
+			map[string]any{
+				"when": "has(verified.sha)", "user": kubeReleaser,
+				"cert_file": l.path("kube", "user-"+kubeReleaser+".pem"), "key_file": l.path("kube", "user-"+kubeReleaser+".key"),
+			},
+			map[string]any{"user": kubeAgent, "token_file": l.path("secrets", "kube")},
+		},
+		"server_tls": map[string]any{"mode": "verify-full", "ca_file": l.path("kube", "ca.pem")},
+	}
 }
 
 // asKube is argv run beside the API server, as its administrator.

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"fmt"
 	"os"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -13,7 +14,7 @@ var ownPolicy []byte
 
 // resources are the lab's, whatever policy it was given.
 func (l *lab) resources() []any {
-	return []any{
+	all := []any{
 		map[string]any{
 			"name": "shop-db", "protocol": "postgres", "hosts": []string{"pg.lab"}, "port": 5432,
 			"credentials": []any{map[string]any{"user": "app", "password_file": l.path("secrets", "shop-db")}},
@@ -22,6 +23,10 @@ func (l *lab) resources() []any {
 		l.hostResource("build-host", l.buildHost()),
 		l.hostResource("git-ssh", l.gitHost()),
 	}
+	if l.Kube {
+		all = append(all, l.kubeResource())
+	}
+	return all
 }
 
 // composePolicy puts the lab's resources into a policy file, or into the
@@ -40,5 +45,24 @@ func composePolicy(file string, resources []any) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	policy["version"], policy["resources"] = 1, resources
+	if file == "" {
+		dropStrangers(policy, resources)
+	}
 	return yaml.Marshal(policy)
+}
+
+// dropStrangers takes out of the lab's own policy what is about a resource that
+// this lab was started without. Each of its rules and masks is about one.
+func dropStrangers(policy map[string]any, resources []any) {
+	has := map[any]bool{}
+	for _, resource := range resources {
+		has[resource.(map[string]any)["name"]] = true
+	}
+	for _, key := range []string{"masks", "rules"} {
+		all, _ := policy[key].([]any)
+		policy[key] = slices.DeleteFunc(all, func(one any) bool {
+			about, _ := one.(map[string]any)["resources"].([]any)
+			return len(about) == 1 && !has[about[0]]
+		})
+	}
 }
