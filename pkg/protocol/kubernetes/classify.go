@@ -34,7 +34,7 @@ func (s *session) classify(r *http.Request, body []byte) (operation.Operation, e
 	if err := admitted(s.conn.Masks, op.Kube, contentType, body); err != nil {
 		return op, err
 	}
-	accepted(s.conn.Masks, op.Kube, r.Header)
+	accepted(s.conn.Masks, &op, r.Header)
 	op.Text = sealed(s.conn.Masks, &op, contentType, s.seal)
 	return op, nil
 }

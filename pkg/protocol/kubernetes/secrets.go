@@ -24,7 +24,7 @@ func hides(masks *mask.Set) bool { return len(masks.Kinds)+len(masks.Detect) > 0
 // look into is refused.
 func (s *session) masking(op *operation.Operation, answer *http.Response) (*httpproxy.Masking, error) {
 	masks := s.conn.Masks
-	if !hides(masks) || answer.ContentLength == 0 || answer.Request != nil && answer.Request.Method == http.MethodHead {
+	if !hides(masks) || isSchema(op) || answer.ContentLength == 0 || answer.Request != nil && answer.Request.Method == http.MethodHead {
 		return nil, nil
 	}
 	if coding := answer.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
@@ -43,6 +43,12 @@ func (s *session) masking(op *operation.Operation, answer *http.Response) (*http
 		return nil, nil
 	}
 	return &httpproxy.Masking{Text: true}, nil
+}
+
+// isSchema reports whether an operation reads the API's own description, which
+// holds no objects, and which old clients want in protobuf alone.
+func isSchema(op *operation.Operation) bool {
+	return op.Kube != nil && op.Kube.Resource == "" && op.HTTP != nil && strings.HasPrefix(op.HTTP.Path, "/openapi/")
 }
 
 // isPlain reports whether an answer that is not JSON holds no objects of
@@ -92,8 +98,9 @@ func mentions(masks *mask.Set, document []byte) bool {
 // accepted asks the server for JSON alone, where masks have to look into it.
 // Whole objects, or only their metadata, and tables are all JSON; a table of
 // objects of a kind that is not Kubernetes' own shows what a mask hides.
-func accepted(masks *mask.Set, k *operation.Kube, header http.Header) {
-	if !hides(masks) || k.Subresource == proxying || k.Subresource == "log" {
+func accepted(masks *mask.Set, op *operation.Operation, header http.Header) {
+	k := op.Kube
+	if !hides(masks) || isSchema(op) || k.Subresource == proxying || k.Subresource == "log" {
 		return
 	}
 	var kept []string

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math/bits"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/sluicegate/sluice/pkg/mask"
@@ -259,8 +260,7 @@ func (v *veil) scalar(at around) {
 	text := v.src[v.pos:end]
 	hide := at.within != nil && at.only == "" && string(text) != "null"
 	if !hide && len(v.masks.Detect) > 0 && text[0] != 'n' {
-		_, _, by := v.masks.Find(text)
-		hide = by != nil
+		hide = v.finds(text)
 	}
 	if !hide {
 		v.take(end)
@@ -292,13 +292,14 @@ func (v *veil) text(quoted []byte, gone string) {
 		v.dst = append(v.dst, quoted...)
 		return
 	}
-	out, found, null := v.clean(nil, plain)
-	if found == 0 {
-		if binary, ok := readable(plain); ok {
-			if out, found, null = v.clean(nil, binary); found > 0 {
-				out = base64.StdEncoding.AppendEncode(nil, out)
-			}
-		}
+	var out []byte
+	var found int
+	var null bool
+	if v.finds(plain) {
+		out, found, null = v.clean(nil, plain)
+	} else if binary, ok := readable(plain); ok && v.finds(binary) {
+		out, found, null = v.clean(nil, binary)
+		out = base64.StdEncoding.AppendEncode(nil, out)
 	}
 	v.hidden += found
 	switch {
@@ -311,14 +312,20 @@ func (v *veil) text(quoted []byte, gone string) {
 	}
 }
 
+func (v *veil) finds(text []byte) bool { return finds(v.masks, text) }
+
 // readable decodes base64 that stands for a text.
 func readable(encoded []byte) ([]byte, bool) {
 	const least = 16 // shorter than any secret that a detector knows
-	if len(encoded) < least || len(encoded)%4 != 0 {
+	if len(encoded) < least || len(encoded)%4 != 0 || slices.ContainsFunc(encoded, outsideBase64) {
 		return nil, false
 	}
 	decoded, err := base64.StdEncoding.AppendDecode(nil, encoded)
 	return decoded, err == nil && utf8.Valid(decoded)
+}
+
+func outsideBase64(c byte) bool {
+	return (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '+' && c != '/' && c != '='
 }
 
 // decoded is what a quoted string says. It shares its memory where it can.

@@ -245,9 +245,78 @@ func TestServerIsAskedForWhatCanBeMasked(t *testing.T) {
 		{masking(mask.Redact, "Secret"), operation.Kube{Resource: "pods", Subresource: "log"}, "*/*", "*/*"},
 	} {
 		header := http.Header{"Accept": {test.accept}}
-		accepted(test.s.conn.Masks, &test.kube, header)
+		accepted(test.s.conn.Masks, &operation.Operation{Kube: &test.kube}, header)
 		if got := header.Get("Accept"); got != test.want {
 			t.Errorf("%s of %+v: got %s, want %s", test.accept, test.kube, got, test.want)
+		}
+	}
+}
+
+func TestSchemaOfTheAPIPassesAsItIs(t *testing.T) {
+	const asProtobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+	op, err := asked(t, "GET /openapi/v2", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := http.Header{"Accept": {asProtobuf}}
+	s := masking(mask.Redact, "Secret")
+	accepted(s.conn.Masks, &op, header)
+	if header.Get("Accept") != asProtobuf {
+		t.Errorf("asked for %s", header.Get("Accept"))
+	}
+	if masking, err := s.masking(&op, &http.Response{StatusCode: 200, ContentLength: -1, Header: http.Header{"Content-Type": {asProtobuf}}}); masking != nil || err != nil {
+		t.Errorf("%v, %v", masking, err)
+	}
+}
+
+// FuzzVeil masks whatever is JSON: what comes out is JSON, tells nothing, and is
+// the same when it is masked once more.
+func FuzzVeil(f *testing.F) {
+	for _, document := range []string{
+		secret(isSecret), `{"items":[` + secret() + `],"kind":"SecretList"}`, `{"type":"ADDED","object":` + secret(isSecret) + `}`, `[{"kind":"Secret","data":[1,{"a":null}]}]`,
+		`{"a":"{\"kind\":\"Secret\",\"data\":{\"p\":\"` + inBase64 + `\"}}"}`, `{"k\u0069nd":"Secret","data":{"p":"x"}}`, `"x"`, `{"kind":{"kind":"Secret"},"data":"x"}`, ` { } `,
+	} {
+		f.Add([]byte(document), true)
+		f.Add([]byte(document), false)
+	}
+	f.Fuzz(func(t *testing.T, document []byte, about bool) {
+		kube := &operation.Kube{Resource: "pods"}
+		if about {
+			kube = &aboutSecrets
+		}
+		mask := masking(mask.Redact, "Secret").document(kube)
+		out, masked, err := mask(document)
+		if err != nil {
+			return
+		}
+		if masked == 0 && !bytes.Equal(out, document) {
+			t.Errorf("nothing was masked: %s became %s", document, out)
+		}
+		if json.Valid(document) && !json.Valid(out) {
+			t.Errorf("%s became %s", document, out)
+		}
+		if again, _, err := mask(out); err != nil || !bytes.Equal(again, out) {
+			t.Errorf("%s became %s: %v", out, again, err)
+		}
+	})
+}
+
+func BenchmarkDocument(b *testing.B) {
+	pod := `{"kind":"Pod","metadata":{"name":"web-1","namespace":"shop","labels":{"app":"web"},"uid":"5b2f3c1e-0000-4000-8000-000000000000"},"spec":{"containers":[{"name":"app","image":"acme/web:1","env":[{"name":"A","value":"some value"}]}]}}`
+	for name, item := range map[string]string{"pods": pod, "secrets": secret(isSecret)} {
+		list := []byte(`{"kind":"List","items":[` + strings.Repeat(item+",", 999) + item + `]}`)
+		for kind, s := range map[string]*session{"kinds": masking(mask.Redact, "Secret"), "detectors": masking(mask.Redact)} {
+			if kind == "detectors" {
+				s.conn.Masks.Detect = []mask.Detection{{Detector: mask.JWT, Method: mask.Redact}, {Detector: mask.PrivateKey, Method: mask.Redact}}
+			}
+			b.Run(name+" "+kind, func(b *testing.B) {
+				b.SetBytes(int64(len(list)))
+				for b.Loop() {
+					if _, _, err := s.document(&operation.Kube{})(list); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }
