@@ -96,3 +96,53 @@ func TestArgumentsOfACommandCount(t *testing.T) {
 		}
 	}
 }
+
+const noDumps = `version: 1
+resources:
+  - {name: shop-kube, protocol: kubernetes, hosts: [192.0.2.3], port: 6443, credentials: [{user: app, token_file: k}]}
+rules:
+  - {name: no-dumps, when: '"pg_dump" in op.kube.command', effect: deny}
+  - {name: no-hosts-network, when: 'op.http.body.contains("hostNetwork")', effect: deny}
+  - {name: by-the-query, when: 'op.http.query == "force=true" && op.http.method == "PUT" && op.http.host == "kube.lab"', effect: deny}
+  - {name: by-the-object, when: 'op.kube.group == "apps" && op.kube.name == "web" && op.kube.subresource == "scale" && op.kube.dry_run', effect: deny}
+default: allow
+`
+
+func TestRequestsToAClusterAreReadBack(t *testing.T) {
+	p, err := policy.Parse("policy.yaml", []byte(noDumps))
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec := &record.Kube{Verb: "create", Version: "v1", Resource: "pods", Subresource: "exec", Namespace: "shop", Name: "db-0"}
+	scale := &record.Kube{Verb: "patch", Group: "apps", Version: "v1", Resource: "deployments", Subresource: "scale", Namespace: "shop", Name: "web", DryRun: true}
+	for _, test := range []struct {
+		kube       *record.Kube
+		method     string
+		text, want string
+	}{
+		{exec, "GET", "GET /api/v1/namespaces/shop/pods/db-0/exec?command=sh&command=pg_dump", "no-dumps"},
+		{exec, "GET", "GET /api/v1/namespaces/shop/pods/db-0/exec?command=pg%5Fdump&stdout=true", "no-dumps"},
+		{exec, "GET", "GET /api/v1/namespaces/shop/pods/db-0/exec?[sealed hmac-sha256:0123456789abcdef 20 bytes]", ""},
+		{&record.Kube{Verb: "create"}, "POST", "POST /api/v1/namespaces/shop/pods?a=b\nContent-Type: application/json\n\n{\n\n\"hostNetwork\":true}", "no-hosts-network"},
+		{&record.Kube{Verb: "create"}, "POST", "POST /hostNetwork\nContent-Type: application/hostNetwork\n\n{}", ""},
+		{&record.Kube{Verb: "update"}, "PUT", "PUT /x?force=true", "by-the-query"},
+		{scale, "PATCH", "PATCH /x", "by-the-object"},
+		{scale, "PATCH", "", "by-the-object"}, // the body was destroyed
+	} {
+		intent := record.Intent{Kind: "http", Parsed: true, Effect: "allow", Kube: test.kube, HTTP: &record.HTTP{Method: test.method, Host: "kube.lab", Path: "/x"}}
+		records := what(t,
+			record.Header{Type: record.SessionOpened, Opened: &session.Session{ID: "s1", Resource: "shop-kube"}},
+			record.Header{Type: record.OperationIntent, Operation: 1, Intent: &intent})
+		if records[1].Body, err = record.AppendBody(nil, &record.Body{Text: test.text}); err != nil {
+			t.Fatal(err)
+		}
+		err := simulate.Reader{}.Each(records, func(was simulate.Past) {
+			if found, _ := simulate.By(p, was); found.Rule != test.want {
+				t.Errorf("%s: got %+v, want %q", test.text, found, test.want)
+			}
+		})
+		if err != nil {
+			t.Errorf("%s: %v", test.text, err)
+		}
+	}
+}
