@@ -60,9 +60,10 @@ func (l *plainLeg) Read(p []byte) (int, error) {
 
 // single is a listener that one connection came to already.
 type single struct {
-	once sync.Once
-	conn net.Conn // of the first Accept; guarded by once
-	over chan struct{}
+	once  sync.Once
+	conn  net.Conn // of the first Accept; guarded by once
+	over  chan struct{}
+	close sync.Once // of over
 }
 
 // Accept implements net.Listener.
@@ -75,8 +76,11 @@ func (s *single) Accept() (conn net.Conn, err error) {
 	return nil, net.ErrClosed
 }
 
-// Close implements net.Listener. Whoever made it closes over.
-func (s *single) Close() error { return nil }
+// Close implements net.Listener. A server that is closed waits for Accept.
+func (s *single) Close() error {
+	s.close.Do(func() { close(s.over) })
+	return nil
+}
 
 // Addr implements net.Listener.
 func (s *single) Addr() net.Addr { return s.conn.LocalAddr() }

@@ -132,7 +132,7 @@ func (s *Session) run(serving context.Context) error {
 	patience := time.AfterFunc(farewell, func() { _ = leg.Close() }) // of an upgrade
 	defer patience.Stop()
 	s.finish()
-	close(listener.over)
+	_ = listener.Close()
 	wait.Wait()
 	s.servers.close()
 	return s.faulty()
