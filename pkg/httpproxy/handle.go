@@ -66,8 +66,10 @@ func (x *exchange) serve() {
 
 // complete adds to an operation what a plug-in need not say.
 func (x *exchange) complete(op *operation.Operation) {
-	op.HTTP = &operation.HTTP{
-		Method: x.r.Method, Host: hostOf(x.r.Host), Path: x.r.URL.Path, Query: x.r.URL.RawQuery, Body: x.body.bytes,
+	if op.HTTP == nil {
+		op.HTTP = &operation.HTTP{
+			Method: x.r.Method, Host: hostOf(x.r.Host), Path: x.r.URL.Path, Query: x.r.URL.RawQuery, Body: x.body.bytes,
+		}
 	}
 	op.Bytes = RequestBytes(x.r, x.body.bytes)
 	if op.Kind == "" {
