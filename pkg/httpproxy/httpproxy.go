@@ -37,21 +37,29 @@ const (
 	// maxStreams is how many requests one connection of HTTP/2 may have open.
 	maxStreams = 100
 
-	graceTime = 30 * time.Second // for a handshake, a header, a connection to the server
-	bodyTime  = 60 * time.Second // for a body
-	idleTime  = 90 * time.Second // between requests, as API servers have it
-	pingTime  = 30 * time.Second // after which a silent peer is asked whether it is there
-	farewell  = 2 * time.Second  // for what is under way when a session ends
+	pingTime = 30 * time.Second // after which a silent peer is asked whether it is there
+	farewell = 2 * time.Second  // for what is under way when a session ends
 )
+
+// patience is how long a client may take.
+type patience struct {
+	grace time.Duration // for a handshake, a header; also for a connection to the server
+	body  time.Duration // for a whole body
+	idle  time.Duration // between requests
+}
 
 // Engine serves the sessions of one protocol, which share its quotas.
 type Engine struct {
 	memory, requests *room
+	patience         patience
 }
 
 // New returns an engine.
 func New() *Engine {
-	return &Engine{memory: newRoom(workloadBytes, allBytes), requests: newRoom(workloadRequests, allRequests)}
+	return &Engine{
+		memory: newRoom(workloadBytes, allBytes), requests: newRoom(workloadRequests, allRequests),
+		patience: patience{grace: 30 * time.Second, body: time.Minute, idle: 90 * time.Second}, // idle as API servers have it
+	}
 }
 
 // Serve runs one session. It keeps to what protocol.Protocol demands.
@@ -77,12 +85,14 @@ func (s *Session) server() *http.Server {
 	return &http.Server{
 		Handler:           http.HandlerFunc(s.handle),
 		Protocols:         protocols,
-		ReadHeaderTimeout: graceTime,
-		IdleTimeout:       idleTime,
+		ReadHeaderTimeout: s.engine.patience.grace,
+		IdleTimeout:       s.engine.patience.idle,
 		MaxHeaderBytes:    headerBytes,
 		BaseContext:       s.base,
 		ConnState:         s.changed,
 		ErrorLog:          silent(), // it would quote the wire
+		// What asks about the server itself is refused as all that is no path.
+		DisableGeneralOptionsHandler: true,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxStreams,
 			MaxReceiveBufferPerConnection: 1 << 20,

@@ -81,7 +81,7 @@ func (x *exchange) readBody() error {
 		return nil
 	}
 	control := http.NewResponseController(x.w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
+	_ = control.SetReadDeadline(time.Now().Add(x.session.engine.patience.body))
 	err := x.body.read(x.r.Body, bodyBytes)
 	if err == nil {
 		_ = control.SetReadDeadline(time.Time{})

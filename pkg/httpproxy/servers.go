@@ -56,7 +56,7 @@ func newServers(s *Session) (*servers, error) {
 	p.transport = &http.Transport{
 		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return s.conn.Dial(ctx) },
 		TLSClientConfig:        p.config,
-		TLSHandshakeTimeout:    graceTime,
+		TLSHandshakeTimeout:    s.engine.patience.grace,
 		Protocols:              protocols,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: headerBytes,
@@ -123,7 +123,7 @@ func (p *servers) free() *server {
 }
 
 func (p *servers) dial(ctx context.Context) (*server, error) {
-	ctx, cancel := context.WithTimeout(ctx, graceTime)
+	ctx, cancel := context.WithTimeout(ctx, p.session.engine.patience.grace)
 	defer cancel()
 	opened, err := p.transport.NewClientConn(ctx, p.scheme, p.address)
 	if err != nil {
@@ -169,7 +169,7 @@ func (p *servers) close() {
 // Dial opens a connection to the server for one request that is upgraded: with
 // TLS as the resource demands it, for HTTP/1.1 alone. The caller closes it.
 func (s *Session) Dial(ctx context.Context) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, graceTime)
+	ctx, cancel := context.WithTimeout(ctx, s.engine.patience.grace)
 	defer cancel()
 	plain, err := s.conn.Dial(ctx)
 	if err != nil || s.servers.config == nil {

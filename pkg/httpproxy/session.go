@@ -129,8 +129,8 @@ func (s *Session) run(serving context.Context) error {
 	}
 	s.cancel(nil)
 	_ = server.Close()
-	patience := time.AfterFunc(farewell, func() { _ = leg.Close() }) // of an upgrade
-	defer patience.Stop()
+	late := time.AfterFunc(farewell, func() { _ = leg.Close() }) // of an upgrade
+	defer late.Stop()
 	s.finish()
 	_ = listener.Close()
 	wait.Wait()
@@ -151,7 +151,7 @@ func (s *Session) greet(serving context.Context, leg net.Conn) (*tls.Conn, error
 	config.NextProtos = []string{"h2", "http/1.1"}
 	config.ClientAuth = tls.NoClientCert // whatever a client shows is not asked for
 	secure := tls.Server(leg, config)
-	ctx, cancel := context.WithTimeout(s.ctx, graceTime)
+	ctx, cancel := context.WithTimeout(s.ctx, s.engine.patience.grace)
 	defer cancel()
 	err := secure.HandshakeContext(ctx)
 	var unlike tls.RecordHeaderError
