@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/collector"
 	"github.com/sluicegate/sluice/pkg/config"
+	"github.com/sluicegate/sluice/pkg/policy"
 )
 
 func read(t *testing.T, file string) string {
@@ -139,19 +140,24 @@ func fenced(text, language string) []string {
 // and each piece of the collector's together with it. The command line's own
 // file is read by cmd/sluice.
 func TestConfigurationsInTheGuideAreAccepted(t *testing.T) {
-	var collectors, agents, pieces []string
+	var collectors, agents, policies, pieces []string
 	for _, file := range fenced(read(t, "../docs/operations.md"), "yaml") {
 		switch {
 		case strings.HasPrefix(file, "# /etc/sluice/collector.yaml"):
 			collectors = append(collectors, file)
 		case strings.HasPrefix(file, "# /etc/sluice/agent.yaml"):
 			agents = append(agents, file)
+		case strings.HasPrefix(file, "# /etc/sluice/policy.yaml"):
+			policies = append(policies, file)
 		case !strings.HasPrefix(file, "# collector, your token"):
 			pieces = append(pieces, file)
 		}
 	}
-	if len(collectors) != 1 || len(agents) != 1 || len(pieces) != 4 {
-		t.Fatalf("%d files of the collector, %d of the agent, %d pieces", len(collectors), len(agents), len(pieces))
+	if len(collectors) != 1 || len(agents) != 1 || len(policies) != 1 || len(pieces) != 4 {
+		t.Fatalf("%d files of the collector, %d of the agent, %d policies, %d pieces", len(collectors), len(agents), len(policies), len(pieces))
+	}
+	if _, err := policy.Parse("/etc/sluice/policy.yaml", []byte(policies[0])); err != nil {
+		t.Error(err)
 	}
 	if _, err := config.Parse[config.Agent]("/etc/sluice/agent.yaml", []byte(agents[0])); err != nil {
 		t.Error(err)
