@@ -58,8 +58,9 @@ faults: ## break everything under load: what reached the database, and what of i
 	cd testenv/faults && ../../bin/faults.test -test.count=1 -test.timeout 45m -long
 
 bench: ## side-by-side ratios in one run: name, ratio, against
-	scripts/install-deps build lab bench
+	scripts/install-deps build lab kube bench
 	scripts/bench
+	scripts/bench kube
 
 # Emulated: a quarter of an hour for each kernel, and for systemd.
 kernels: ## the real-kernel tests in other kernels, under qemu; a table; then boot
