@@ -5,8 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math/bits"
-	"slices"
-	"unicode/utf8"
 
 	"github.com/sluicegate/sluice/pkg/mask"
 )
@@ -41,8 +39,12 @@ type veil struct {
 }
 
 // stated is which of the masks' kinds an object says that it is, and that its
-// items are, as bits. One that says it twice is both.
-type stated struct{ own, items uint64 }
+// items are, as bits. One that says it twice is both. What has no part that
+// objects have only refers to one, or describes the kind.
+type stated struct {
+	own, items uint64
+	whole      bool
+}
 
 // around is what is known of a value by what it stands in.
 type around struct {
@@ -74,13 +76,16 @@ func (v *veil) state() {
 		at := len(v.stated)
 		v.stated = append(v.stated, stated{})
 		v.each('}', func() {
-			name := v.quoted()
+			name := decoded(v.quoted())
 			v.pos = skipSpace(v.src, v.pos) + 1 // the colon
 			v.pos = skipSpace(v.src, v.pos)
-			if string(decoded(name)) == "kind" && v.src[v.pos] == '"' {
-				v.stated[at] = v.stated[at].or(v.kinds(decoded(v.quoted())))
+			if string(name) == "kind" && v.src[v.pos] == '"' {
+				own, items := v.kinds(decoded(v.quoted()))
+				v.stated[at].own |= own
+				v.stated[at].items |= items
 				return
 			}
+			v.stated[at].whole = v.stated[at].whole || isPart(name)
 			v.state()
 		})
 	case '[':
@@ -92,19 +97,17 @@ func (v *veil) state() {
 	}
 }
 
-func (s stated) or(t stated) stated { return stated{s.own | t.own, s.items | t.items} }
-
-// kinds is what an object of that kind is to the masks.
-func (v *veil) kinds(name []byte) (s stated) {
+// kinds is what an object of that kind is to the masks, and what its items are.
+func (v *veil) kinds(name []byte) (own, items uint64) {
 	for i := range v.masks.Kinds {
 		switch kind := v.masks.Kinds[i].Kind; string(name) {
 		case kind:
-			s.own |= 1 << i
+			own |= 1 << i
 		case kind + "List":
-			s.items |= 1 << i
+			items |= 1 << i
 		}
 	}
-	return s
+	return own, items
 }
 
 // each calls visit at each member of an object or element of a list, up to its
@@ -171,6 +174,9 @@ func (v *veil) object(at around) {
 	said := v.stated[v.next]
 	v.next++
 	own := said.own | at.is
+	if !said.whole {
+		own &= v.known()
+	}
 	v.through('}', func() {
 		quoted := v.quoted()
 		name := decoded(quoted)
@@ -185,6 +191,16 @@ func (v *veil) object(at around) {
 		}
 		v.value(inside)
 	})
+}
+
+// known are the kinds of which it is known what matters, as bits.
+func (v *veil) known() (bits uint64) {
+	for i := range v.masks.Kinds {
+		if ownKind(v.masks.Kinds[i].Kind) {
+			bits |= 1 << i
+		}
+	}
+	return bits
 }
 
 // member is what is known of a member's value.
@@ -240,12 +256,6 @@ func (v *veil) within(text []byte, is uint64) (out []byte, found int, ok bool) {
 	other := veil{masks: v.masks, put: v.put, clean: v.clean, inner: v.inner + 1}
 	out, ok = other.document(nil, text, is)
 	return out, other.hidden, ok
-}
-
-// isDocument reports whether a text looks like an object or a list of them.
-func isDocument(text []byte) bool {
-	begin := bytes.TrimLeft(text, " \t\r\n")
-	return len(begin) > 0 && (begin[0] == '{' || begin[0] == '[')
 }
 
 // hide puts what stands for a text in its place.
@@ -313,62 +323,3 @@ func (v *veil) text(quoted []byte, gone string) {
 }
 
 func (v *veil) finds(text []byte) bool { return finds(v.masks, text) }
-
-// readable decodes base64 that stands for a text.
-func readable(encoded []byte) ([]byte, bool) {
-	const least = 16 // shorter than any secret that a detector knows
-	if len(encoded) < least || len(encoded)%4 != 0 || slices.ContainsFunc(encoded, outsideBase64) {
-		return nil, false
-	}
-	decoded, err := base64.StdEncoding.AppendDecode(nil, encoded)
-	return decoded, err == nil && utf8.Valid(decoded)
-}
-
-func outsideBase64(c byte) bool {
-	return (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '+' && c != '/' && c != '='
-}
-
-// decoded is what a quoted string says. It shares its memory where it can.
-func decoded(quoted []byte) []byte {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return quoted[1 : len(quoted)-1]
-	}
-	var text string
-	if json.Unmarshal(quoted, &text) != nil {
-		return nil // no valid document has one
-	}
-	return []byte(text)
-}
-
-// appendQuoted appends a text as a JSON string.
-func appendQuoted(dst, text []byte) []byte {
-	quoted, err := json.Marshal(string(text))
-	if err != nil {
-		return append(dst, "null"...) // no string fails
-	}
-	return append(dst, quoted...)
-}
-
-func skipSpace(src []byte, i int) int {
-	for i < len(src) && (src[i] == ' ' || src[i] == '\t' || src[i] == '\n' || src[i] == '\r') {
-		i++
-	}
-	return i
-}
-
-// stringEnd returns where the string that begins at i ends.
-func stringEnd(src []byte, i int) int {
-	for i++; src[i] != '"'; i++ {
-		if src[i] == '\\' {
-			i++
-		}
-	}
-	return i + 1
-}
-
-func scalarEnd(src []byte, i int) int {
-	for i < len(src) && bytes.IndexByte([]byte(",]} \t\n\r"), src[i]) < 0 {
-		i++
-	}
-	return i
-}

@@ -38,6 +38,16 @@ func hiddenPart(kind, member string) (part, bool) {
 	return part{}, member != "apiVersion" && member != "kind" && member != "metadata"
 }
 
+// isPart reports whether a member is one that objects have, and what refers to
+// them or describes their kind has not.
+func isPart(member []byte) bool {
+	switch string(member) {
+	case "metadata", "spec", "status", "data":
+		return true
+	}
+	return false
+}
+
 func codingOf(member, inBase64 string) coding {
 	if member == inBase64 {
 		return asBase64

@@ -174,6 +174,21 @@ func TestOtherKindsHideWhatIsTheirOwn(t *testing.T) {
 			t.Errorf("%s: %v\ngot  %s\nwant %s", test.kind, err, out, test.want)
 		}
 	}
+	for _, document := range []string{
+		`{"kind":"APIResourceList","resources":[{"name":"widgets","singularName":"widget","namespaced":true,"kind":"Widget","verbs":["get","list"]}]}`,
+		`{"resources":[{"resource":"widgets","responseKind":{"group":"example.com","version":"v1","kind":"Widget"},"verbs":["get"]}]}`,
+		`{"kind":"Pod","metadata":{"ownerReferences":[{"apiVersion":"example.com/v1","kind":"Widget","name":"w","uid":"u","controller":true}]}}`,
+		`{"kind":"CustomResourceDefinition","spec":{"names":{"plural":"widgets","kind":"Widget","listKind":"WidgetList"}}}`,
+	} {
+		out, masked, err := masking(mask.Redact, "Widget").document(&operation.Kube{})([]byte(document))
+		if err != nil || masked != 0 || string(out) != document {
+			t.Errorf("%d masked, error %v: %s became %s", masked, err, document, out)
+		}
+	}
+	list := `{"items":[{"spec":{"p":"` + canary + `"},"metadata":{}}],"kind":"WidgetList"}`
+	if out, masked, err := masking(mask.Redact, "Widget").document(&operation.Kube{})([]byte(list)); err != nil || masked != 1 || leaks(out) != "" {
+		t.Errorf("%d masked, error %v: %s", masked, err, out)
+	}
 	token := operation.Kube{Verb: "create", Version: "v1", Resource: "serviceaccounts", Subresource: "token"}
 	out, masked, err := masking(mask.Redact, "TokenRequest").document(&token)([]byte(`{"status":{"token":"` + canary + `"}}`))
 	if err != nil || masked != 1 || leaks(out) != "" {
