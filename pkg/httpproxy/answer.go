@@ -18,7 +18,7 @@ func (x *exchange) forward() {
 		x.refuse(refusedBy(err, http.StatusServiceUnavailable, "the agent cannot log in"))
 		return
 	}
-	answer, err := s.servers.send(out)
+	answer, err := s.servers.send(out, x.asked.Op.ReadOnly)
 	if err != nil {
 		x.unanswered(err)
 		return

@@ -97,7 +97,6 @@ func (x *exchange) allowed(op operation.Operation) bool {
 		return false
 	case decision.Effect != protocol.Allow:
 		x.end(protocol.Outcome{Status: protocol.Refused, Code: "403"})
-		x.w.Header().Add("Warning", warning(decision.Refusal()))
 		x.refuse(&Refusal{Code: http.StatusForbidden, Message: decision.Refusal()})
 		return false
 	}
@@ -149,8 +148,10 @@ func (x *exchange) end(outcome protocol.Outcome) {
 	}
 }
 
-// refuse says no in the client's words.
+// refuse says no in the client's words, and in a field that clients show which
+// do not read the body.
 func (x *exchange) refuse(refusal *Refusal) {
+	x.w.Header().Add("Warning", warning(refusal.Message))
 	x.session.site.Refuse(x.w, x.r, refusal)
 }
 
@@ -162,6 +163,5 @@ func (x *exchange) gone() {
 		panic(http.ErrAbortHandler)
 	}
 	x.w.Header().Set("Connection", "close")
-	x.w.Header().Add("Warning", warning(why))
 	x.refuse(&Refusal{Code: http.StatusForbidden, Message: why})
 }

@@ -29,9 +29,9 @@ const (
 	// headerBytes bounds what stands before a body, in both directions.
 	headerBytes = 64 << 10
 
-	// What one workload and all of them may have in memory at once, and how many
-	// requests may be under way.
-	workloadBytes, allBytes       = 96 << 20, 1 << 30
+	// What one workload and all of them may have in memory at once of what is held
+	// whole, and how many requests may be under way.
+	workloadBytes, allBytes       = 96 << 20, 256 << 20
 	workloadRequests, allRequests = 512, 1 << 16
 
 	// maxStreams is how many requests one connection of HTTP/2 may have open.

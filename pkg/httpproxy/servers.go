@@ -140,10 +140,10 @@ func (p *servers) dial(ctx context.Context) (*server, error) {
 	return conn, nil
 }
 
-// send sends a request once. Only what reads is sent a second time, when a
-// connection that was used before turns out to be closed.
-func (p *servers) send(out *http.Request) (*http.Response, error) {
-	for again := out.Method == http.MethodGet || out.Method == http.MethodHead; ; again = false {
+// send sends a request once. Only what is proven to change nothing is sent a
+// second time, when a connection that was used before turns out to be closed.
+func (p *servers) send(out *http.Request, readOnly bool) (*http.Response, error) {
+	for again := readOnly; ; again = false {
 		conn, err := p.take(out.Context())
 		if err != nil {
 			return nil, err

@@ -28,7 +28,7 @@ func (s *session) admit(r *http.Request) error {
 		}
 	}
 	dropBearers(r.Header)
-	narrow(r.Header)
+	narrow(r.Header, !s.conn.Masks.Empty())
 	agent := r.Header.Get("User-Agent")
 	agent = agent[:min(len(agent), maxUserAgent)]
 	r.Header.Set("User-Agent", strings.TrimSpace(agent+" sluice/"+s.conn.Session.ID))
@@ -53,18 +53,21 @@ func dropBearers(header http.Header) {
 	header[name] = []string{strings.Join(kept, ", ")}
 }
 
-// unreadable are media types of objects that nothing here reads. Every client
-// that takes them takes JSON as well.
-var unreadable = map[string]bool{
-	"application/vnd.kubernetes.protobuf": true,
-	"application/cbor":                    true,
-	"application/cbor-seq":                true,
-	"application/yaml":                    true,
+// legible reports whether objects of a media type can be read where they are
+// recorded, and masked where they have to be. Every client that takes another
+// one takes JSON as well.
+func legible(media string, masked bool) bool {
+	switch media {
+	case "application/vnd.kubernetes.protobuf", "application/cbor", "application/cbor-seq":
+		return false
+	case "application/yaml":
+		return !masked
+	}
+	return true
 }
 
-// narrow asks the server for objects in JSON, so that they can be masked and
-// read where they are recorded.
-func narrow(header http.Header) {
+// narrow asks the server for objects in a form that can be read.
+func narrow(header http.Header, masked bool) {
 	asked := header["Accept"]
 	if len(asked) == 0 {
 		return
@@ -74,7 +77,7 @@ func narrow(header http.Header) {
 		for kind := range strings.SplitSeq(value, ",") {
 			kind = strings.TrimSpace(kind)
 			name, _, err := mime.ParseMediaType(kind)
-			if err == nil && !unreadable[name] {
+			if err == nil && legible(name, masked) {
 				kept = append(kept, kind)
 			}
 		}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -30,6 +29,7 @@ type through struct {
 	caFile  string
 	roots   *x509.CertPool
 	adjust  func(*protocol.Conn) // may be nil
+	env     []string             // of its clients
 
 	wait sync.WaitGroup
 	mu   sync.Mutex
@@ -87,14 +87,7 @@ func serve(t *testing.T, adjust func(*protocol.Conn)) *through {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, key, err := trust.New(trust.Constraints{Names: []string{"kube.example"}, Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	authority, err := trust.Load(cert, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	signs, cert := authority(t)
 	w := &through{caFile: filepath.Join(t.TempDir(), "ca.pem"), roots: x509.NewCertPool(), adjust: adjust}
 	w.roots.AppendCertsFromPEM(cert)
 	if err := os.WriteFile(w.caFile, cert, 0o600); err != nil {
@@ -112,7 +105,7 @@ func serve(t *testing.T, adjust func(*protocol.Conn)) *through {
 			if err != nil {
 				return
 			}
-			w.wait.Go(func() { w.session(ctx, plugin, server, authority, client) })
+			w.wait.Go(func() { w.session(ctx, plugin, server, signs, client) })
 		}
 	}()
 	t.Cleanup(func() {
@@ -124,13 +117,13 @@ func serve(t *testing.T, adjust func(*protocol.Conn)) *through {
 }
 
 // session serves one connection.
-func (w *through) session(ctx context.Context, plugin protocol.Protocol, server *kubernetes.Server, authority *trust.Authority, client net.Conn) {
+func (w *through) session(ctx context.Context, plugin protocol.Protocol, server *kubernetes.Server, signs *trust.Authority, client net.Conn) {
 	defer client.Close() //nolint:errcheck // it may be closed
 	address := netip.MustParseAddrPort(server.URL[len("https://"):])
 	conn := &protocol.Conn{
 		Session:   &sessions.Session{ID: sessions.NewID(), Resource: "cluster", Protocol: Name, Destination: address},
 		Client:    client,
-		ClientTLS: authority.Config([]string{"kube.example"}, address.Addr()),
+		ClientTLS: signs.Config([]string{"kube.example"}, address.Addr()),
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", address.String())
 		},

@@ -10,6 +10,7 @@ package kubernetes
 import (
 	"bytes"
 	"context"
+	"fmt"
 
 	"github.com/sluicegate/sluice/pkg/httpproxy"
 	"github.com/sluicegate/sluice/pkg/protocol"
@@ -60,6 +61,12 @@ func (*Kubernetes) Recognize(prefix []byte) protocol.Match {
 
 // Serve runs one session.
 func (p *Kubernetes) Serve(ctx context.Context, conn *protocol.Conn) error {
+	for _, column := range conn.Masks.Columns {
+		return fmt.Errorf("kubernetes has no columns, so that mask %q cannot be applied: name its resources", column.Mask)
+	}
+	for _, path := range conn.Masks.Paths {
+		return fmt.Errorf("kubernetes has no columns, so that mask %q cannot be applied: name its resources", path.Mask)
+	}
 	s := &session{conn: conn, tokens: newTokens(conn)}
 	return p.engine.Serve(ctx, conn, s.site())
 }

@@ -13,8 +13,8 @@ import (
 
 // tokenAge is how long a token is used before its file is read again. A token
 // that is bound to a pod is renewed long before it ends (Kubernetes: service
-// account token volume projection), and client-go reads it as often.
-const tokenAge = time.Minute
+// account token volume projection); one that was revoked is replaced at once.
+const tokenAge = 10 * time.Second
 
 // tokens gives out the agent's bearer token, which is renewed while long
 // sessions go on.

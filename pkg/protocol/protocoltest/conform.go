@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,17 +29,20 @@ func Conform(t *testing.T, p Plugin) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := plugin.Info().Name
+	own := p.Opens
+	if len(own) == 0 {
+		own = []string{plugin.Info().Name}
+	}
 	t.Run("recognises its own opening only", func(t *testing.T) {
 		for name, opening := range Openings {
 			got := plugin.Recognize(opening)
-			if want := name == own; (got == protocol.Yes) != want {
+			if want := slices.Contains(own, name); (got == protocol.Yes) != want {
 				t.Errorf("the opening of %s gave %v", name, got)
 			}
-		}
-		for n := range Openings[own] {
-			if plugin.Recognize(Openings[own][:n]) == protocol.No {
-				t.Errorf("the first %d bytes of its opening were refused", n)
+			for n := range opening {
+				if slices.Contains(own, name) && plugin.Recognize(opening[:n]) == protocol.No {
+					t.Errorf("the first %d bytes of the opening of %s were refused", n, name)
+				}
 			}
 		}
 	})

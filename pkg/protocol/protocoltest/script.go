@@ -53,6 +53,7 @@ type Plugin struct {
 	Message func(line string) (Message, error)
 	Conn    func(*protocol.Conn) // adds what the sessions of this plug-in need; may be nil
 	Prelude string               // steps before the script's own, in whole messages
+	Opens   []string             // names of Openings that are its own; empty: its own name
 }
 
 // RunScripts runs every script of a directory, with whole messages and again
