@@ -122,6 +122,8 @@ var owners = map[string][]string{
 	"github.com/jackc/pgx":              {},
 	"github.com/go-jose/go-jose":        {},
 	"github.com/google/go-cmp":          {},
+	"github.com/gorilla/websocket":      {},
+	"github.com/moby/spdystream":        {},
 }
 
 // rawFields are the zap fields that print bytes as they are.
