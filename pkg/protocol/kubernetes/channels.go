@@ -112,9 +112,9 @@ func (c *channels) chunk(dst []byte, stream uint32, data []byte) []byte {
 	return c.frame(dst, wsBinary, []byte{byte(stream)}, data)
 }
 
-// end says nothing where that cannot be said.
+// end says nothing where that cannot be said: a client takes no ends.
 func (c *channels) end(dst []byte, stream uint32) []byte {
-	if !c.closes {
+	if !c.closes || !c.client {
 		return dst
 	}
 	return c.frame(dst, wsBinary, []byte{closesStream}, []byte{byte(stream)})

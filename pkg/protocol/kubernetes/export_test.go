@@ -22,6 +22,14 @@ func NewFraming(kind string, client bool) Framing {
 func (f Framing) Read(b []byte, size int) (happened []string, err error) {
 	names := []string{"opened", "replied", "came", "ended", "reset", "pinged", "left"}
 	var last string
+	var joined []byte
+	join := func() {
+		if last != "" {
+			happened = append(happened, last+string(joined))
+		}
+		last, joined = "", joined[:0]
+	}
+	defer join()
 	for len(b) > 0 && err == nil {
 		n := min(size, len(b))
 		piece := append([]byte(nil), b[:n]...)
@@ -30,17 +38,18 @@ func (f Framing) Read(b []byte, size int) (happened []string, err error) {
 		all, err = f.read(piece, nil)
 		for _, h := range all {
 			begins := fmt.Sprintf("came %d ", h.stream)
-			switch {
-			case h.kind == came && last == begins:
-				happened[len(happened)-1] += string(h.data)
-			case h.kind == opened:
+			if h.kind == came && last == begins {
+				joined = append(joined, h.data...)
+				continue
+			}
+			join()
+			switch h.kind {
+			case came:
+				last, joined = begins, append(joined, h.data...)
+			case opened:
 				happened = append(happened, fmt.Sprintf("opened %d %v", h.stream, h.fields))
 			default:
 				happened = append(happened, fmt.Sprintf("%s %d %s", names[h.kind], h.stream, h.data))
-			}
-			last = ""
-			if h.kind == came {
-				last = begins
 			}
 		}
 	}

@@ -27,7 +27,7 @@ func said(f kubernetes.Framing) (b []byte) {
 
 func TestStreamsAreReadInAnyPieces(t *testing.T) {
 	for kind, want := range map[string]string{
-		"spdy":   "opened 1 map[streamtype:error]; opened 3 map[port:80 streamtype:data]; came 3 hello; pinged; came 1; ended 3; reset 1; left",
+		"spdy":   "opened 1 map[streamtype:error]; opened 3 map[port:80 streamtype:data]; came 3 hello; pinged; came 1; ended 3; reset 1",
 		"tunnel": "opened 1 map[streamtype:error]; opened 3 map[port:80 streamtype:data]; came 3 hello; pinged; came 1; ended 3; reset 1; left",
 		"v5":     "came 3 hello; pinged; came 1; ended 3; ended 1; left",
 		"v4":     "came 3 hello; pinged; came 1; left",

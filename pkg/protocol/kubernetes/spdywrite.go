@@ -60,7 +60,6 @@ func (s *spdy) ping(dst []byte) []byte {
 	return binary.BigEndian.AppendUint32(appendControl(dst, spdyPing, 0, 4), number)
 }
 
-// bye says that nothing more comes (section 2.6.6).
-func (s *spdy) bye(dst []byte) []byte {
-	return append(appendControl(dst, spdyGoAway, 0, 8), 0, 0, 0, 0, 0, 0, 0, 0)
-}
+// bye says nothing: after GOAWAY a client opens no more streams, not even those
+// on which it would hear why.
+func (s *spdy) bye(dst []byte) []byte { return dst }
