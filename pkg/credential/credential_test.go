@@ -179,3 +179,28 @@ func TestKeyMayHaveManyLinesButNotTooMany(t *testing.T) {
 		must(t, file.Close())
 	}
 }
+
+func TestTokenIsOneFieldOfHTTP(t *testing.T) {
+	for content, want := range map[string]string{
+		"eyJ.a-b_c~d+e/f==": "eyJ.a-b_c~d+e/f==",
+		" \n eyJ \r\n\n":    "eyJ",
+		"":                  "",
+		" \n":               "",
+		"two words":         "",
+		"two\nlines":        "",
+		"a\r\nX-Evil: b":    "",
+		"a\x00b":            "",
+		"a\x7fb":            "",
+		"a\u00e9":           "",
+		strings.Repeat("x", credential.MaxTokenBytes):   strings.Repeat("x", credential.MaxTokenBytes),
+		strings.Repeat("x", credential.MaxTokenBytes+1): "",
+	} {
+		got, err := credential.ReadToken(strings.NewReader(content))
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%.20q gives %.20q, %v", content, got, err)
+		}
+		if err != nil && len(content) > 3 && strings.Contains(err.Error(), content[:3]) {
+			t.Errorf("the error quotes the file: %v", err)
+		}
+	}
+}
