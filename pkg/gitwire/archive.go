@@ -13,5 +13,5 @@ func (s *service) archive(ctx context.Context) error {
 	if asked == nil {
 		return s.leave(nil)
 	}
-	return s.decideFetch(ctx, asked, func(reason string) []byte { return appendPacket(nil, "NACK "+reason+"\n") })
+	return s.decideFetch(ctx, asked)
 }

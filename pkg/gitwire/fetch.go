@@ -18,6 +18,9 @@ import (
 // on to want is in the record, and is not decided about again: the decision is
 // about the repository.
 func (s *service) fetch(ctx context.Context) error {
+	if s.Stateless {
+		return s.request(ctx)
+	}
 	version2, ended, err := s.advertised()
 	if err != nil || ended {
 		return err
@@ -34,7 +37,29 @@ func (s *service) fetch(ctx context.Context) error {
 	if asked == nil {
 		return s.leave(nil)
 	}
-	return s.decideFetch(ctx, asked, func(reason string) []byte { return appendPacket(nil, "ERR "+reason+"\n") })
+	return s.decideFetch(ctx, asked)
+}
+
+// request serves one request of HTTP, which says by itself which protocol it
+// is of.
+func (s *service) request(ctx context.Context) error {
+	asked, first, err := s.group()
+	switch {
+	case err != nil:
+		return s.misasked(ctx, asked, err)
+	case asked == nil || string(asked) == flushLine:
+		return s.leave(nil)
+	case first != listRefs:
+		return s.decideFetch(ctx, asked)
+	}
+	if err := s.client.want(1); !errors.Is(err, io.EOF) {
+		return s.misasked(ctx, asked, errors.Join(malformed("something follows a list of references"), err))
+	}
+	if err := s.list(asked); err != nil {
+		return err
+	}
+	_ = s.Server.CloseWrite() // the server may have ended already
+	return s.server.each(s.preface)
 }
 
 // advertised passes what the server says first. In v2 that is its
@@ -104,21 +129,30 @@ func (s *service) commands() ([]byte, error) {
 		if err != nil || asked == nil || string(asked) == flushLine {
 			return nil, err
 		}
-		if first != "command=ls-refs" {
+		if first != listRefs {
 			return asked, nil
 		}
-		if s.Preface != nil {
-			if err := s.Preface(protocol.Request, asked); err != nil {
-				return nil, err
-			}
-		}
-		if _, err := s.Server.Write(asked); err != nil {
+		if err := s.list(asked); err != nil {
 			return nil, err
 		}
 		if err := s.answer(); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// listRefs is the command of protocol v2 for what an advertisement says.
+const listRefs = "command=ls-refs"
+
+// list asks the server for references.
+func (s *service) list(asked []byte) error {
+	if s.Preface != nil {
+		if err := s.Preface(protocol.Request, asked); err != nil {
+			return err
+		}
+	}
+	_, err := s.Server.Write(asked)
+	return err
 }
 
 // answer passes one answer of the server, which ends with a flush packet.
@@ -139,7 +173,7 @@ func (s *service) answer() error {
 
 // leave ends a conversation in which nothing was asked for.
 func (s *service) leave(err error) error {
-	if err != nil {
+	if err != nil || s.Stateless {
 		return err
 	}
 	s.dismiss()
@@ -185,16 +219,15 @@ func (s *service) fetchText(asked []byte) string {
 	return t.String()
 }
 
-// decideFetch asks about a fetch and serves it. no makes the answer to one
-// that is refused.
-func (s *service) decideFetch(ctx context.Context, asked []byte, no func(reason string) []byte) error {
+// decideFetch asks about a fetch and serves it.
+func (s *service) decideFetch(ctx context.Context, asked []byte) error {
 	op := s.fetchOperation(asked, true)
 	exchange, decision, err := s.begin(ctx, &op, s.note)
 	if exchange == nil {
 		return err
 	}
 	if err != nil || decision.Effect != protocol.Allow {
-		return errors.Join(err, s.finish(exchange, no(refusal(decision, err)), protocol.Outcome{Status: protocol.Refused}))
+		return errors.Join(err, s.finish(exchange, s.no(refusal(decision, err)), protocol.Outcome{Status: protocol.Refused}))
 	}
 	if text := printable(decision.Release()); text != "" {
 		_ = s.note(text)
@@ -208,6 +241,14 @@ func (s *service) decideFetch(ctx context.Context, asked []byte, no func(reason 
 	return errors.Join(err, exchange.Done(outcome))
 }
 
+// no is the answer to what is refused.
+func (s *service) no(reason string) []byte {
+	if s.Command.Service == UploadArchive {
+		return appendPacket(nil, "NACK "+reason+"\n")
+	}
+	return appendPacket(nil, "ERR "+reason+"\n")
+}
+
 // both passes both directions until the server has ended.
 func (s *service) both(log *recorder, asked []byte) error {
 	if err := log.request(asked); err != nil {
@@ -216,8 +257,12 @@ func (s *service) both(log *recorder, asked []byte) error {
 	if _, err := s.Server.Write(asked); err != nil {
 		return fmt.Errorf("forward a fetch: %w", err)
 	}
-	s.Go(func() { s.follow(log) })
 	defer log.end()
+	if s.Stateless {
+		s.follow(log)
+	} else {
+		s.Go(func() { s.follow(log) })
+	}
 	return s.relay(log, func([]byte) {})
 }
 

@@ -19,9 +19,16 @@ const answerWithin = 30 * time.Second
 // the client sends is kept, understood and decided about, and then forwarded
 // as it came.
 func (s *service) push(ctx context.Context) error {
-	offered, err := relayAdvertisement(s.server, s.preface)
-	if err != nil || offered.none {
+	line := s.preface
+	if s.Stateless {
+		line = func([]byte) error { return nil }
+	}
+	offered, err := relayAdvertisement(s.server, line)
+	if err != nil {
 		return err
+	}
+	if offered.none {
+		return s.unoffered()
 	}
 	asked, err := readRequest(s.client, offered, s.Limits.Request)
 	if err != nil {
@@ -55,8 +62,20 @@ func (s *service) push(ctx context.Context) error {
 	return s.forward(ctx, exchange, &asked, sent)
 }
 
+// unoffered ends a run whose server said an error in place of what it has. The
+// client heard of it, but for one that asks in another request.
+func (s *service) unoffered() error {
+	if !s.Stateless {
+		return nil
+	}
+	return s.preface(appendPacket(nil, "ERR sluice: the server does not offer the repository\n"))
+}
+
 // nothing passes the end of a client that changes nothing.
 func (s *service) nothing(asked request) error {
+	if s.Stateless {
+		return nil // it asked whether it may, and it may
+	}
 	if _, err := s.Server.Write(asked.raw); err != nil {
 		return err
 	}

@@ -35,6 +35,11 @@ type Run struct {
 	// Preface keeps what passes before there is an operation: advertisements.
 	// It must return nil before the chunk is forwarded.
 	Preface func(stream protocol.Stream, chunk []byte) error
+	// Stateless says that this is one request of HTTP (gitprotocol-http(5)): the
+	// client had the advertisement in another one, by Advertise, and what Client
+	// gives ends by itself. The server's stream begins with an advertisement for
+	// ReceivePack alone.
+	Stateless bool
 }
 
 // Serve runs a service to its end and closes the server's stream. It reports
@@ -205,8 +210,12 @@ func (s *service) preface(chunk []byte) error {
 	return err
 }
 
-// dismiss ends the server as for a client that wants nothing.
+// dismiss ends the server as for a client that wants nothing. Over HTTP it has
+// not been asked for anything yet.
 func (s *service) dismiss() {
+	if s.Stateless {
+		return
+	}
 	_, _ = s.Server.Write([]byte(flushLine)) // it may have left already
 	_ = s.Server.CloseWrite()                // likewise
 }

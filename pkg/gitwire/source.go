@@ -129,6 +129,13 @@ func (s *source) each(take func(chunk []byte) error) error {
 	}
 }
 
+// peek returns the next pkt-line without taking it.
+func (s *source) peek() (packet, error) {
+	p, err := s.packet()
+	s.pos -= len(p.raw)
+	return p, err
+}
+
 // packet takes the next pkt-line.
 func (s *source) packet() (packet, error) {
 	if err := s.want(packetHeader); err != nil {
