@@ -40,6 +40,9 @@ func (s *Session) handle(w http.ResponseWriter, r *http.Request) {
 // serve takes the request through its steps.
 func (x *exchange) serve() {
 	s := x.session
+	if x.streamed() {
+		return
+	}
 	upgrade, err := x.take()
 	if err != nil {
 		x.misunderstood(refusedBy(err, http.StatusBadRequest, "the request cannot be understood"))

@@ -35,16 +35,10 @@ func (x *exchange) take() (upgrade bool, err error) {
 	if len(received.Trailer) > 0 {
 		return false, &Refusal{Code: http.StatusBadRequest, Message: "sluice: a trailer is not understood"}
 	}
-	x.r = received.Clone(received.Context())
-	x.r.Body, x.r.TransferEncoding = http.NoBody, nil
-	upgrade = wantsUpgrade(x.r.Header)
-	wanted := x.r.Header["Upgrade"]
-	removeHops(x.r.Header)
-	if upgrade { // Site.Upgrade has to know what to
-		x.r.Header["Connection"], x.r.Header["Upgrade"] = []string{"Upgrade"}, wanted
-	}
-	for _, name := range misleading {
-		x.r.Header.Del(name)
+	x.r = cleaned(received)
+	x.r.Body = http.NoBody
+	if upgrade = wantsUpgrade(received.Header); upgrade { // Site.Upgrade has to know what to
+		x.r.Header["Connection"], x.r.Header["Upgrade"] = []string{"Upgrade"}, received.Header["Upgrade"]
 	}
 	if admit := x.session.site.Admit; admit != nil {
 		return upgrade, admit(x.r)
@@ -52,10 +46,21 @@ func (x *exchange) take() (upgrade bool, err error) {
 	return upgrade, nil
 }
 
+// cleaned is a request without what belongs to one connection, and without what
+// misleads.
+func cleaned(received *http.Request) *http.Request {
+	r := received.Clone(received.Context())
+	r.TransferEncoding = nil
+	removeHops(r.Header)
+	for _, name := range misleading {
+		r.Header.Del(name)
+	}
+	return r
+}
+
 // plausible refuses what two readers could understand differently.
 func (x *exchange) plausible() error {
 	r := x.r
-	encoding := r.Header.Get("Content-Encoding")
 	switch {
 	case !slices.Contains(methods, r.Method):
 		return &Refusal{Code: http.StatusMethodNotAllowed, Message: "sluice: this method is not served"}
@@ -63,8 +68,6 @@ func (x *exchange) plausible() error {
 		return &Refusal{Code: http.StatusBadRequest, Message: "sluice: the target of a request has to be a path"}
 	case r.URL.RequestURI() != r.RequestURI:
 		return &Refusal{Code: http.StatusBadRequest, Message: "sluice: the target of a request has to be percent-encoded"}
-	case encoding != "" && !strings.EqualFold(encoding, "identity"):
-		return &Refusal{Code: http.StatusUnsupportedMediaType, Message: "sluice: a body that is compressed is not understood"}
 	case len(r.Header["Content-Type"]) > 1:
 		return &Refusal{Code: http.StatusBadRequest, Message: "sluice: a request has one content type"}
 	}
@@ -74,6 +77,9 @@ func (x *exchange) plausible() error {
 // readBody reads the body, within its time.
 func (x *exchange) readBody() error {
 	length := x.r.ContentLength
+	if encoding := x.r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return &Refusal{Code: http.StatusUnsupportedMediaType, Message: "sluice: a body that is compressed is not understood"}
+	}
 	if length > bodyBytes {
 		return &Refusal{Code: http.StatusRequestEntityTooLarge, Message: "sluice: the body is larger than 4 MiB"}
 	}

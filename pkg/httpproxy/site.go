@@ -18,6 +18,11 @@ type Site struct {
 	// authenticates with, first of all. What belongs to one connection alone is
 	// gone already. An error refuses the request. nil: nothing is taken.
 	Admit func(r *http.Request) error
+	// Stream serves an admitted request by itself, and reports whether it did: its
+	// body comes as the client sends it, at any length and in the encoding that its
+	// header says. It enters the server, asks, sends and answers with the functions
+	// of Session. nil: no request is served so.
+	Stream func(w http.ResponseWriter, r *http.Request, s *Session) bool
 	// Classify says what is asked for by an admitted request with this body. An
 	// error refuses it: nobody is asked about it. What the operation does not say
 	// the engine adds: HTTP, and Text and Bytes as RequestText and RequestBytes
