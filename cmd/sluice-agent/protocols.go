@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/protocol/git"
 	"github.com/sluicegate/sluice/pkg/protocol/kubernetes"
 	"github.com/sluicegate/sluice/pkg/protocol/postgres"
 	"github.com/sluicegate/sluice/pkg/protocol/ssh"
@@ -24,9 +25,11 @@ func protocols(packs string) (map[string]protocol.Protocol, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes: %w", err)
 	}
+	repositories := git.New(git.Options{PackDir: packs})
 	return map[string]protocol.Protocol{
-		pg.Info().Name:       pg,
-		hosts.Info().Name:    hosts,
-		clusters.Info().Name: clusters,
+		pg.Info().Name:           pg,
+		hosts.Info().Name:        hosts,
+		clusters.Info().Name:     clusters,
+		repositories.Info().Name: repositories,
 	}, nil
 }

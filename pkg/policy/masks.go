@@ -67,7 +67,7 @@ func (c *compiler) masked(path string, p *Policy, clause maskClause) []*resource
 	var lacks string
 	for _, r := range chosen {
 		switch {
-		case columns && (r.Protocol == hostProtocol || r.Protocol == clusterProtocol):
+		case columns && slices.Contains(columnless, r.Protocol):
 			lacks = "columns"
 		case len(clause.Kinds) > 0 && r.Protocol != clusterProtocol:
 			lacks = "kinds"
@@ -85,10 +85,11 @@ func (c *compiler) masked(path string, p *Policy, clause maskClause) []*resource
 	return with
 }
 
-const (
-	hostProtocol    = "ssh"        // whose answers are bytes and nothing else
-	clusterProtocol = "kubernetes" // whose answers are objects
-)
+// clusterProtocol is the one whose answers are objects.
+const clusterProtocol = "kubernetes"
+
+// columnless are the protocols whose answers have no columns.
+var columnless = []string{"ssh", "git", clusterProtocol}
 
 // kindName is how kinds are spelled (Kubernetes' API conventions, "Types").
 var kindName = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,62}$`)

@@ -1,0 +1,157 @@
+package git_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// noForce refuses a push that rewrites main, after a person was asked.
+func noForce(op *operation.Operation, waiting func(protocol.Waiting)) protocol.Decision {
+	if op.Git != nil {
+		for _, r := range op.Git.Refs {
+			if r.Forced == operation.Certainly && r.Name == "refs/heads/main" {
+				waiting(protocol.Waiting{Approval: 9, Rule: "no-force"})
+				return protocol.Decision{Approval: 9, Rule: "no-force", Decider: "grace", Reason: "History stays."}
+			}
+		}
+	}
+	return protocol.Decision{Effect: protocol.Allow}
+}
+
+// A repository over HTTPS, with git's own server and client: pushed to, cloned,
+// rewound, in each protocol and version of HTTP.
+func TestPushAndFetch(t *testing.T) {
+	for name, options := range map[string][]string{
+		"protocol v2 over HTTP/2":   {"-c", "protocol.version=2"},
+		"protocol v0 over HTTP/1.1": {"-c", "protocol.version=0", "-c", "http.version=HTTP/1.1"},
+		"protocol v1 over HTTP/1.1": {"-c", "protocol.version=1", "-c", "http.version=HTTP/1.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, noForce)
+			with := func(args ...string) []string { return append(options[:len(options):len(options)], args...) }
+			w.commit(t, "one")
+			w.commit(t, "two")
+			w.mustGit(t, "work", with("push", "-q", w.url(), "main")...)
+			if push := w.last(t, operation.Push); len(push.op.Git.Refs) != 1 || push.op.Git.Refs[0].Kind != operation.RefCreate ||
+				push.op.Git.Repository != "/shop.git" || push.op.Parent == 0 || push.outcome.Status != protocol.OK || push.streams["stdin"] == 0 {
+				t.Errorf("the push was asked about as %+v, and recorded as %v, %+v", push.op.Git, push.streams, push.outcome)
+			}
+			w.mustGit(t, "", with("clone", "-q", w.url(), "clone")...)
+			w.commit(t, "three")
+			w.mustGit(t, "work", with("push", "-q", w.url(), "main")...)
+			if push := w.last(t, operation.Push); push.op.Git.Refs[0].Forced != operation.CertainlyNot {
+				t.Errorf("what keeps its history is forced: %q", push.op.Git.Refs[0].Forced)
+			}
+			w.mustGit(t, "clone", with("pull", "-q", "--ff-only")...)
+			main := w.mustGit(t, "srv/shop.git", "rev-parse", "main")
+			if got := w.mustGit(t, "clone", "rev-parse", "HEAD"); got != main {
+				t.Errorf("the clone is at %s, the server at %s", got, main)
+			}
+			if fetch := w.last(t, operation.Fetch); fetch.outcome.Status != protocol.OK || fetch.streams["response"] == 0 || !fetch.op.ReadOnly {
+				t.Errorf("the fetch was recorded as %v, %+v", fetch.streams, fetch.outcome)
+			}
+			w.mustGit(t, "work", "commit", "-q", "--amend", "--allow-empty", "-m", "other words")
+			out, code := w.git(t, "work", with("push", "--force", w.url(), "main", "HEAD:new")...)
+			for _, text := range []string{
+				"remote: sluice: waiting for approval #9",
+				"! [remote rejected] main -> main (sluice: refused by rule \"no-force\", approval #9, decided by grace: History stays.)",
+				"! [remote rejected] HEAD -> new (",
+			} {
+				if !strings.Contains(out, text) {
+					t.Errorf("git did not print %q", text)
+				}
+			}
+			if code != 1 {
+				t.Errorf("git ended with %d:\n%s", code, out)
+			}
+			if got := w.mustGit(t, "srv/shop.git", "rev-parse", "main"); got != main {
+				t.Errorf("main moved to %s", got)
+			}
+			w.mustGit(t, "work", with("push", "-q", w.url(), "HEAD:new")...)
+			w.clean(t)
+		})
+	}
+}
+
+// clean reports what the plug-in did against its contract, and what of a
+// credential went where it must not.
+func (w *world) clean(t *testing.T) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, x := range w.asked {
+		for _, breach := range x.breaches {
+			t.Errorf("%q: %s", x.op.Text.Reveal(), breach)
+		}
+		if text := string(x.op.Text.Reveal()) + string(x.op.Bytes); strings.Contains(text, jobPassword) || strings.Contains(text, serverPassword) {
+			t.Errorf("a record holds a password: %q", text)
+		}
+	}
+	for _, r := range w.seen {
+		if _, password, _ := r.BasicAuth(); password != serverPassword {
+			t.Errorf("the server was sent the password %q", password)
+		}
+		if !strings.HasSuffix(r.Header.Get("User-Agent"), " sluice/s1") {
+			t.Errorf("the server was sent the user agent %q", r.Header.Get("User-Agent"))
+		}
+	}
+}
+
+// A large push comes in chunks, and is larger than what is held in memory.
+func TestLargePush(t *testing.T) {
+	w := newWorld(t, nil)
+	noise := make([]byte, 24<<20)
+	state := uint32(1)
+	for i := range noise {
+		state = state*1664525 + 1013904223
+		noise[i] = byte(state >> 24)
+	}
+	if err := os.WriteFile(w.path("work/noise"), noise, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.mustGit(t, "work", "add", "noise")
+	w.commit(t, "noise")
+	w.mustGit(t, "work", "push", "-q", w.url(), "main")
+	if push := w.last(t, operation.Push); push.streams["stdin"] < len(noise)/2 || push.streams["objects"] == 0 {
+		t.Errorf("of the pack were recorded %v", push.streams)
+	}
+	w.mustGit(t, "", "clone", "-q", w.url(), "clone")
+	w.clean(t)
+}
+
+// What a rule refuses never reaches the server's service.
+func TestRefusals(t *testing.T) {
+	refused := map[operation.Kind]bool{}
+	w := newWorld(t, func(op *operation.Operation, _ func(protocol.Waiting)) protocol.Decision {
+		if refused[op.Kind] {
+			return protocol.Decision{Rule: "closed", Reason: "Not today."}
+		}
+		return protocol.Decision{Effect: protocol.Allow}
+	})
+	w.commit(t, "one")
+	w.mustGit(t, "work", "push", "-q", w.url(), "main")
+	for kind, want := range map[operation.Kind]string{
+		operation.Fetch:   `fatal: remote error: sluice: refused by rule "closed": Not today.`,
+		operation.Request: `remote: sluice: refused by rule "closed": Not today.`,
+		operation.Connect: `remote: sluice: refused by rule "closed": Not today.`,
+	} {
+		refused = map[operation.Kind]bool{kind: true}
+		w.mu.Lock()
+		w.seen = nil
+		w.mu.Unlock()
+		out, code := w.git(t, "", "clone", "-q", w.url(), "clone")
+		if code == 0 || !strings.Contains(out, want) {
+			t.Errorf("%s: git ended with %d:\n%s", kind, code, out)
+		}
+		w.mu.Lock()
+		if n := len(w.seen); kind == operation.Fetch && n != 2 || kind != operation.Fetch && n != 0 {
+			t.Errorf("%s: %d requests reached the server", kind, n) // of a fetch what the server has, and its references
+		}
+		w.mu.Unlock()
+	}
+	w.clean(t)
+}
