@@ -142,6 +142,14 @@ func TestKubectlGetsSecretsMasked(t *testing.T) {
 		{"create", "secret", "generic", "db", "--from-literal=a=b", "--dry-run=server", "-o", "yaml"},
 		{"delete", "secret", "db", "--dry-run=server", "-o", "yaml"},
 		{"describe", "secret", "db"},
+		// Of a patch that makes it invalid the server quotes the whole object.
+		{"patch", "secret", "db", "--type=merge", "-p", `{"type":7}`},
+		{"patch", "secret", "db", "--type=merge", "-p", `{"kind":"ConfigMap"}`},
+		{"patch", "secret", "db", "--type=merge", "-p", `{"metadata":{"labels":"x"}}`},
+		{"patch", "secret", "db", "--type=merge", "-p", `{"data":{"other":"%%"}}`},
+		{"patch", "secret", "db", "--type=json", "-p", `[{"op":"add","path":"/immutable","value":"x"}]`},
+		{"patch", "secret", "db", "--type=json", "-p", `[{"op":"replace","path":"/apiVersion","value":"v2"}]`},
+		{"patch", "secret", "db", "--type=strategic", "-p", `{"immutable":"x"}`},
 	} {
 		script.WriteString(kubectlPath + " -n shop")
 		for _, arg := range try {
