@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"crypto/sha256"
 	"maps"
 	"sync"
 	"time"
@@ -73,21 +74,22 @@ func (h *Histories) Of(w *workload.Workload) (history *History, release func()) 
 
 // allowed notes an operation.
 func (h *History) allowed(op *operation.Operation) {
-	if h == nil || op.SQL == nil || op.SQL.Shape == ([16]byte{}) {
+	shape := shapeOf(op)
+	if h == nil || shape == ([16]byte{}) {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n, known := h.shapes[op.SQL.Shape]
+	n, known := h.shapes[shape]
 	if !known && len(h.shapes) >= maxShapes {
 		h.full = true
 		return
 	}
-	h.shapes[op.SQL.Shape] = n + 1
+	h.shapes[shape] = n + 1
 	if known {
 		return
 	}
-	for _, deed := range deeds(op.SQL) {
+	for _, deed := range deeds(op) {
 		if len(h.done) >= maxDone {
 			h.full = true
 			return
@@ -99,23 +101,46 @@ func (h *History) allowed(op *operation.Operation) {
 // before tells how often an operation of that shape was allowed, and what of it
 // never was. Whole is false where not everything is remembered.
 func (h *History) before(op *operation.Operation) (same uint64, first []string, whole bool) {
-	if h == nil || op.SQL == nil {
+	if h == nil || op.SQL == nil && op.Kube == nil {
 		return 0, nil, false
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, deed := range deeds(op.SQL) {
+	for _, deed := range deeds(op) {
 		if !h.done[deed] {
 			first = append(first, deed)
 		}
 	}
-	return h.shapes[op.SQL.Shape], first, !h.full
+	return h.shapes[shapeOf(op)], first, !h.full
+}
+
+// shapeOf is what operations share that differ only in values; zero: nobody
+// knows. Of a cluster it is what is done to which resource of a namespace.
+func shapeOf(op *operation.Operation) (shape [16]byte) {
+	switch {
+	case op.SQL != nil:
+		return op.SQL.Shape
+	case op.Kube != nil:
+		sum := sha256.Sum256([]byte(kubeDeed(op.Kube)))
+		copy(shape[:], sum[:])
+	}
+	return shape
+}
+
+// kubeDeed is what is done to objects of a cluster, as in "delete pods in shop".
+func kubeDeed(k *operation.Kube) string {
+	deed := *k
+	deed.Name, deed.Container, deed.Command = "", "", nil
+	return deed.Summary()
 }
 
 // deeds are what a text does to what, as in "DELETE orders".
-func deeds(sql *operation.SQL) (all []string) {
-	for i := range sql.Statements {
-		s := &sql.Statements[i]
+func deeds(op *operation.Operation) (all []string) {
+	if op.Kube != nil {
+		return []string{kubeDeed(op.Kube)}
+	}
+	for i := range op.SQL.Statements {
+		s := &op.SQL.Statements[i]
 		if len(s.Relations) == 0 {
 			all = append(all, s.Kind)
 		}

@@ -4,7 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluicegate/sluice/pkg/guard"
 	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/workload"
 )
 
 func TestApproverReadsWhatIsAskedOfACluster(t *testing.T) {
@@ -23,6 +25,24 @@ func TestApproverReadsWhatIsAskedOfACluster(t *testing.T) {
 		})
 		if request.Asks != want || strings.Contains(request.Text, "a-secret") {
 			t.Errorf("%q: asks %q, want %q", text, request.Asks, want)
+		}
+	}
+}
+
+func TestHistoryOfAClusterIsByWhatIsDone(t *testing.T) {
+	b := newBench(t, verified())
+	b.under(t, `op.sql.statements.exists(s, s.class == "ddl")`, `op.kube.namespace == "prod"`)
+	b.with(func(cfg *guard.Config) { cfg.History, _ = new(guard.Histories).Of(&workload.Workload{}) })
+	deletes := func(namespace, name string) *operation.Operation {
+		return &operation.Operation{Kind: operation.Request, Parsed: true, Kube: &operation.Kube{Verb: "delete", Resource: "pods", Namespace: namespace, Name: name}}
+	}
+	if _, err := b.decide(t, t.Context(), deletes("shop", "web")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		before := b.asked(t, deletes("prod", "web-"+string(rune('0'+i)))).Before
+		if before == nil || before.Same != uint64(i) || (len(before.First) > 0) != (i == 0) {
+			t.Errorf("after %d: %+v", i, before)
 		}
 	}
 }

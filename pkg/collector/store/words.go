@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/record"
 )
 
@@ -319,6 +320,9 @@ func intentWords(in *record.Intent, body *record.Body) string {
 	}
 	for _, s := range in.Statements {
 		b.WriteString(" " + s.Kind + " " + strings.Join(s.Relations, " "))
+	}
+	if in.Kube != nil { // its command is percent-encoded in the text
+		b.WriteString(" " + in.Kube.Operation(operation.Text(view.Data(body))).Summary())
 	}
 	for _, more := range []string{in.Database, in.Role, in.Effect, in.Rule, in.Decider} {
 		b.WriteString(" " + more)

@@ -5,7 +5,10 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"strings"
 	"testing"
@@ -107,6 +110,15 @@ func TestNoFormOfAskingTellsASecret(t *testing.T) {
 		{http.MethodPatch, one, "application/json-patch+json", `[{"op":"test","path":"/data/p","value":"` + inBase64 + `"}]`},
 		{http.MethodPatch, "/api/v1/namespaces/leaks/secrets/applied?fieldManager=ci", "application/apply-patch+yaml", named("applied")},
 		{http.MethodPatch, "/api/v1/namespaces/leaks/secrets/applied?fieldManager=other", "application/apply-patch+yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: applied}\nstringData: {p: other-" + canary + "}\n"},
+		// What the server says of a change that it cannot make may repeat the object.
+		{http.MethodPatch, one, "application/json-patch+json", `[{"op":"add","path":"/data/bad","value":"no base64!"}]`},
+		{http.MethodPatch, one, "application/json-patch+json", `[{"op":"replace","path":"/data/p/deep","value":"eA=="}]`},
+		{http.MethodPatch, one, "application/json-patch+json", `[{"op":"remove","path":"/data/none"}]`},
+		{http.MethodPatch, one, "application/merge-patch+json", `{"data":{"bad":5}}`},
+		{http.MethodPatch, one, "application/merge-patch+json", `{"data":"bad"}`},
+		{http.MethodPatch, one, "application/strategic-merge-patch+json", `{"data":{"$patch":"copy"},"type":"changed"}`},
+		{http.MethodPatch, one, "application/merge-patch+json", `{"immutable":"maybe","metadata":{"name":"renamed"}}`},
+		{http.MethodPut, one, "application/json", `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"db","resourceVersion":"1"},"data":{"p":"eA=="}}`},
 		{http.MethodDelete, "/api/v1/namespaces/leaks/secrets/made", "", ""},
 		{http.MethodDelete, all + "?dryRun=All", "", ""},
 	} {
@@ -128,6 +140,61 @@ func TestNoFormOfAskingTellsASecret(t *testing.T) {
 		if found := leaks([]byte(everything)); found != "" || strings.Contains(everything, "eyJhbGci") {
 			t.Errorf("recorded of %.200s: %q", e.Text, found)
 		}
+	}
+}
+
+// TestObjectsOfOtherKindsAreHiddenWhateverShowsThem has a kind of its own, of
+// which a table shows what is hidden, and another one that holds a Secret.
+func TestObjectsOfOtherKindsAreHiddenWhateverShowsThem(t *testing.T) {
+	w := serve(t, func(conn *protocol.Conn) {
+		conn.Masks = masking(mask.Redact, "Secret", "Widget").conn.Masks
+	})
+	admin := apiserver(t).Admin
+	for kind, column := range map[string]string{"Widget": ".spec.password", "Holder": ".metadata.name"} {
+		plural := strings.ToLower(kind) + "s"
+		definition := fmt.Sprintf(`{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"%s.example.com"},"spec":{"group":"example.com","scope":"Cluster",
+			"names":{"plural":%q,"singular":%q,"kind":%q,"listKind":%q},"versions":[{"name":"v1","served":true,"storage":true,
+			"additionalPrinterColumns":[{"name":"Shown","type":"string","jsonPath":%q}],"schema":{"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}]}}`,
+			plural, plural, strings.ToLower(kind), kind, kind+"List", column)
+		object := fmt.Sprintf(`{"apiVersion":"example.com/v1","kind":%q,"metadata":{"name":"w"},"spec":{"password":%q}}`, kind, canary)
+		if kind == "Holder" {
+			object = fmt.Sprintf(`{"apiVersion":"example.com/v1","kind":"Holder","metadata":{"name":"w"},"spec":{"template":%s}}`, secret(isSecret))
+		}
+		var o kubernetes.Object
+		if err := json.Unmarshal([]byte(definition), &o); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := admin.Call(t.Context(), http.MethodPost, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", o); err != nil {
+			t.Fatal(err)
+		}
+		var one kubernetes.Object
+		if err := json.Unmarshal([]byte(object), &one); err != nil {
+			t.Fatal(err)
+		}
+		err := kubernetes.Until(t.Context(), 20*time.Second, func() (bool, error) {
+			_, err := admin.Call(t.Context(), http.MethodPost, "/apis/example.com/v1/"+plural, one)
+			if errors.Is(err, fs.ErrNotExist) {
+				return false, nil // it is not served yet
+			}
+			return err == nil, err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{
+		{"get", "widgets"}, {"get", "widgets", "-o", "yaml"}, {"get", "widget", "w", "-o", "jsonpath={.spec}"}, {"describe", "widget", "w"}, {"get", "widgets", "-o", "wide"},
+		{"get", "holders"}, {"get", "holders", "-o", "json"}, {"get", "holder", "w", "-o", "jsonpath={.spec.template.data}"}, {"describe", "holders"}, {"api-resources", "--api-group=example.com"},
+		{"patch", "widget", "w", "--type=merge", "-p", `{"metadata":{"labels":{"a":"b"}}}`, "-o", "yaml"},
+	} {
+		out, said, err := w.kubectl(t, "", args...)
+		if found := leaks([]byte(out + said)); err != nil || found != "" || out == "" {
+			t.Errorf("kubectl %v: %v leaks %q: %s%s", args, err, found, out, said)
+		}
+	}
+	_, said, err := w.kubectl(t, "", "patch", "widget", "w", "--type=json", "-p", `[{"op":"copy","from":"/spec/password","path":"/metadata/labels/stolen"}]`)
+	if err == nil || !strings.Contains(said, "copies, moves or tests") {
+		t.Errorf("%v %s", err, said)
 	}
 }
 

@@ -72,14 +72,15 @@ func unmasked(why string) error {
 // document masks the documents of an operation's answer.
 func (s *session) document(k *operation.Kube) func(document []byte) ([]byte, int, error) {
 	masks, is := s.conn.Masks, concerned(s.conn.Masks, k)
+	guarded := is != 0 || strange(masks, k)
 	return func(document []byte) ([]byte, int, error) {
 		if len(document) > maxDocument {
 			return nil, 0, unmasked("the answer is longer than 32 MiB: ask for less at once, with limit=")
 		}
-		if is == 0 && len(masks.Detect) == 0 && !mentions(masks, document) {
+		if !guarded && len(masks.Detect) == 0 && !mentions(masks, document) {
 			return document, 0, nil
 		}
-		v := veil{masks: masks, put: putMasked(s.conn.MaskKey), clean: func(dst, text []byte) ([]byte, int, bool) {
+		v := veil{masks: masks, guarded: guarded, put: putMasked(s.conn.MaskKey), clean: func(dst, text []byte) ([]byte, int, bool) {
 			return masks.AppendClean(dst, s.conn.MaskKey, text)
 		}}
 		out, ok := v.document(make([]byte, 0, len(document)), document, is)

@@ -28,6 +28,9 @@ type veil struct {
 	// clean appends a text without secrets, and says how many there were; null
 	// says that there shall be no text at all.
 	clean func(dst, text []byte) (out []byte, found int, null bool)
+	// guarded says that an error's words may repeat what is hidden, whatever they
+	// say.
+	guarded bool
 
 	src    []byte
 	pos    int
@@ -44,6 +47,8 @@ type veil struct {
 type stated struct {
 	own, items uint64
 	whole      bool
+	errs       bool // it is a Status
+	harmless   bool // of an error that repeats no values
 }
 
 // around is what is known of a value by what it stands in.
@@ -53,6 +58,7 @@ type around struct {
 	within  *mask.Kind // all here is hidden, by this mask
 	as      coding     // of a text that is hidden
 	only    string     // but only what has this name
+	errs    bool       // messages here may repeat an object
 }
 
 // document appends a document. It returns false for what is not JSON.
@@ -80,10 +86,15 @@ func (v *veil) state() {
 			v.pos = skipSpace(v.src, v.pos) + 1 // the colon
 			v.pos = skipSpace(v.src, v.pos)
 			if string(name) == "kind" && v.src[v.pos] == '"' {
-				own, items := v.kinds(decoded(v.quoted()))
+				kind := decoded(v.quoted())
+				own, items := v.kinds(kind)
+				v.stated[at].errs = v.stated[at].errs || string(kind) == "Status"
 				v.stated[at].own |= own
 				v.stated[at].items |= items
 				return
+			}
+			if string(name) == "reason" && v.src[v.pos] == '"' {
+				v.stated[at].harmless = isHarmless(decoded(v.src[v.pos:stringEnd(v.src, v.pos)]))
 			}
 			v.stated[at].whole = v.stated[at].whole || isPart(name)
 			v.state()
@@ -185,6 +196,12 @@ func (v *veil) object(at around) {
 		v.take(v.pos + 1) // the colon
 		v.take(skipSpace(v.src, v.pos))
 		inside := v.member(at, own, said, name)
+		if inside.errs && string(name) == "message" && v.src[v.pos] == '"' && v.repeats(v.src[v.pos:stringEnd(v.src, v.pos)]) {
+			v.pos = stringEnd(v.src, v.pos)
+			v.hidden++
+			v.dst = append(v.dst, `"a mask hides what the server said, which may repeat an object: [redacted]"`...)
+			return
+		}
 		if string(name) == lastApplied && v.src[v.pos] == '"' && inside.within == nil {
 			v.configuration(inside.applied)
 			return
@@ -205,7 +222,7 @@ func (v *veil) known() (bits uint64) {
 
 // member is what is known of a member's value.
 func (v *veil) member(at around, own uint64, said stated, name []byte) around {
-	inside := around{applied: at.applied, within: at.within, as: at.as, only: at.only}
+	inside := around{applied: at.applied, within: at.within, as: at.as, only: at.only, errs: at.errs || said.errs && !said.harmless}
 	if own != 0 {
 		inside.applied = own
 	}
@@ -229,6 +246,11 @@ func (v *veil) member(at around, own uint64, said stated, name []byte) around {
 		}
 	}
 	return inside
+}
+
+// repeats reports whether an error's words may repeat a masked object.
+func (v *veil) repeats(quoted []byte) bool {
+	return len(v.masks.Kinds) > 0 && (v.guarded || mentions(v.masks, decoded(quoted)))
 }
 
 // configuration copies a last-applied annotation: an object in a text. One that

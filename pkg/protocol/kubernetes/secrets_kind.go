@@ -48,6 +48,18 @@ func isPart(member []byte) bool {
 	return false
 }
 
+// isHarmless reports whether errors of a reason repeat no values of an object.
+// Invalid does: of a patch that cannot be made an API server shows all that the
+// object would have become.
+func isHarmless(reason []byte) bool {
+	switch string(reason) {
+	case "NotFound", "AlreadyExists", "Conflict", "Forbidden", "Unauthorized", "MethodNotAllowed", "NotAcceptable", "UnsupportedMediaType",
+		"Expired", "Gone", "Timeout", "ServerTimeout", "TooManyRequests", "ServiceUnavailable", "RequestEntityTooLarge":
+		return true
+	}
+	return false
+}
+
 func codingOf(member, inBase64 string) coding {
 	if member == inBase64 {
 		return asBase64
@@ -68,16 +80,12 @@ func kindOf(k *operation.Kube) string {
 		return ""
 	case k.Group == "authentication.k8s.io" && k.Resource == "tokenreviews":
 		return "TokenReview"
-	case k.Group != "":
-		return ""
-	}
-	switch k.Resource + "/" + k.Subresource {
-	case "secrets/":
-		return "Secret"
-	case "configmaps/":
-		return "ConfigMap"
-	case "serviceaccounts/token":
+	case k.Group == "" && k.Resource == "serviceaccounts" && k.Subresource == "token":
 		return "TokenRequest"
+	case k.Resource == "secrets": // of other groups too: kinds are known by their names
+		return "Secret"
+	case k.Resource == "configmaps":
+		return "ConfigMap"
 	}
 	return ""
 }

@@ -98,6 +98,10 @@ func TestNoFormOfAnAnswerTellsASecret(t *testing.T) {
 		"broken annotation":          {aboutSecrets, `{"kind":"Secret","metadata":{"annotations":{"` + lastApplied + `":"{` + canary + `"}}}`},
 		"pretty":                     {aboutSecrets, "{\n  \"kind\": \"Secret\" ,\n \"data\" : {\n  \"p\" : \"" + inBase64 + "\"\n }\n}\n"},
 		"deep":                       {elsewhere, strings.Repeat(`{"a":[`, 4000) + secret(isSecret) + strings.Repeat(`]}`, 4000)},
+		"an error that repeats it":   {aboutSecrets, `{"kind":"Status","status":"Failure","message":"data: Invalid value: \"` + canary + `\"","reason":"Invalid","code":422}`},
+		"an error without a reason":  {aboutSecrets, `{"status":"Failure","message":"x ` + inBase64 + `","kind":"Status"}`},
+		"causes that repeat it":      {aboutSecrets, `{"kind":"Status","reason":"BadRequest","details":{"causes":[{"message":"` + inBase64 + `","reason":"NotFound"}]}}`},
+		"an error of what embeds it": {elsewhere, `{"kind":"Status","reason":"Invalid","message":"patch: Invalid value: \"{\\\"kind\\\":\\\"Secret\\\",\\\"data\\\":{\\\"p\\\":\\\"` + inBase64 + `\\\"}}\""}`},
 		"with a status of the patch": {aboutSecrets, `{"kind":"Status","details":{"causes":[` + secret(isSecret) + `]}}`},
 	} {
 		for _, method := range []mask.Method{mask.Redact, mask.Null, mask.Hash, mask.Partial} {
@@ -154,6 +158,22 @@ func TestDocumentsThatCannotBeReadAreRefused(t *testing.T) {
 		if out, _, err := masking(mask.Redact, "Secret").document(&aboutSecrets)(document); err == nil {
 			t.Errorf("%s: passed as %.80s", name, out)
 		}
+	}
+}
+
+func TestErrorsThatRepeatNothingAreShown(t *testing.T) {
+	for _, document := range []string{
+		`{"kind":"Status","status":"Failure","message":"secrets \"db\" not found","reason":"NotFound","code":404}`,
+		`{"kind":"Status","status":"Failure","message":"Apply failed with 1 conflict: conflict with \"ci\": .data.p","reason":"Conflict","details":{"causes":[{"message":"conflict with \"ci\"","field":".data.p"}]}}`,
+		`{"type":"ERROR","object":{"kind":"Status","message":"too old resource version","reason":"Expired"}}`,
+	} {
+		if out, masked, err := masking(mask.Redact, "Secret").document(&aboutSecrets)([]byte(document)); err != nil || masked != 0 || string(out) != document {
+			t.Errorf("%d masked, error %v: %s became %s", masked, err, document, out)
+		}
+	}
+	const pods = `{"kind":"Status","status":"Failure","message":"Pod \"x\" is invalid: spec.containers: Required value","reason":"Invalid"}`
+	if out, _, err := masking(mask.Redact, "Secret").document(&operation.Kube{Resource: "pods"})([]byte(pods)); err != nil || string(out) != pods {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
