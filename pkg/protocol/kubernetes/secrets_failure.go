@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// failure is an API server's answer to what it did not do (meta/v1 Status).
-type failure struct {
+// failedStatus is an API server's answer to what it did not do (meta/v1 Status).
+type failedStatus struct {
 	Kind       string   `json:"kind"`
 	APIVersion string   `json:"apiVersion"`
 	Metadata   struct{} `json:"metadata"`
@@ -40,7 +40,7 @@ var plainReasons = []string{
 // quote the object: of a patch that makes it invalid an API server shows all
 // that the object would have been. Fields are named still.
 func quiet(document []byte) (out []byte, hidden int, err error) {
-	var said failure
+	var said failedStatus
 	if json.Unmarshal(document, &said) != nil || said.Kind != "Status" {
 		return nil, 0, unmasked("the request failed, why is not said in Kubernetes' way")
 	}
