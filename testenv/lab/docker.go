@@ -116,7 +116,7 @@ func (l *lab) job(args []string) error {
 	if isTerminal(os.Stdin) && isTerminal(os.Stdout) {
 		run = append(run, "--tty")
 	}
-	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "CI=true"}
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "CI=true", "GIT_SSL_CAINFO=" + jobAuthority}
 	commit := ""
 	for len(options) > 0 {
 		if len(options) < 2 {

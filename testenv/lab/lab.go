@@ -109,6 +109,7 @@ func (l *lab) up(args []string) error {
 		{"postgres", l.startPostgres},
 		{"sshd", l.startSSH},
 		{"git", l.startGit},
+		{"git over HTTPS", l.startGitHTTPS},
 		{"docker", l.startDocker},
 		{"issuer and approver", l.makePeople},
 		{"collector", l.startCollector},
@@ -180,6 +181,7 @@ func (l *lab) teardown() error {
 	errs = append(errs, l.stopDocker())
 	errs = append(errs, l.Processes["collector"].end(syscall.SIGTERM, 15*time.Second))
 	errs = append(errs, l.Processes["issuer"].end(syscall.SIGTERM, 5*time.Second))
+	errs = append(errs, l.Processes["git-https"].end(syscall.SIGTERM, 10*time.Second))
 	errs = append(errs, l.Processes["git"].end(syscall.SIGTERM, 10*time.Second))
 	errs = append(errs, l.Processes["ssh"].end(syscall.SIGTERM, 10*time.Second))
 	errs = append(errs, l.stopKube())
@@ -206,7 +208,7 @@ func (l *lab) status(args []string) error {
 	if l.isUp() {
 		out["console"] = l.consoleURL()
 		out["servers"] = l.servers()
-		out["git"] = map[string]string{"ssh": gitURL}
+		out["git"] = map[string]string{"ssh": gitURL, "https": gitHTTPS}
 		if l.Kube {
 			out["kube"] = map[string]string{"url": kubeURL}
 		}
@@ -219,7 +221,7 @@ func (l *lab) status(args []string) error {
 		fmt.Println("the lab is down")
 		return nil
 	}
-	for _, name := range []string{"postgres", "ssh", "git", "etcd", "kube-apiserver", "docker", "issuer", "collector", "agent"} {
+	for _, name := range []string{"postgres", "ssh", "git", "git-https", "etcd", "kube-apiserver", "docker", "issuer", "collector", "agent"} {
 		if _, known := l.Processes[name]; !known {
 			continue
 		}

@@ -72,6 +72,8 @@ func run(args []string) error {
 		return lab.ctl(args)
 	case "issuer": // started by up, inside the node's netns
 		return lab.serveIssuer()
+	case "repositories": // likewise, on the host of the repositories
+		return lab.serveGitHTTPS()
 	case "stop", "start", "kill", "uninstall":
 		if len(args) != 1 {
 			return fmt.Errorf("%s takes one of: agent, collector", command)

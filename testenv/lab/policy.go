@@ -22,6 +22,7 @@ func (l *lab) resources() []any {
 		},
 		l.hostResource("build-host", l.buildHost()),
 		l.hostResource("git-ssh", l.gitHost()),
+		l.gitHTTPSResource(),
 	}
 	if l.Kube {
 		all = append(all, l.kubeResource())
