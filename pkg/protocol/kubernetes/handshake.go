@@ -51,6 +51,7 @@ func (u *upgraded) accept(chosen string) error {
 	}
 	u.wanted.chosen, u.wanted.offered = chosen, []string{chosen}
 	u.client = newLeg(protocol.ClientLeg, conn, ahead.Reader, u.wanted.framing(false, chosen))
+	u.client.gone = u.cancel
 	answer := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "
 	if u.wanted.websocket {
 		answer += "websocket\r\n" + wsAccept + ": " + acceptKey(u.wanted.key) + "\r\n" + wsProtocols

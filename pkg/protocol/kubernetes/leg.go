@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/sluicegate/sluice/pkg/protocol"
 )
@@ -15,6 +16,9 @@ const (
 	pieceBytes = 32 << 10
 	// maxLater is how much that nobody waits for may be still to be written.
 	maxLater = 16
+	// heartbeat is how often a client is asked whether it is there, as kubectl
+	// asks.
+	heartbeat = 5 * time.Second
 )
 
 // leg is one connection of a request that was upgraded.
@@ -23,6 +27,7 @@ type leg struct {
 	conn    net.Conn
 	in      io.Reader // what was read of conn already, then the rest
 	framing framing
+	gone    func()        // is called when the peer cannot be written to; nil: nobody is told
 	waits   chan struct{} // something is in late
 
 	lateMu sync.Mutex
@@ -119,14 +124,26 @@ func (l *leg) takeLate() []func(dst []byte) []byte {
 	return late
 }
 
+// writeLate writes what was left for later. Where somebody is told that the peer
+// is gone it is asked now and again: one that left while it was not read, because
+// nobody takes what it sent, is noticed by nothing else.
 func (l *leg) writeLate(done <-chan struct{}) {
+	tick := time.NewTicker(heartbeat)
+	defer tick.Stop()
 	for {
 		select {
 		case <-l.waits:
-			if l.write(func(dst []byte) []byte { return dst }) != nil {
-				return
+		case <-tick.C:
+			if l.gone != nil {
+				l.later(l.framing.ping)
 			}
 		case <-done:
+			return
+		}
+		if l.write(func(dst []byte) []byte { return dst }) != nil {
+			if l.gone != nil {
+				l.gone()
+			}
 			return
 		}
 	}

@@ -81,6 +81,7 @@ func (x *execution) said(r role, data []byte) error {
 	case r == failure:
 		x.status = append(x.status, data...)
 		if len(x.status) > maxStatus {
+			x.status = nil
 			return violation(protocol.ServerLeg, broken("a status that is too long"))
 		}
 		if whole := bytes.TrimSpace(x.status); bytes.HasSuffix(whole, []byte("}")) && json.Valid(whole) {
@@ -132,8 +133,8 @@ func (x *execution) conclude() error {
 	if !plain {
 		clean, hidden := x.u.clean(text)
 		x.u.op.Hid(hidden)
-		if text = clean; hidden > 0 && !json.Valid(text) {
-			text = statusOf(&httpproxy.Refusal{Code: http.StatusInternalServerError, Message: "sluice: what the server says about it is hidden"})
+		if text = clean; !json.Valid(text) {
+			text = statusOf(&httpproxy.Refusal{Code: http.StatusInternalServerError, Message: "sluice: how it ended cannot be shown"})
 		}
 		if err := x.u.record(x.u.op, protocol.Errors, text); err != nil {
 			return err

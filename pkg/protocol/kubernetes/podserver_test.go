@@ -28,6 +28,20 @@ type podServer struct {
 
 func newPodServer() *podServer { return &podServer{} }
 
+// speak has what answers an upgrade speak for itself.
+func (p *podServer) speak(raw func(net.Conn)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.raw = raw
+}
+
+// refuse answers exec with a code.
+func (p *podServer) refuse(code int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refuses = code
+}
+
 const pod = `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web","namespace":"shop","uid":"1"},
 "spec":{"containers":[{"name":"main","image":"x","stdin":true,"tty":false}]},"status":{"phase":"Running","containerStatuses":[{"name":"main","ready":true}]}}`
 

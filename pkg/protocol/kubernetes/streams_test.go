@@ -169,7 +169,7 @@ func TestProgramEndsWithItsClient(t *testing.T) {
 
 func TestServerThatLeavesIsNoSuccess(t *testing.T) {
 	eachWay(t, nil, func(t *testing.T, w *world, ws string) {
-		w.server.raw = func(conn net.Conn) { time.Sleep(300 * time.Millisecond) }
+		w.server.speak(func(net.Conn) { time.Sleep(300 * time.Millisecond) })
 		got := run(t, w.kubectl(t, ws, "exec", "web", "--", "true"), "")
 		if got.status != 1 || !strings.Contains(got.errs, "sluice: the server is gone") {
 			t.Errorf("%+v", got)
@@ -182,7 +182,7 @@ func TestServerThatLeavesIsNoSuccess(t *testing.T) {
 
 func TestServersRefusalReachesTheClient(t *testing.T) {
 	eachWay(t, nil, func(t *testing.T, w *world, ws string) {
-		w.server.refuses = 404
+		w.server.refuse(404)
 		got := run(t, w.kubectl(t, ws, "exec", "web", "--", "true"), "")
 		if got.status != 1 || !strings.Contains(got.errs, "the kubelet says no") {
 			t.Errorf("%+v", got)
@@ -197,7 +197,9 @@ func TestServersRefusalReachesTheClient(t *testing.T) {
 
 func TestSecretsOfAProgramAreHidden(t *testing.T) {
 	eachWay(t, nil, func(t *testing.T, w *world, ws string) {
+		w.mu.Lock()
 		w.conn.Masks = &mask.Set{Detect: []mask.Detection{{Detector: mask.AWSKey, Method: mask.Redact}}}
+		w.mu.Unlock()
 		script := "printf 'key AKIAIOSF'; sleep 0.05; printf 'ODNN7EXAMPLE end\n'; echo AKIAIOSFODNN7EXAMPLE >&2"
 		got := run(t, w.kubectl(t, ws, "exec", "web", "--", "sh", "-c", script), "")
 		if strings.Contains(got.out+got.errs, "AKIA") || !strings.Contains(got.out, "end") || got.status != 0 {
