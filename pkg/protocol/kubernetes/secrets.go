@@ -34,11 +34,8 @@ func (s *session) masking(op *operation.Operation, answer *http.Response) (*http
 		return nil, unmasked("the answer says twice what it is")
 	}
 	media, _, err := mime.ParseMediaType(answer.Header.Get("Content-Type"))
-	isJSON := err == nil && (media == jsonType || strings.HasSuffix(media, "+json"))
 	switch {
-	case isJSON && answer.StatusCode >= http.StatusBadRequest && (concerned(masks, op.Kube) != 0 || strange(masks, op.Kube)):
-		return &httpproxy.Masking{Document: quiet}, nil
-	case isJSON:
+	case err == nil && (media == jsonType || strings.HasSuffix(media, "+json")):
 		return &httpproxy.Masking{Document: s.document(op.Kube), Sequence: op.Kube != nil && op.Kube.Verb == "watch"}, nil
 	case !isPlain(media, op.Kube):
 		return nil, unmasked("the answer is not JSON")
