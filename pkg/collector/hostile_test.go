@@ -109,7 +109,7 @@ func TestNothingThatAJobWritesBecomesMarkup(t *testing.T) {
 		ids[protocol] = id
 	}
 	a.ask(t, "shop-db", "acme/shop", func(r *approval.Request) {
-		r.Text, r.Rule, r.Reason, r.Requester.Name = hostile, hostile, hostile, hostile
+		r.Text, r.Asks, r.Rule, r.Reason, r.Requester.Name = hostile, hostile, hostile, hostile, hostile
 	})
 	ada := s.browser("ada")
 	ada.login("")
