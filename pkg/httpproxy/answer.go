@@ -75,7 +75,7 @@ func (x *exchange) answer(answer *http.Response) {
 	}
 	switch {
 	case bare:
-		x.bare(answer)
+		x.bare(answer, masked)
 	case masked && masking.Document != nil && masking.Sequence:
 		x.sequence(answer, masking)
 	case masked && masking.Document != nil:
@@ -140,14 +140,15 @@ func (x *exchange) hidden(refusal *Refusal) {
 	x.refuse(refusal)
 }
 
-// bare gives an answer that has no body.
-func (x *exchange) bare(answer *http.Response) {
+// bare gives an answer that has no body. The length of one that is masked would
+// tell of its values.
+func (x *exchange) bare(answer *http.Response, masked bool) {
 	if err := x.asked.Finish(head(answer), outcome(answer)); err != nil {
 		x.unrecorded(err)
 		return
 	}
 	length := int64(-1)
-	if x.r.Method == http.MethodHead {
+	if x.r.Method == http.MethodHead && !masked {
 		length = answer.ContentLength
 	}
 	x.start(answer, length)

@@ -263,5 +263,9 @@ func TestHeadSaysWhatGetWould(t *testing.T) {
 		if err != nil || text != "" || header.Get("Content-Length") != "1234" {
 			t.Errorf("%v %q %v", header, text, err)
 		}
+		r.site.Masking = func(*operation.Operation, *http.Response) (*Masking, error) { return &Masking{Document: shout}, nil }
+		if _, header, _, err = do(t, r.client(t, http2), "HEAD", "/", ""); err != nil || header.Get("Content-Length") != "" {
+			t.Errorf("of what is masked: %v %v", header, err)
+		}
 	})
 }
