@@ -1,6 +1,7 @@
 package git_test
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
@@ -10,7 +11,7 @@ import (
 )
 
 // noForce refuses a push that rewrites main, after a person was asked.
-func noForce(op *operation.Operation, waiting func(protocol.Waiting)) protocol.Decision {
+func noForce(_ context.Context, op *operation.Operation, waiting func(protocol.Waiting)) protocol.Decision {
 	if op.Git != nil {
 		for _, r := range op.Git.Refs {
 			if r.Forced == operation.Certainly && r.Name == "refs/heads/main" {
@@ -126,7 +127,7 @@ func TestLargePush(t *testing.T) {
 // What a rule refuses never reaches the server's service.
 func TestRefusals(t *testing.T) {
 	refused := map[operation.Kind]bool{}
-	w := newWorld(t, func(op *operation.Operation, _ func(protocol.Waiting)) protocol.Decision {
+	w := newWorld(t, func(_ context.Context, op *operation.Operation, _ func(protocol.Waiting)) protocol.Decision {
 		if refused[op.Kind] {
 			return protocol.Decision{Rule: "closed", Reason: "Not today."}
 		}

@@ -36,7 +36,9 @@ import (
 type world struct {
 	dir    string
 	addr   string // of the plug-in
-	decide func(op *operation.Operation, waiting func(protocol.Waiting)) protocol.Decision
+	decide func(ctx context.Context, op *operation.Operation, waiting func(protocol.Waiting)) protocol.Decision
+
+	finish func() // ends all sessions
 
 	mu       sync.Mutex
 	seen     []*http.Request // at the server; guarded by mu
@@ -49,11 +51,11 @@ const (
 	jobPassword                = "the-jobs-own"
 )
 
-func newWorld(t *testing.T, decide func(*operation.Operation, func(protocol.Waiting)) protocol.Decision) *world {
+func newWorld(t *testing.T, decide func(context.Context, *operation.Operation, func(protocol.Waiting)) protocol.Decision) *world {
 	t.Helper()
 	w := &world{dir: t.TempDir(), decide: decide}
 	if w.decide == nil {
-		w.decide = func(*operation.Operation, func(protocol.Waiting)) protocol.Decision {
+		w.decide = func(context.Context, *operation.Operation, func(protocol.Waiting)) protocol.Decision {
 			return protocol.Decision{Effect: protocol.Allow}
 		}
 	}
@@ -137,10 +139,13 @@ func (w *world) listen(t *testing.T, server *httptest.Server) {
 			})
 		}
 	})
-	t.Cleanup(func() {
+	w.finish = func() {
 		_ = listener.Close()
 		cancel()
 		serving.Wait()
+	}
+	t.Cleanup(func() {
+		w.finish()
 		for _, x := range w.asked {
 			if !x.ended {
 				t.Errorf("operation %q was never done", x.op.Text.Reveal())
@@ -235,7 +240,7 @@ func (x *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (
 	if err := ctx.Err(); err != nil {
 		return protocol.Decision{}, err
 	}
-	decision := x.world.decide(&x.op, waiting)
+	decision := x.world.decide(ctx, &x.op, waiting)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.allowed = decision.Effect == protocol.Allow
