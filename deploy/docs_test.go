@@ -153,11 +153,13 @@ func TestConfigurationsInTheGuideAreAccepted(t *testing.T) {
 			pieces = append(pieces, file)
 		}
 	}
-	if len(collectors) != 1 || len(agents) != 1 || len(policies) != 1 || len(pieces) != 4 {
+	if len(collectors) != 1 || len(agents) != 1 || len(policies) != 2 || len(pieces) != 4 {
 		t.Fatalf("%d files of the collector, %d of the agent, %d policies, %d pieces", len(collectors), len(agents), len(policies), len(pieces))
 	}
-	if _, err := policy.Parse("/etc/sluice/policy.yaml", []byte(policies[0])); err != nil {
-		t.Error(err)
+	for _, file := range policies {
+		if _, err := policy.Parse("/etc/sluice/policy.yaml", []byte(file)); err != nil {
+			t.Error(err)
+		}
 	}
 	if _, err := config.Parse[config.Agent]("/etc/sluice/agent.yaml", []byte(agents[0])); err != nil {
 		t.Error(err)
