@@ -37,6 +37,8 @@ func (s *session) masking(op *operation.Operation, answer *http.Response) (*http
 	switch {
 	case err == nil && (media == jsonType || strings.HasSuffix(media, "+json")):
 		return &httpproxy.Masking{Document: s.document(op.Kube), Sequence: op.Kube != nil && op.Kube.Verb == "watch"}, nil
+	case len(masks.Kinds) > 0 && isHostLog(op):
+		return nil, unmasked("a host's log may hold objects")
 	case !isPlain(media, op.Kube):
 		return nil, unmasked("the answer is not JSON")
 	case len(masks.Detect) == 0:
@@ -49,6 +51,22 @@ func (s *session) masking(op *operation.Operation, answer *http.Response) (*http
 // holds no objects, and which old clients want in protobuf alone.
 func isSchema(op *operation.Operation) bool {
 	return op.Kube != nil && op.Kube.Resource == "" && op.HTTP != nil && strings.HasPrefix(op.HTTP.Path, "/openapi/")
+}
+
+// isHostLog reports whether an operation reads a log of the API server's host or
+// of a node. Audit logs stand among them, with whole objects in their lines.
+func isHostLog(op *operation.Operation) bool {
+	if op.Kube == nil || op.HTTP == nil {
+		return false
+	}
+	inner := op.HTTP.Path
+	switch {
+	case op.Kube.Resource == "nodes" && op.Kube.Subresource == proxying:
+		_, inner, _ = strings.Cut(inner, "/proxy")
+	case op.Kube.Resource != "":
+		return false
+	}
+	return inner == "/logs" || strings.HasPrefix(inner, "/logs/")
 }
 
 // isPlain reports whether an answer that is not JSON holds no objects of

@@ -263,6 +263,25 @@ func TestWhatIsNoJSONIsRefusedWhereItMayHoldObjects(t *testing.T) {
 	}
 }
 
+func TestLogsOfHostsAreNotShownWhereObjectsAreMasked(t *testing.T) {
+	answer := &http.Response{StatusCode: 200, ContentLength: -1, Header: http.Header{"Content-Type": {"text/plain"}}}
+	for line, want := range map[string]bool{
+		"GET /logs/kube-apiserver-audit.log": true, "GET /logs": true, "GET /api/v1/nodes/n/proxy/logs/audit.log": true, "GET /api/v1/nodes/n:10250/proxy/logs/": true,
+		"GET /api/v1/nodes/n/proxy/metrics": false, "GET /metrics": false, "GET /api/v1/namespaces/shop/pods/web/log": false, "GET /api/v1/namespaces/shop/services/web/proxy/logs/": false,
+	} {
+		op, err := asked(t, line, "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := masking(mask.Redact, "Secret").masking(&op, answer); (err != nil) != want {
+			t.Errorf("%s: %v", line, err)
+		}
+		if _, err := masking(mask.Redact).masking(&op, answer); err != nil {
+			t.Errorf("%s without a mask: %v", line, err)
+		}
+	}
+}
+
 func TestServerIsAskedForWhatCanBeMasked(t *testing.T) {
 	kubectl := "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"
 	widgets := operation.Kube{Group: "example.com", Resource: "widgets"}
