@@ -176,7 +176,7 @@ func (x *execution) begin() error {
 				continue
 			}
 			if err := x.mirror(r); err != nil {
-				return unlessGone(err)
+				return err
 			}
 		}
 	}

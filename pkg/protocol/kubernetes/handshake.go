@@ -27,7 +27,7 @@ const (
 	handshakeTime = 30 * time.Second
 	// lastWords is how long a client may take to take what it is told when it was
 	// not served to its end.
-	lastWords = 5 * time.Second
+	lastWords = 2 * time.Second
 	// maxHandshake is the longest answer to an upgrade, with its body.
 	maxHandshake = 64 << 10
 )
@@ -64,6 +64,7 @@ func (u *upgraded) accept(chosen string) error {
 	}
 	u.wait.Go(func() {
 		u.blame(u.client.run(u.streams.fromClient))
+		close(u.left)
 		u.cancel()
 	})
 	return nil
@@ -75,17 +76,24 @@ func (u *upgraded) linger() {
 	if u.client == nil || u.client.write(u.client.framing.bye) != nil {
 		return
 	}
-	select {
-	case <-u.ctx.Done():
+	if u.leaves(lastWords) {
 		return
-	case <-time.After(lastWords):
 	}
 	if half, ok := u.client.conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
+	if u.ctx.Err() == nil {
+		u.leaves(handshakeTime)
+	}
+}
+
+// leaves waits for the client to leave, and reports whether it did.
+func (u *upgraded) leaves(most time.Duration) bool {
 	select {
-	case <-u.ctx.Done():
-	case <-time.After(handshakeTime):
+	case <-u.left:
+		return true
+	case <-time.After(most):
+		return false
 	}
 }
 

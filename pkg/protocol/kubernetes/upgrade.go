@@ -27,7 +27,7 @@ func (s *session) upgrade(w http.ResponseWriter, r *http.Request, through *httpp
 	defer cancel()
 	stop := context.AfterFunc(through.Context(), cancel)
 	defer stop()
-	u := &upgraded{session: s, through: through, wanted: wanted, w: w, r: r, ctx: ctx, cancel: cancel}
+	u := &upgraded{session: s, through: through, wanted: wanted, w: w, r: r, ctx: ctx, cancel: cancel, left: make(chan struct{})}
 	if op.Kube.Subresource == forwarding {
 		u.streams = newPortForward(u)
 	} else {
@@ -48,7 +48,8 @@ type streams interface {
 	tell(text string)
 	// refuse says to a client that was accepted that nothing was begun, and why.
 	refuse(code int, why string) error
-	// begin starts what was allowed, and has the server's leg from now on.
+	// begin starts what was allowed, and has the server's leg from now on. Its
+	// error says that the server takes nothing.
 	begin() error
 	// finish ends what runs, once no more comes from a leg, and says how it ended.
 	finish() protocol.Outcome
@@ -68,6 +69,7 @@ type upgraded struct {
 	remind  protocol.Reminder
 
 	client, server *leg
+	left           chan struct{} // closed when the client's leg has ended
 	wait           sync.WaitGroup
 	mu             sync.Mutex
 	broken         error // how a peer broke its protocol; guarded by mu
@@ -107,9 +109,8 @@ func (u *upgraded) serve(op operation.Operation) {
 			return
 		}
 	}
-	if err := u.streams.begin(); err != nil {
-		u.blame(err)
-		u.cancel()
+	if u.streams.begin() != nil {
+		u.cancel() // the server is gone
 	}
 	stop := context.AfterFunc(u.ctx, u.abort)
 	defer stop()

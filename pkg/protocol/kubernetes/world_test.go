@@ -38,6 +38,7 @@ type world struct {
 	roots  *x509.CertPool
 	caFile string
 	ended  chan error
+	stop   context.CancelCauseFunc // all sessions
 
 	mu   sync.Mutex
 	conn protocol.Conn // what sessions get, but for their own legs; guarded by mu
@@ -201,10 +202,11 @@ func (w *world) serve(t *testing.T, server netip.AddrPort) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	w.front = listener.Addr().String()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancelCause(t.Context())
+	w.stop = cancel
 	var sessions sync.WaitGroup
 	t.Cleanup(func() {
-		cancel()
+		cancel(nil)
 		_ = listener.Close()
 		sessions.Wait()
 		for _, e := range w.guard.ops {
