@@ -20,6 +20,7 @@ type Kube struct {
 	Command     []string
 	Container   string // that an exec, an attach or a log names; empty: the pod's default
 	DryRun      bool   // nothing is to be stored
+	Port        uint16 // of a pod, of one connection of a port-forward; 0: of none, or of all that it may make
 }
 
 // Summary says in a few words what is asked, as in "delete pods/web-1 in shop".

@@ -14,6 +14,7 @@ type kubeClause struct {
 	Command     []string `yaml:"command"`
 	Container   string   `yaml:"container"`
 	DryRun      bool     `yaml:"dry_run"`
+	Port        uint16   `yaml:"port"`
 }
 
 // httpClause is a request of a case's.
@@ -37,7 +38,7 @@ func (k *kubeClause) asked() *operation.Kube {
 	}
 	return &operation.Kube{
 		Verb: k.Verb, Group: k.Group, Version: k.Version, Resource: k.Resource, Subresource: k.Subresource,
-		Namespace: k.Namespace, Name: k.Name, Command: k.Command, Container: k.Container, DryRun: k.DryRun,
+		Namespace: k.Namespace, Name: k.Name, Command: k.Command, Container: k.Container, DryRun: k.DryRun, Port: k.Port,
 	}
 }
 

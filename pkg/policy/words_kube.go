@@ -57,6 +57,10 @@ func kubeObject() object {
 			name: "dry_run", typ: cel.BoolType, doc: "the server is asked to store nothing",
 			get: of(func(k *operation.Kube) any { return k.DryRun }),
 		},
+		{
+			name: "port", typ: cel.IntType, doc: "of one connection of a port-forward, the pod's; 0 otherwise, and for the port-forward itself",
+			get: of(func(k *operation.Kube) any { return int64(k.Port) }),
+		},
 	}}
 }
 

@@ -14,7 +14,7 @@ func KubeOf(k *operation.Kube) *Kube {
 	}
 	return &Kube{
 		Verb: k.Verb, Group: k.Group, Version: k.Version, Resource: k.Resource, Subresource: k.Subresource,
-		Namespace: k.Namespace, Name: k.Name, Container: k.Container, DryRun: k.DryRun,
+		Namespace: k.Namespace, Name: k.Name, Container: k.Container, DryRun: k.DryRun, Port: k.Port,
 	}
 }
 
@@ -34,7 +34,7 @@ func (k *Kube) Operation(text operation.Text) *operation.Kube {
 	}
 	asked := &operation.Kube{
 		Verb: k.Verb, Group: k.Group, Version: k.Version, Resource: k.Resource, Subresource: k.Subresource,
-		Namespace: k.Namespace, Name: k.Name, Container: k.Container, DryRun: k.DryRun,
+		Namespace: k.Namespace, Name: k.Name, Container: k.Container, DryRun: k.DryRun, Port: k.Port,
 	}
 	if k.Subresource == "exec" {
 		query, _ := requested(text)

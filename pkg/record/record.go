@@ -199,6 +199,7 @@ type Kube struct {
 	Name        string `json:"name,omitempty"`
 	Container   string `json:"container,omitempty"`
 	DryRun      bool   `json:"dry_run,omitempty"`
+	Port        uint16 `json:"port,omitempty"` // of one connection of a port-forward
 }
 
 // HTTP is a request. Its query and its body are in the record's body.

@@ -86,6 +86,7 @@ func (c *connection) operation() operation.Operation {
 		Bytes: fmt.Appendf(nil, "%s\nport: %d", parent.Bytes, c.port),
 	}
 	kube := *parent.Kube
+	kube.Port = c.port
 	op.Kube = &kube
 	return op
 }

@@ -3,6 +3,7 @@ package kubernetes_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -70,7 +71,7 @@ func TestForwardedConnectionsAreRecorded(t *testing.T) {
 		}
 		for _, e := range w.children(t, 3) {
 			if !strings.HasPrefix(e.streams[protocol.Input], "GET /x HTTP/1.1") || !strings.HasSuffix(e.streams[protocol.Response], "hello /x") ||
-				e.text != "web:"+port || e.outcome.Status != protocol.OK {
+				e.text != "web:"+port || fmt.Sprint(e.op.Kube.Port) != port || e.outcome.Status != protocol.OK {
 				t.Errorf("recorded %q %q %+v", e.text, e.streams, e.outcome)
 			}
 		}
