@@ -31,6 +31,8 @@ type through struct {
 	adjust  func(*protocol.Conn) // may be nil
 	env     []string             // of its clients
 
+	ended chan string // the id of the first session that did
+
 	wait sync.WaitGroup
 	mu   sync.Mutex
 	errs []error // of sessions; guarded by mu
@@ -88,7 +90,7 @@ func serve(t *testing.T, adjust func(*protocol.Conn)) *through {
 		t.Fatal(err)
 	}
 	signs, cert := authority(t)
-	w := &through{caFile: filepath.Join(t.TempDir(), "ca.pem"), roots: x509.NewCertPool(), adjust: adjust}
+	w := &through{ended: make(chan string, 1), caFile: filepath.Join(t.TempDir(), "ca.pem"), roots: x509.NewCertPool(), adjust: adjust}
 	w.roots.AppendCertsFromPEM(cert)
 	if err := os.WriteFile(w.caFile, cert, 0o600); err != nil {
 		t.Fatal(err)
@@ -140,5 +142,9 @@ func (w *through) session(ctx context.Context, plugin protocol.Protocol, server 
 	err := plugin.Serve(ctx, conn)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	select {
+	case w.ended <- conn.Session.ID:
+	default: // nobody asked
+	}
 	w.errs = append(w.errs, err)
 }

@@ -153,11 +153,10 @@ func written(t *testing.T, text string) string {
 
 func TestServersOwnLogNamesTheSessionAndTheAgent(t *testing.T) {
 	w := serve(t, nil)
-	var id string
-	w.adjust = func(c *protocol.Conn) { id = c.Session.ID }
 	if _, said, err := w.kubectl(t, "", "get", "--raw", "/api/v1/namespaces/default"); err != nil {
 		t.Fatal(said)
 	}
+	id := <-w.ended
 	log, err := os.ReadFile(apiserver(t).AuditLog)
 	if err != nil {
 		t.Fatal(err)
