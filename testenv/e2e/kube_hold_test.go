@@ -95,7 +95,7 @@ func TestCtrlCWithdrawsAChange(t *testing.T) {
 // TestHeldChangeDoesNotHoldOthers reads over the connection on which a change
 // waits: kubectl has one for both.
 func TestHeldChangeDoesNotHoldOthers(t *testing.T) {
-	script := curl + ` --http2 --parallel --parallel-immediate --max-time 6 -w '%{http_code}\n' \
+	script := curl + ` --http2 --parallel --parallel-immediate --max-time 40 -w '%{http_code}\n' \
 		-X DELETE -o /dev/null https://kube.lab:6443/api/v1/namespaces/prod/configmaps/settings \
 		--next -sS --cacert /run/sluice/ca.pem -w '%{http_code} of another\n' -o /dev/null https://kube.lab:6443/api/v1/namespaces/prod/configmaps/settings`
 	job := labCommand("job", "--", "sh", "-c", script)
