@@ -260,6 +260,8 @@ func TestKubectlChangesWhatNoRuleIsAbout(t *testing.T) {
 		t.Error(r.all())
 	}
 	contains(t, kubectl("get", "--raw", "/version").out, `"major"`)
+	// As kubectl before 1.28 does for every apply: in protobuf alone.
+	contains(t, kubectl("explain", "configmaps", "--output=plaintext-openapiv2").all(), "ConfigMap")
 	contains(t, kubectl("-n", "shop", "rollout", "history", "deployment/web").all(), "deployment")
 }
 
