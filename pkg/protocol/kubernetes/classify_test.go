@@ -184,8 +184,12 @@ func TestUnknownPathsAreNotUnderstood(t *testing.T) {
 
 func TestHeadersThatChangeTheRequestAreRefused(t *testing.T) {
 	for _, header := range []http.Header{
-		{"X-Http-Method-Override": {"DELETE"}}, {"X-Original-Url": {"/api/v1/secrets"}}, {"Content-Encoding": {"gzip"}},
-		{"Content-Type": {"application/json", "application/yaml"}}, {"Content-Type": {"application/json-patch+json;;x"}}, {"Upgrade": {"websocket"}},
+		{"X-Http-Method-Override": {"DELETE"}},
+		{"X-Original-Url": {"/api/v1/secrets"}},
+		{"Content-Encoding": {"gzip"}},
+		{"Content-Type": {"application/json", "application/yaml"}},
+		{"Content-Type": {"application/json-patch+json;;x"}},
+		{"Upgrade": {"websocket"}},
 	} {
 		r, err := http.NewRequest(http.MethodGet, "https://kube.lab/api/v1/pods", nil)
 		if err != nil {

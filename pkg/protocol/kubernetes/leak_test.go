@@ -63,7 +63,7 @@ func (w *through) call(t *testing.T, method, path, contentType, accept, body str
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}
-	defer answer.Body.Close() //nolint:errcheck // it is read
+	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
@@ -183,8 +183,16 @@ func TestObjectsOfOtherKindsAreHiddenWhateverShowsThem(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{"get", "widgets"}, {"get", "widgets", "-o", "yaml"}, {"get", "widget", "w", "-o", "jsonpath={.spec}"}, {"describe", "widget", "w"}, {"get", "widgets", "-o", "wide"},
-		{"get", "holders"}, {"get", "holders", "-o", "json"}, {"get", "holder", "w", "-o", "jsonpath={.spec.template.data}"}, {"describe", "holders"}, {"api-resources", "--api-group=example.com"},
+		{"get", "widgets"},
+		{"get", "widgets", "-o", "yaml"},
+		{"get", "widget", "w", "-o", "jsonpath={.spec}"},
+		{"describe", "widget", "w"},
+		{"get", "widgets", "-o", "wide"},
+		{"get", "holders"},
+		{"get", "holders", "-o", "json"},
+		{"get", "holder", "w", "-o", "jsonpath={.spec.template.data}"},
+		{"describe", "holders"},
+		{"api-resources", "--api-group=example.com"},
 		{"patch", "widget", "w", "--type=merge", "-p", `{"metadata":{"labels":{"a":"b"}}}`, "-o", "yaml"},
 	} {
 		out, said, err := w.kubectl(t, "", args...)
@@ -219,9 +227,17 @@ func stored(t *testing.T, namespace, name string) map[string]string {
 func TestKubectlWorksWithMaskedSecrets(t *testing.T) {
 	w := masked(t, "work")
 	for _, args := range [][]string{
-		{"get", "secrets"}, {"get", "secret", "db", "-o", "yaml"}, {"get", "secrets", "-o", "json"}, {"get", "secret", "db", "-o", "jsonpath={.data}"}, {"describe", "secret", "db"},
-		{"get", "secrets", "-o", "wide", "--show-labels"}, {"get", "secret,configmap", "-o", "yaml"}, {"get", "secret", "db", "-o", "go-template={{range $k, $v := .data}}{{$v | base64decode}}{{end}}"},
-		{"get", "secrets", "-w", "--request-timeout=1s", "-o", "json"}, {"get", "secret", "db", "-v=9"}, {"annotate", "secret", "db", "note=seen", "-o", "yaml"},
+		{"get", "secrets"},
+		{"get", "secret", "db", "-o", "yaml"},
+		{"get", "secrets", "-o", "json"},
+		{"get", "secret", "db", "-o", "jsonpath={.data}"},
+		{"describe", "secret", "db"},
+		{"get", "secrets", "-o", "wide", "--show-labels"},
+		{"get", "secret,configmap", "-o", "yaml"},
+		{"get", "secret", "db", "-o", "go-template={{range $k, $v := .data}}{{$v | base64decode}}{{end}}"},
+		{"get", "secrets", "-w", "--request-timeout=1s", "-o", "json"},
+		{"get", "secret", "db", "-v=9"},
+		{"annotate", "secret", "db", "note=seen", "-o", "yaml"},
 	} {
 		out, said, err := w.kubectl(t, "", append([]string{"-n", "work"}, args...)...)
 		if found := leaks([]byte(out + said)); found != "" || err != nil && !strings.Contains(strings.Join(args, " "), "-w") || out == "" {
