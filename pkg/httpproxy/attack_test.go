@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -152,6 +153,7 @@ func TestPipelinedRequestWaitsBehindAHeldOne(t *testing.T) {
 					t.Fatalf("%v %v", answer, err)
 				}
 				_, _ = io.ReadAll(answer.Body)
+				_ = answer.Body.Close()
 			}
 			if first, second := strings.Index(tap.String(), "/first"), strings.Index(tap.String(), "/second"); first < 0 || second < first {
 				t.Errorf("the server got %q", tap.String())
@@ -284,8 +286,9 @@ func TestClientWithoutTLSIsToldSo(t *testing.T) {
 		if want != "" && !strings.HasPrefix(string(answer), want) || want == "" && strings.HasPrefix(string(answer), "HTTP") {
 			t.Errorf("%q is answered %q", first, answer)
 		}
-		if _, violation := (<-ended).(*protocol.Violation); !violation {
-			t.Errorf("%q is no violation", first)
+		var violation *protocol.Violation
+		if err := <-ended; !errors.As(err, &violation) {
+			t.Errorf("%q is no violation: %v", first, err)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func do(t *testing.T, client *http.Client, method, path, body string) (status in
 	if err != nil {
 		return 0, nil, "", err
 	}
-	defer answer.Body.Close() //nolint:errcheck // only read
+	defer answer.Body.Close()
 	all, err := io.ReadAll(answer.Body)
 	return answer.StatusCode, answer.Header, string(all), err
 }

@@ -73,7 +73,7 @@ func rawRig(t *testing.T, serve func(conn net.Conn, in *bufio.Reader)) *rig {
 				return
 			}
 			go func() {
-				defer conn.Close() //nolint:errcheck // a test's
+				defer conn.Close()
 				serve(conn, bufio.NewReader(conn))
 			}()
 		}
@@ -120,7 +120,7 @@ func (r *rig) open(t *testing.T) (client net.Conn, ended chan error, stop contex
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close() //nolint:errcheck // one connection was enough
+	defer listener.Close()
 	client, err = net.Dial("tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -208,16 +208,18 @@ func (r *rig) client(t *testing.T, http2 bool) *http.Client {
 func (r *rig) raw(t *testing.T, request string) (answer string) {
 	t.Helper()
 	conn := r.secure(t, "http/1.1")
-	defer conn.Close() //nolint:errcheck // a test's
+	defer conn.Close()
 	go func() { _, _ = io.WriteString(conn, request) }()
 	in := bufio.NewReader(conn)
 	got, err := http.ReadResponse(in, nil)
 	for err == nil && got.StatusCode == http.StatusContinue {
+		_ = got.Body.Close()
 		got, err = http.ReadResponse(in, nil)
 	}
 	if err != nil {
 		return err.Error()
 	}
+	defer got.Body.Close()
 	body, err := io.ReadAll(got.Body)
 	if err != nil {
 		return got.Status + " " + err.Error()

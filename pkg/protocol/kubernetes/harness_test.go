@@ -120,7 +120,7 @@ func serve(t *testing.T, adjust func(*protocol.Conn)) *through {
 
 // session serves one connection.
 func (w *through) session(ctx context.Context, plugin protocol.Protocol, server *kubernetes.Server, signs *trust.Authority, client net.Conn) {
-	defer client.Close() //nolint:errcheck // it may be closed
+	defer client.Close()
 	address := netip.MustParseAddrPort(server.URL[len("https://"):])
 	conn := &protocol.Conn{
 		Session:   &sessions.Session{ID: sessions.NewID(), Resource: "cluster", Protocol: Name, Destination: address},

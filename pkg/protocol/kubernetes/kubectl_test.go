@@ -194,8 +194,10 @@ func TestKubectlIsToldWhyNothingGoesOn(t *testing.T) {
 		"the server is away": {func(c *protocol.Conn) {
 			c.Dial = func(context.Context) (net.Conn, error) { return nil, errors.New("refused at 192.0.2.1") }
 		}, "", "get namespaces", "sluice: the server cannot be reached"},
-		"another server": {func(c *protocol.Conn) { c.TLS.Config.ServerName = "other.example" }, "", "get namespaces",
-			"sluice: the server did not prove that it is the resource"},
+		"another server": {
+			func(c *protocol.Conn) { c.TLS.Config.ServerName = "other.example" }, "", "get namespaces",
+			"sluice: the server did not prove that it is the resource",
+		},
 		"the agent is nobody":    {func(c *protocol.Conn) { c.Credential.Token = "unknown" }, "", "get namespaces", "sluice: the server did not accept the agent's credential"},
 		"somebody else":          {nil, "", "get namespaces --as admin", "impersonation is refused"},
 		"a member of a group":    {nil, "", "get namespaces --as admin --as-group system:masters", "impersonation is refused"},
