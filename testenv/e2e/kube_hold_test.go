@@ -11,8 +11,10 @@ import (
 	"time"
 )
 
-// kubeApproval waits for the approval that somebody asks for now.
-func kubeApproval(t *testing.T) (number string) {
+const inProduction = "production-needs-a-person"
+
+// kubeApproval waits for the approval that somebody asks for now, by a rule.
+func kubeApproval(t *testing.T, rule string) (number string) {
 	t.Helper()
 	eventually(t, "an approval is asked for", func() bool {
 		var pending []struct {
@@ -23,7 +25,7 @@ func kubeApproval(t *testing.T) (number string) {
 			t.Fatal(err)
 		}
 		for _, p := range pending {
-			if p.Resource == "kube" && p.Rule == "production-needs-a-person" {
+			if p.Resource == "kube" && p.Rule == rule {
 				number = strconv.Itoa(p.Number)
 			}
 		}
@@ -44,7 +46,7 @@ func themeChange(theme string) []string {
 func TestChangeInProductionWaitsForAPerson(t *testing.T) {
 	began := time.Now()
 	job, said := startKubectl(t, time.Minute, themeChange("approved")...)
-	number := kubeApproval(t)
+	number := kubeApproval(t, inProduction)
 	if got := theme(t); got == "approved" {
 		t.Fatal("it changed before anybody said yes")
 	}
@@ -67,7 +69,7 @@ func TestChangeInProductionWaitsForAPerson(t *testing.T) {
 func TestDeniedChangeSaysWhoAndWhy(t *testing.T) {
 	before := theme(t)
 	job, said := startKubectl(t, time.Minute, themeChange("denied")...)
-	ctl(t, "approvals", "deny", kubeApproval(t), "--reason", "Not on a Friday")
+	ctl(t, "approvals", "deny", kubeApproval(t, inProduction), "--reason", "Not on a Friday")
 	if err := job.Wait(); err == nil {
 		t.Error("kubectl ended well")
 	}
@@ -80,7 +82,7 @@ func TestDeniedChangeSaysWhoAndWhy(t *testing.T) {
 func TestCtrlCWithdrawsAChange(t *testing.T) {
 	before := theme(t)
 	job, _ := startKubectl(t, 4*time.Second, themeChange("withdrawn")...)
-	number := kubeApproval(t)
+	number := kubeApproval(t, inProduction)
 	_ = job.Wait()
 	eventually(t, "the approval is withdrawn", func() bool {
 		return withdrawn.MatchString(ctl(t, "approvals", "show", number, "--json"))
@@ -105,7 +107,7 @@ func TestHeldChangeDoesNotHoldOthers(t *testing.T) {
 	if err := job.Start(); err != nil {
 		t.Fatal(err)
 	}
-	number := kubeApproval(t)
+	number := kubeApproval(t, inProduction)
 	eventually(t, "the other one is answered", func() bool {
 		return slices.ContainsFunc(kubeLog(t, began), func(a asked) bool { return a.Verb == "get" && a.ObjectRef.Name == "settings" })
 	})
@@ -113,6 +115,38 @@ func TestHeldChangeDoesNotHoldOthers(t *testing.T) {
 	_ = job.Wait()
 	contains(t, said.String(), "200 over 0 more connections", "403")
 	theme(t) // it is there still
+}
+
+// TestCommandInAPodWaitsForAPerson has a pod that no node runs: what is denied
+// does not come so far, and what is approved does.
+func TestCommandInAPodWaitsForAPerson(t *testing.T) {
+	kubeAdmin(t, "-n", "shop", "run", "idle", "--image=none")
+	defer kubeAdmin(t, "-n", "shop", "delete", "pod", "idle", "--grace-period=0", "--force")
+	began := time.Now()
+	job, said := startKubectl(t, time.Minute, "-n", "shop", "exec", "idle", "--", "id")
+	number := kubeApproval(t, "shells-need-a-person")
+	eventually(t, "the client is told", func() bool { return strings.Contains(said.String(), "waiting for approval #"+number) })
+	contains(t, ctl(t, "approvals", "show", number), "create pods/idle/exec in shop", "id")
+	ctl(t, "approvals", "deny", number, "--reason", "No shells today")
+	if err := job.Wait(); err == nil {
+		t.Error("kubectl ended well")
+	}
+	contains(t, said.String(), "sluice: refused by rule \"shells-need-a-person\"", "No shells today")
+	for _, a := range kubeLog(t, began) {
+		if strings.Contains(a.RequestURI, "/exec") {
+			t.Errorf("the server was asked: %+v", a)
+		}
+	}
+
+	began = time.Now()
+	job, said = startKubectl(t, time.Minute, "-n", "shop", "exec", "idle", "--", "id")
+	ctl(t, "approvals", "approve", kubeApproval(t, "shells-need-a-person"))
+	if err := job.Wait(); err == nil {
+		t.Errorf("a pod without a node ran it: %s", said)
+	}
+	if !slices.ContainsFunc(kubeLog(t, began), func(a asked) bool { return strings.Contains(a.RequestURI, "/exec?command=id") }) {
+		t.Errorf("it was approved and the server not asked: %s", said)
+	}
 }
 
 // TestPolicyIsTriedOnWhatClustersWereAsked has cases for the rules, and asks
