@@ -43,7 +43,7 @@ type rig struct {
 }
 
 // newRig makes one whose server runs handler over HTTP/1.1 and HTTP/2.
-func newRig(t *testing.T, handler http.HandlerFunc) *rig {
+func newRig(t testing.TB, handler http.HandlerFunc) *rig {
 	t.Helper()
 	r := bareRig(t)
 	server := httptest.NewUnstartedServer(handler)
@@ -81,7 +81,7 @@ func rawRig(t *testing.T, serve func(conn net.Conn, in *bufio.Reader)) *rig {
 	return r
 }
 
-func bareRig(t *testing.T) *rig {
+func bareRig(t testing.TB) *rig {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -114,7 +114,7 @@ func bareRig(t *testing.T) *rig {
 
 // open begins a session, whose client leg it returns. ended has what Serve
 // returns.
-func (r *rig) open(t *testing.T) (client net.Conn, ended chan error, stop context.CancelCauseFunc) {
+func (r *rig) open(t testing.TB) (client net.Conn, ended chan error, stop context.CancelCauseFunc) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -187,7 +187,7 @@ func (r *rig) over(t *testing.T, client net.Conn, alpn string) *tls.Conn {
 }
 
 // client is net/http's, each connection of which is a session.
-func (r *rig) client(t *testing.T, http2 bool) *http.Client {
+func (r *rig) client(t testing.TB, http2 bool) *http.Client {
 	t.Helper()
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(!http2)

@@ -1,0 +1,109 @@
+package httpproxy
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/protocol/protocoltest"
+)
+
+func TestRequestsOfASessionShareOneConnection(t *testing.T) {
+	r := newRig(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			t.Errorf("the server was asked in %s", r.Proto)
+		}
+		_, _ = w.Write([]byte(r.URL.Path))
+	})
+	client, _, _ := r.open(t)
+	h := r.client(t, true)
+	h.Transport.(*http.Transport).DialContext = dialled(client)
+	if _, _, _, err := do(t, h, "GET", "/first", ""); err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for n := range 64 {
+		wait.Go(func() {
+			path := "/" + strings.Repeat("x", n)
+			if status, _, text, err := do(t, h, "GET", path, ""); err != nil || status != 200 || text != path {
+				t.Errorf("%d %q %v", status, text, err)
+			}
+		})
+	}
+	wait.Wait()
+	if n := r.dials.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+	if all := r.journal.Entries(); len(all) != 66 || all[0].Op.Kind != operation.Connect {
+		t.Errorf("%d operations", len(all))
+	}
+}
+
+// TestBodiesThatAreHeldAreBounded holds one, beside which another one has no
+// room; a third does once the first has left.
+func TestBodiesThatAreHeldAreBounded(t *testing.T) {
+	r := newRig(t, func(http.ResponseWriter, *http.Request) {})
+	r.engine.memory = newRoom(900<<10, 1<<30)
+	held := make(chan struct{})
+	r.journal.Decide = func(ctx context.Context, op *operation.Operation) protocol.Decision {
+		if op.HTTP != nil && op.HTTP.Path == "/held" && op.Parsed {
+			close(held)
+			<-ctx.Done()
+		}
+		return protocol.Decision{Effect: protocol.Allow}
+	}
+	body := strings.Repeat("x", 400<<10)
+	ctx, leave := context.WithCancel(t.Context())
+	go func() {
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://server.example/held", strings.NewReader(body))
+		if err != nil {
+			return
+		}
+		if answer, err := r.client(t, true).Do(request); err == nil {
+			_ = answer.Body.Close()
+		}
+	}()
+	<-held
+	if status, _, _, err := do(t, r.client(t, true), "POST", "/second", body); err != nil || status != http.StatusTooManyRequests {
+		t.Errorf("%d %v", status, err)
+	}
+	leave()
+	if !r.journal.Await(func(all []protocoltest.Entry) bool { return all[0].Outcome.Status == protocol.Abandoned }) {
+		t.Fatalf("%+v", r.journal.Requests())
+	}
+	for status := 0; status != 200; { // its room is given back once its handler has returned
+		var err error
+		if status, _, _, err = do(t, r.client(t, true), "POST", "/third", body); err != nil || status != 200 && status != http.StatusTooManyRequests {
+			t.Fatalf("%d %v", status, err)
+		}
+	}
+}
+
+// BenchmarkGet is one small answer after the other: straight from the server,
+// and through.
+func BenchmarkGet(b *testing.B) {
+	for _, through := range []bool{false, true} {
+		b.Run(map[bool]string{false: "direct", true: "through"}[through], func(b *testing.B) {
+			r := newRig(b, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<10)) })
+			h := r.client(b, true)
+			if !through {
+				h.Transport.(*http.Transport).DialContext = nil
+			}
+			url := "https://" + r.server + "/"
+			b.ResetTimer()
+			for range b.N {
+				answer, err := h.Get(url)
+				if err != nil {
+					b.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, answer.Body)
+				_ = answer.Body.Close()
+			}
+		})
+	}
+}
