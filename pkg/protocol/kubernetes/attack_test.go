@@ -25,7 +25,7 @@ const (
 )
 
 // raw sends a request and returns the connection with its answer.
-func (w *world) raw(t *testing.T, request string) (*tls.Conn, *bufio.Reader, *http.Response) {
+func (w *world) raw(t *testing.T, request string) (conn *tls.Conn, status int, body string) {
 	t.Helper()
 	conn, err := tls.Dial("tcp", w.front, &tls.Config{RootCAs: w.roots, ServerName: "127.0.0.1"})
 	must(t, err)
@@ -33,10 +33,14 @@ func (w *world) raw(t *testing.T, request string) (*tls.Conn, *bufio.Reader, *ht
 	must(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
 	_, err = io.WriteString(conn, request)
 	must(t, err)
-	in := bufio.NewReader(conn)
-	answer, err := http.ReadResponse(in, nil)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	must(t, err)
-	return conn, in, answer
+	if answer.StatusCode != http.StatusSwitchingProtocols {
+		text, _ := io.ReadAll(answer.Body)
+		body = string(text)
+	}
+	must(t, answer.Body.Close())
+	return conn, answer.StatusCode, body
 }
 
 func head(method, path, fields string) string {
@@ -66,9 +70,8 @@ func TestUpgradesThatCannotBeRecordedAreRefused(t *testing.T) {
 		"another protocol":         head("GET", catPath, "Connection: Upgrade\r\nUpgrade: tcp\r\n"),
 		"more than can be offered": head("GET", catPath, openWebSocket+"Sec-WebSocket-Protocol: "+strings.Repeat("v5.channel.k8s.io, ", 40)+"x\r\n"),
 	} {
-		_, _, answer := w.raw(t, request)
-		if body, _ := io.ReadAll(answer.Body); answer.StatusCode < 400 || answer.StatusCode > 501 || !strings.Contains(string(body), "sluice: ") {
-			t.Errorf("%s: %d %s", name, answer.StatusCode, body)
+		if _, status, body := w.raw(t, request); status < 400 || status > 501 || !strings.Contains(body, "sluice: ") {
+			t.Errorf("%s: %d %s", name, status, body)
 		}
 	}
 	w.server.mu.Lock()
@@ -98,9 +101,8 @@ func TestExecIsDeniedInEveryForm(t *testing.T) {
 		head("POST", strings.Replace(catPath, "/exec", "/x/../exec", 1), openSPDY),
 		head("POST", strings.Replace(catPath, "/exec", "//exec", 1), openSPDY),
 	} {
-		_, _, answer := w.raw(t, request)
-		if answer.StatusCode < 400 {
-			t.Errorf("%q: %s", request, answer.Status)
+		if _, status, _ := w.raw(t, request); status < 400 {
+			t.Errorf("%q: %d", request, status)
 		}
 	}
 	if n := w.server.counted(); n > 0 {
@@ -126,9 +128,9 @@ func TestClientThatBreaksTheProtocolEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, nil)
-			conn, _, answer := w.raw(t, attack.request)
-			if answer.StatusCode != http.StatusSwitchingProtocols {
-				t.Fatal(answer.Status)
+			conn, status, _ := w.raw(t, attack.request)
+			if status != http.StatusSwitchingProtocols {
+				t.Fatal(status)
 			}
 			_, err := io.WriteString(conn, attack.text)
 			must(t, err)
@@ -174,9 +176,9 @@ func TestServerThatBreaksTheProtocolEnds(t *testing.T) {
 // TestClientThatReadsNothingHoldsUpItself runs what prints without end.
 func TestClientThatReadsNothingHoldsUpItself(t *testing.T) {
 	w := newWorld(t, nil)
-	conn, _, answer := w.raw(t, head("GET", pods+"exec?command=yes&stdout=true", openWebSocket+offerV5))
-	if answer.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatal(answer.Status)
+	conn, status, _ := w.raw(t, head("GET", pods+"exec?command=yes&stdout=true", openWebSocket+offerV5))
+	if status != http.StatusSwitchingProtocols {
+		t.Fatal(status)
 	}
 	size := func() int {
 		e := w.guard.asked(operation.Exec)[0]
@@ -188,7 +190,7 @@ func TestClientThatReadsNothingHoldsUpItself(t *testing.T) {
 	within(t, "it stands still", func() bool {
 		before := last
 		last = size()
-		time.Sleep(300 * time.Millisecond)
+		<-time.After(300 * time.Millisecond)
 		return last == before && last > 0
 	})
 	if last > 32<<20 {
@@ -208,9 +210,9 @@ func TestClientThatReadsNothingHoldsUpItself(t *testing.T) {
 // TestInputBeforeTheDecisionIsBounded sends much while it waits, and leaves.
 func TestInputBeforeTheDecisionIsBounded(t *testing.T) {
 	w := newWorld(t, hold(nil))
-	conn, _, answer := w.raw(t, head("GET", catPath, openWebSocket+offerV5))
-	if answer.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatal(answer.Status)
+	conn, status, _ := w.raw(t, head("GET", catPath, openWebSocket+offerV5))
+	if status != http.StatusSwitchingProtocols {
+		t.Fatal(status)
 	}
 	piece, sent := ws(0x82, "\x00"+strings.Repeat("x", 100)), 0
 	must(t, conn.SetWriteDeadline(time.Now().Add(3*time.Second)))

@@ -106,7 +106,7 @@ func TestHeldProgramWaitsForItsApproval(t *testing.T) {
 		cmd := w.kubectl(t, ws, "exec", "-i", "web", "--", "sh", "-c", "cat; exit 4")
 		go func() {
 			within(t, "it is asked", func() bool { return len(w.guard.asked(operation.Exec)) == 1 })
-			time.Sleep(300 * time.Millisecond) // the client's streams and input come meanwhile
+			<-time.After(300 * time.Millisecond) // the client's streams and input come meanwhile
 			answer <- protocol.Decision{Effect: protocol.Allow, Approval: 7, Decider: "ann"}
 		}()
 		got := run(t, cmd, "early")
@@ -152,7 +152,7 @@ func TestProgramEndsWithItsClient(t *testing.T) {
 		cmd := w.kubectl(t, ws, "exec", "-i", "web", "--", "sh", "-c", "echo began; cat")
 		stdin, err := cmd.StdinPipe()
 		must(t, err)
-		defer stdin.Close() //nolint:errcheck // the client is gone by then
+		defer stdin.Close()
 		out, err := cmd.StdoutPipe()
 		must(t, err)
 		must(t, cmd.Start())
@@ -169,7 +169,7 @@ func TestProgramEndsWithItsClient(t *testing.T) {
 
 func TestServerThatLeavesIsNoSuccess(t *testing.T) {
 	eachWay(t, nil, func(t *testing.T, w *world, ws string) {
-		w.server.speak(func(net.Conn) { time.Sleep(300 * time.Millisecond) })
+		w.server.speak(func(net.Conn) { <-time.After(300 * time.Millisecond) })
 		got := run(t, w.kubectl(t, ws, "exec", "web", "--", "true"), "")
 		if got.status != 1 || !strings.Contains(got.errs, "sluice: the server is gone") {
 			t.Errorf("%+v", got)
