@@ -74,7 +74,7 @@ func TestSlowClientIsSentAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, func(http.ResponseWriter, *http.Request) { t.Error("it reached the server") })
-			r.engine.patience = patience{grace: 200 * time.Millisecond, body: 200 * time.Millisecond, idle: 200 * time.Millisecond}
+			r.engine.patience = patience{grace: time.Second, body: time.Second, idle: time.Second}
 			conn := r.secure(t, "http/1.1")
 			_, _ = io.WriteString(conn, request)
 			answer, err := io.ReadAll(conn) // until it is closed
@@ -93,13 +93,13 @@ func TestSlowClientIsSentAway(t *testing.T) {
 func TestHoldIsLongerThanEveryPatience(t *testing.T) {
 	both(t, func(t *testing.T, http2 bool) {
 		r := newRig(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("done")) })
-		const short = 100 * time.Millisecond
+		const short = time.Second // for a handshake too, on a machine with other work
 		r.engine.patience = patience{grace: short, body: short, idle: short}
 		r.journal.Decide = func(ctx context.Context, op *operation.Operation) protocol.Decision {
 			if op.Kind != operation.Connect {
 				select {
 				case <-ctx.Done():
-				case <-time.After(5 * short):
+				case <-time.After(2 * short):
 				}
 			}
 			return protocol.Decision{Effect: protocol.Allow}
