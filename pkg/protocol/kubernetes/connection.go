@@ -30,6 +30,7 @@ type connection struct {
 	ends    int    // streams that the server has ended; guarded by mu
 	failure []byte // what came of it; guarded by mu
 	failed  bool   // guarded by mu
+	told    bool   // the client's stream for failures has ended; guarded by mu
 }
 
 func newConnection(f *portForward, port uint16) *connection {
@@ -71,6 +72,7 @@ func (c *connection) serve() {
 	case <-c.ctx.Done():
 	}
 	c.flush()
+	c.endFailures()
 	c.cancel()
 	feeding.Wait()
 	_ = u.server.write(func(dst []byte) []byte { return u.server.framing.reset(dst, c.dataUp) })
@@ -142,6 +144,13 @@ func (c *connection) ended(stream uint32) error {
 	if stream == c.failsUp {
 		mine = c.fails
 		c.sayFailure()
+		c.mu.Lock()
+		told := c.told
+		c.told = true
+		c.mu.Unlock()
+		if told {
+			return nil
+		}
 	} else {
 		c.flush()
 	}
@@ -178,6 +187,19 @@ func (c *connection) output(chunk []byte) error {
 		return err
 	}
 	return c.f.u.client.chunk(c.data, chunk)
+}
+
+// endFailures ends the client's stream for failures where the server did not
+// yet: kubectl resets the other one once that has ended, and then waits for this
+// one.
+func (c *connection) endFailures() {
+	c.mu.Lock()
+	told := c.told
+	c.told = true
+	c.mu.Unlock()
+	if !told {
+		_ = c.f.u.client.end(c.fails) // a client that is gone is noticed elsewhere
+	}
 }
 
 // flush lets go of what is kept back.
