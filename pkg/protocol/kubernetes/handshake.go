@@ -62,6 +62,9 @@ func (u *upgraded) accept(chosen string) error {
 	if _, err := io.WriteString(conn, answer+": "+chosen+"\r\n\r\n"); err != nil {
 		return err
 	}
+	if u.wanted.websocket && u.server == nil {
+		u.client.quiet = time.Now().Add(settling)
+	}
 	u.wait.Go(func() {
 		u.blame(u.client.run(u.streams.fromClient))
 		close(u.left)

@@ -17,6 +17,10 @@ const (
 	// heartbeat is how often a client is asked whether it is there, as kubectl
 	// asks.
 	heartbeat = 5 * time.Second
+	// settling is how long a client that was upgraded over WebSocket may take to be
+	// ready: kubectl discards what comes for a stream that it has not made yet, a
+	// refusal too, and then ends as if all were well. A server takes longer anyway.
+	settling = 250 * time.Millisecond
 )
 
 // leg is one connection of a request that was upgraded.
@@ -27,6 +31,7 @@ type leg struct {
 	framing framing
 	gone    func()        // is called when the peer cannot be written to; nil: nobody is told
 	waits   chan struct{} // something is in late
+	quiet   time.Time     // nothing is written before
 
 	lateMu sync.Mutex
 	late   []func(dst []byte) []byte // to be written before anything else; guarded by lateMu
@@ -77,6 +82,9 @@ func (l *leg) run(take func(happening) error) error {
 func (l *leg) write(encode func(dst []byte) []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if wait := time.Until(l.quiet); wait > 0 {
+		<-time.After(wait)
+	}
 	l.out = l.out[:0]
 	for _, late := range l.takeLate() {
 		l.out = late(l.out)
