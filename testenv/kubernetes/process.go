@@ -56,6 +56,7 @@ func Child(logFile string, argv ...string) (Process, error) {
 	defer log.Close() //nolint:errcheck // the child has its own
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // of a test that is killed nothing stays
 	if err := cmd.Start(); err != nil {
 		return Process{}, fmt.Errorf("start %s: %w", argv[0], err)
 	}
