@@ -23,7 +23,8 @@ func startKubernetes(ctx context.Context, programs kubernetes.Programs) (down []
 		return nil, err
 	}
 	node.cluster, err = kubernetes.Start(ctx, kubernetes.Config{
-		Dir: dir, Programs: programs, Address: node.address, Port: 6443, StorePort: 2379,
+		Dir: dir, Programs: programs, Address: node.address, Port: 6443, StorePort: 2379, Listen: "0.0.0.0", Names: []string{protectedName},
+		Flags: []string{"--kubelet-preferred-address-types=InternalIP"},
 		Run: func(name string, argv ...string) (kubernetes.Process, error) {
 			return kubernetes.Child(filepath.Join(dir, name+".log"), slices.Concat(onNode("."), argv)...)
 		},
@@ -64,7 +65,7 @@ func tail(name string) string {
 func writeKubelet() error {
 	text := fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
-address: 127.0.0.1
+address: %s
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
 cgroupDriver: cgroupfs
@@ -80,6 +81,6 @@ oomScoreAdj: 0
 podLogsDir: /var/log/pods
 resolvConf: ""
 syncFrequency: 10s
-`, node.tree, criSocket)
+`, node.address, node.tree, criSocket)
 	return os.WriteFile(filepath.Join(node.dir, "kubelet.yaml"), []byte(text), 0o600)
 }

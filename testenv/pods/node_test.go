@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,6 +25,11 @@ const (
 	criSocket   = "/run/containerd/containerd.sock"
 	proberImage = "sluice.test/prober:1"
 	podSubnet   = "198.18.64.0/24" // as the lab's jobs, in the range for benchmarks (RFC 2544)
+
+	// The API server has a second address, which is protected: what is the node's
+	// own goes to the first one.
+	protectedAPI  = "198.18.65.1"
+	protectedName = "api.lab"
 )
 
 // node is the one Kubernetes node of this package's tests. They run one after
@@ -35,6 +41,7 @@ var node struct {
 	netns   string // name of its network namespace
 	address string // where its API server is
 	server  string // the protected database
+	kubectl string // the program
 	runtime *containerd.Daemon
 	cluster *kubernetes.Server
 	api     api
@@ -62,7 +69,7 @@ func underNode(m *testing.M, tree string) (status int) {
 // start returns what must be undone, also when it fails.
 func start(ctx context.Context) (down []func() error, err error) {
 	began := time.Now()
-	programs, err := kubernetes.Build(ctx, "etcd", "kube-apiserver", "kubelet")
+	programs, err := kubernetes.Build(ctx, "etcd", "kube-apiserver", "kubelet", "kubectl")
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +78,9 @@ func start(ctx context.Context) (down []func() error, err error) {
 		return nil, err
 	}
 	down = append(down, func() error { return os.RemoveAll(node.dir) })
+	if err := copyKubectl(programs["kubectl"]); err != nil {
+		return down, err
+	}
 	for _, step := range []func() error{ownMounts, ownCgroups} {
 		if err := step(); err != nil {
 			return down, err
@@ -247,12 +257,88 @@ func configureAgent() error {
 	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
 		return err
 	}
+	if err := protectAPI(); err != nil {
+		return err
+	}
 	for _, verb := range []string{"stop", "start"} {
 		if r := underlab.ResultOf(node.lab.Command(time.Minute, verb, "agent")); r.Code != 0 {
 			return fmt.Errorf("%s the agent: %s", verb, r.All())
 		}
 	}
 	return nil
+}
+
+// protectAPI makes the API server's second address a resource, with the rules and
+// masks of api.yaml.
+func protectAPI() error {
+	if out, err := exec.Command("nsenter", "--net=/run/netns/"+node.netns, "--", "ip", "address", "add", protectedAPI+"/32", "dev", "lo").CombinedOutput(); err != nil {
+		return fmt.Errorf("add an address: %w: %s", err, out)
+	}
+	hosts, err := os.OpenFile(filepath.Join(node.lab.Dir, "agent", "hosts"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(hosts, "%s %s\n", protectedAPI, protectedName)
+	token := filepath.Join(node.lab.Dir, "secrets", "api")
+	if err := errors.Join(err, hosts.Close(), os.WriteFile(token, []byte(node.cluster.AdminToken), 0o600)); err != nil {
+		return err
+	}
+	file := filepath.Join(node.lab.Dir, "agent", "policy.yaml")
+	policy, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	more, err := os.ReadFile("api.yaml")
+	if err != nil {
+		return err
+	}
+	own := object{}
+	if err := yaml.Unmarshal(more, &own); err != nil {
+		return err
+	}
+	changed, err := edited(string(policy), func(policy object) {
+		for _, part := range []string{"masks", "rules"} {
+			policy[part] = append(policy[part].([]any), own[part].([]any)...)
+		}
+		policy["resources"] = append(policy["resources"].([]any), object{
+			"name": "api", "protocol": "kubernetes", "hosts": []string{protectedName}, "port": 6443,
+			"credentials": []object{{"user": "admin", "token_file": token}},
+			"server_tls":  object{"mode": "verify-full", "ca_file": caFile()},
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
+		return err
+	}
+	return newAuthority()
+}
+
+// newAuthority replaces the authority of the client legs, which speaks only for
+// the names that there were.
+func newAuthority() error {
+	agent := filepath.Join(node.lab.Dir, "agent")
+	for _, name := range []string{"ca.pem", "ca.key"} {
+		if err := os.Remove(filepath.Join(agent, "trust", name)); err != nil {
+			return err
+		}
+	}
+	out, err := exec.Command(filepath.Join(node.lab.Dir, "bin", "sluice-agent"), "authority", "--config", filepath.Join(agent, "agent.yaml")).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("make an authority: %w: %s", err, out)
+	}
+	return nil
+}
+
+// copyKubectl puts kubectl where jobs see it.
+func copyKubectl(from string) error {
+	program, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	node.kubectl = filepath.Join(node.dir, "kubectl")
+	return os.WriteFile(node.kubectl, program, 0o755)
 }
 
 // edited changes a YAML document.
