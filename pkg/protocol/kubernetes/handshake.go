@@ -184,6 +184,7 @@ func (u *upgraded) offer(h http.Header) (key string) {
 	}
 	h.Del(spdyProtocols)
 	h.Del("Origin")
+	h.Del("Accept") // a kubelet answers 406 to what asks for JSON alone
 	h.Set("Connection", "Upgrade")
 	if !u.wanted.websocket {
 		h.Set("Upgrade", spdyUpgrade)

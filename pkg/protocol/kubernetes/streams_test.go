@@ -225,6 +225,11 @@ func TestSecretsOfAProgramAreHidden(t *testing.T) {
 		if strings.Contains(got.out+got.errs, "AKIA") || !strings.Contains(got.out, "end") || got.status != 0 {
 			t.Errorf("%+v", got)
 		}
+		for _, r := range w.server.requests {
+			if strings.HasSuffix(r.URL.Path, "/exec") && r.Header.Get("Accept") != "" { // a kubelet would answer 406
+				t.Errorf("the server is asked for %q", r.Header.Get("Accept"))
+			}
+		}
 		if e := w.guard.one(t, operation.Exec); e.streams[protocol.Response] != got.out || e.outcome.Masked != 2 {
 			t.Errorf("recorded %q, %d masked", e.streams, e.outcome.Masked)
 		}
