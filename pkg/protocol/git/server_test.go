@@ -29,20 +29,20 @@ import (
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/protocol/git"
+	"github.com/sluicegate/sluice/pkg/protocol/protocoltest"
 	"github.com/sluicegate/sluice/pkg/session"
 )
 
 // world is a real git server behind the plug-in, and a real client.
 type world struct {
-	dir    string
-	addr   string // of the plug-in
-	decide func(ctx context.Context, op *operation.Operation, waiting func(protocol.Waiting)) protocol.Decision
+	dir   string
+	addr  string // of the plug-in
+	guard *protocoltest.Journal
 
 	finish func() // ends all sessions
 
 	mu       sync.Mutex
 	seen     []*http.Request // at the server; guarded by mu
-	asked    []*exchange     // guarded by mu
 	sessions []error         // how they ended; guarded by mu
 }
 
@@ -51,14 +51,10 @@ const (
 	jobPassword                = "the-jobs-own"
 )
 
-func newWorld(t *testing.T, decide func(context.Context, *operation.Operation, func(protocol.Waiting)) protocol.Decision) *world {
+// newWorld starts both. decide is nil to allow everything.
+func newWorld(t *testing.T, decide func(context.Context, *operation.Operation) protocol.Decision) *world {
 	t.Helper()
-	w := &world{dir: t.TempDir(), decide: decide}
-	if w.decide == nil {
-		w.decide = func(context.Context, *operation.Operation, func(protocol.Waiting)) protocol.Decision {
-			return protocol.Decision{Effect: protocol.Allow}
-		}
-	}
+	w := &world{dir: t.TempDir(), guard: &protocoltest.Journal{Decide: decide}}
 	w.mustGit(t, "", "init", "-q", "--bare", "-b", "main", "srv/shop.git")
 	w.mustGit(t, "srv/shop.git", "config", "http.receivepack", "true")
 	w.mustGit(t, "srv/shop.git", "config", "receive.advertisePushOptions", "true")
@@ -129,7 +125,7 @@ func (w *world) listen(t *testing.T, server *httptest.Server) {
 				TLS:        protocol.ServerTLS{Config: &tls.Config{RootCAs: roots, ServerName: "example.com", MinVersion: tls.VersionTLS12}},
 				Names:      []string{"127.0.0.1"},
 				Credential: protocol.Credential{User: serverUser, Password: serverPassword},
-				Guard:      w, Masks: &mask.Set{}, Log: zap.NewNop(),
+				Guard:      w.guard, Masks: &mask.Set{}, Log: zap.NewNop(),
 			}
 			serving.Go(func() {
 				err := plugin.Serve(ctx, conn)
@@ -146,9 +142,9 @@ func (w *world) listen(t *testing.T, server *httptest.Server) {
 	}
 	t.Cleanup(func() {
 		w.finish()
-		for _, x := range w.asked {
-			if !x.ended {
-				t.Errorf("operation %q was never done", x.op.Text.Reveal())
+		for _, e := range w.guard.Entries() {
+			if !e.Ended {
+				t.Errorf("operation %q was never done", e.Text)
 			}
 		}
 	})
@@ -212,91 +208,15 @@ func (w *world) commit(t *testing.T, message string) {
 	w.mustGit(t, "work", "commit", "-q", "--allow-empty", "-m", message)
 }
 
-// exchange is one operation that was asked about.
-type exchange struct {
-	world *world
-	op    operation.Operation
-
-	mu       sync.Mutex
-	allowed  bool             // guarded by mu
-	ended    bool             // guarded by mu
-	streams  map[string]int   // bytes by stream; guarded by mu
-	outcome  protocol.Outcome // guarded by mu
-	breaches []string         // guarded by mu
-}
-
-// Begin implements protocol.Guard.
-func (w *world) Begin(_ context.Context, op *operation.Operation) (protocol.Exchange, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	op.ID = uint64(len(w.asked) + 1)
-	x := &exchange{world: w, op: *op, streams: map[string]int{}}
-	w.asked = append(w.asked, x)
-	return x, nil
-}
-
-// Decide implements protocol.Exchange.
-func (x *exchange) Decide(ctx context.Context, waiting func(protocol.Waiting)) (protocol.Decision, error) {
-	if err := ctx.Err(); err != nil {
-		return protocol.Decision{}, err
-	}
-	decision := x.world.decide(ctx, &x.op, waiting)
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.allowed = decision.Effect == protocol.Allow
-	return decision, nil
-}
-
-// DecideNow implements protocol.Exchange: everything takes time.
-func (x *exchange) DecideNow() (protocol.Decision, bool, error) {
-	return protocol.Decision{}, false, nil
-}
-
-// Record implements protocol.Exchange.
-func (x *exchange) Record(stream protocol.Stream, _ time.Duration, chunk []byte) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.ended || !x.allowed && stream != protocol.Response {
-		x.breaches = append(x.breaches, "a chunk came out of turn")
-	}
-	x.streams[string(stream)] += len(chunk)
-	return nil
-}
-
-// Digested implements protocol.Exchange.
-func (x *exchange) Digested(stream protocol.Stream, at time.Duration, chunk []byte, _ func() string) error {
-	return x.Record(stream, at, chunk)
-}
-
-// Done implements protocol.Exchange.
-func (x *exchange) Done(outcome protocol.Outcome) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.ended {
-		x.breaches = append(x.breaches, "it ended twice")
-	}
-	x.ended, x.outcome = true, outcome
-	return nil
-}
-
-// Finish implements protocol.Exchange.
-func (x *exchange) Finish(at time.Duration, chunk []byte, outcome protocol.Outcome) error {
-	if err := x.Record(protocol.Response, at, chunk); err != nil {
-		return err
-	}
-	return x.Done(outcome)
-}
-
-// last returns the last operation of a kind that has ended.
-func (w *world) last(t *testing.T, kind operation.Kind) *exchange {
+// last returns the last operation of a kind.
+func (w *world) last(t *testing.T, kind operation.Kind) protocoltest.Entry {
 	t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for i := len(w.asked) - 1; i >= 0; i-- {
-		if w.asked[i].op.Kind == kind {
-			return w.asked[i]
+	all := w.guard.Entries()
+	for i := len(all) - 1; i >= 0; i-- {
+		if all[i].Op.Kind == kind {
+			return all[i]
 		}
 	}
 	t.Fatalf("nothing of kind %s was asked", kind)
-	return nil
+	return protocoltest.Entry{}
 }

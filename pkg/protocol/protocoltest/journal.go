@@ -2,6 +2,7 @@ package protocoltest
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -10,8 +11,8 @@ import (
 	"github.com/sluicegate/sluice/pkg/protocol"
 )
 
-// Journal is a guard that keeps all that it is told. The zero value allows
-// everything.
+// Journal is a guard that keeps all that it is told, and refuses what is told
+// once an operation has ended. The zero value allows everything.
 type Journal struct {
 	// Decide answers for an operation; nil allows it. It may wait, until ctx
 	// ends.
@@ -96,6 +97,9 @@ func (x *journalled) DecideNow() (protocol.Decision, bool, error) {
 
 // Decide implements protocol.Exchange.
 func (x *journalled) Decide(ctx context.Context, waiting func(protocol.Waiting)) (protocol.Decision, error) {
+	if x.journal.Decide == nil {
+		return x.decided(protocol.Decision{Effect: protocol.Allow}), nil
+	}
 	waiting(protocol.Waiting{Approval: 7, Reason: "a test"})
 	decision := x.journal.Decide(ctx, x.op)
 	if err := ctx.Err(); err != nil {
@@ -120,6 +124,9 @@ func (x *journalled) Record(stream protocol.Stream, _ time.Duration, chunk []byt
 	}
 	x.journal.mu.Lock()
 	defer x.journal.mu.Unlock()
+	if x.entry.Ended {
+		return fmt.Errorf("a chunk of operation %d came after its end", x.op.ID)
+	}
 	x.entry.Streams[stream] += string(chunk)
 	x.entry.Chunks++
 	return nil
@@ -134,6 +141,9 @@ func (x *journalled) Digested(stream protocol.Stream, at time.Duration, chunk []
 func (x *journalled) Done(outcome protocol.Outcome) error {
 	x.journal.mu.Lock()
 	defer x.journal.mu.Unlock()
+	if x.entry.Ended {
+		return fmt.Errorf("operation %d ends twice", x.op.ID)
+	}
 	x.entry.Outcome, x.entry.Ended = outcome, true
 	return nil
 }
