@@ -2,6 +2,14 @@ package httpproxy
 
 import "sync"
 
+// TakePlace takes one of the places that a workload has for requests, for
+// something else that is under way inside of one. It reports whether there was
+// one; GivePlace gives it back.
+func (s *Session) TakePlace() bool { return s.engine.requests.take(s.netns(), 1) }
+
+// GivePlace gives back what TakePlace took.
+func (s *Session) GivePlace() { s.engine.requests.give(s.netns(), 1) }
+
 // room is memory that requests and answers may take while they are held whole,
 // and how many requests may be under way: so much for each workload, so that one
 // that asks without end is refused by itself, and so much for all. A workload is

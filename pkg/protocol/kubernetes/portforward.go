@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// maxConnections is how many connections one port-forward may have open.
+	// maxConnections is how many connections one port-forward may have open. Each
+	// has a place of the workload's requests, too.
 	maxConnections = 64
 	// maxForwarded is how much of one may have come that is not forwarded yet.
 	maxForwarded = 64 << 10
@@ -35,6 +36,7 @@ type portForward struct {
 	byClient map[uint32]*connection // by the client's streams; guarded by mu
 	byServer map[uint32]*connection // by the server's; guarded by mu
 	open     int                    // guarded by mu
+	over     bool                   // no connection begins any more; guarded by mu
 	last     uint32                 // stream that the server was asked for; guarded by mu
 }
 
@@ -96,7 +98,7 @@ func (f *portForward) opened(h happening) error {
 	c := f.opening[request]
 	switch kind := h.fields[streamType]; {
 	case kind == errorStream && c == nil:
-		if f.open >= maxConnections {
+		if f.over || f.open >= maxConnections || !f.u.through.TakePlace() {
 			return client.write(func(dst []byte) []byte { return client.framing.reset(dst, h.stream) })
 		}
 		c = newConnection(f, uint16(port))
@@ -147,6 +149,7 @@ func (f *portForward) forget(c *connection) {
 	delete(f.byServer, c.dataUp)
 	delete(f.byServer, c.failsUp)
 	f.open--
+	f.u.through.GivePlace()
 }
 
 func (f *portForward) fromServer(h happening) error {
@@ -171,6 +174,11 @@ func (f *portForward) finish() protocol.Outcome {
 	for _, c := range f.byServer {
 		all[c] = struct{}{}
 	}
+	for range f.opening { // those that were never begun
+		f.u.through.GivePlace()
+	}
+	clear(f.opening)
+	f.over = true
 	f.mu.Unlock()
 	for c := range all {
 		c.flush()

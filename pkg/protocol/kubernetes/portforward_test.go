@@ -11,6 +11,9 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/moby/spdystream"
 
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/protocol"
@@ -124,4 +127,58 @@ func TestForwardedPortIsClosed(t *testing.T) {
 			t.Errorf("%q, %+v", e.streams, e.outcome)
 		}
 	})
+}
+
+// openHalf opens port-forwards and in each as many connections as are taken,
+// of one stream each, and returns how many those are.
+func (w *world) openHalf(t *testing.T, forwards int) (taken int, leave func()) {
+	t.Helper()
+	var legs []*spdystream.Connection
+	for range forwards {
+		conn, status, body := w.raw(t, head("POST", pods+"portforward", "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: portforward.k8s.io\r\n"))
+		if status != http.StatusSwitchingProtocols {
+			t.Fatalf("%d %s", status, body)
+		}
+		leg, err := spdystream.NewConnection(conn, false)
+		must(t, err)
+		go leg.Serve(spdystream.NoOpStreamHandler)
+		legs = append(legs, leg)
+		for i := range 65 {
+			stream, err := leg.CreateStream(http.Header{"Streamtype": {"error"}, "Port": {"80"}, "Requestid": {fmt.Sprint(i)}}, nil, false)
+			must(t, err)
+			if stream.WaitTimeout(20*time.Second) == nil {
+				taken++
+			}
+		}
+	}
+	return taken, func() {
+		for _, leg := range legs {
+			_ = leg.Close()
+		}
+	}
+}
+
+// One workload's connections have a bound, over all of its port-forwards, and
+// give their places back.
+func TestForwardedConnectionsAreBounded(t *testing.T) {
+	w := newWorld(t, nil)
+	const places, forwards, each = 512, 8, 64
+	taken, leave := w.openHalf(t, forwards)
+	if taken != places-forwards {
+		t.Errorf("%d connections were taken, and there are %d places", taken, places)
+	}
+	leave()
+	within(t, "the port-forwards end", func() bool {
+		w.guard.mu.Lock()
+		defer w.guard.mu.Unlock()
+		for _, e := range w.guard.ops {
+			if !e.ended {
+				return false
+			}
+		}
+		return true
+	})
+	if taken, _ := w.openHalf(t, forwards-2); taken != (forwards-2)*each {
+		t.Errorf("%d connections were taken after the others had ended", taken)
+	}
 }
