@@ -34,6 +34,9 @@ func sniff(target) seen {
 	frames := 0
 	for end, buffer := time.Now().Add(patience), make([]byte, 65536); time.Now().Before(end); {
 		n, _, err := unix.Recvfrom(fd, buffer, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
 		if err != nil {
 			break
 		}
@@ -99,7 +102,7 @@ func neighbourLeg(to target) seen {
 		}
 		for heard := ""; !strings.Contains(heard, legSecret); {
 			answer := make([]byte, 256)
-			n, err := unix.Read(fd, answer)
+			n, err := read(fd, answer)
 			if err != nil || n == 0 {
 				return saw("read", errors.Join(err, errors.New("the leg is gone")))
 			}

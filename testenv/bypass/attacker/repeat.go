@@ -57,7 +57,7 @@ func older(to target) seen {
 	if err := unix.Connect(fd, at(unix.AF_INET, to.Server4, to.Port)); err != nil {
 		return saw("connect", err)
 	}
-	if _, err := unix.Read(fd, make([]byte, 64)); err != nil {
+	if _, err := read(fd, make([]byte, 64)); err != nil {
 		return saw("first read", err)
 	}
 	pause()

@@ -87,7 +87,7 @@ func talk(fd int, to unix.Sockaddr) seen {
 func listen(fd int) seen {
 	_, _ = unix.Write(fd, []byte(payload)) // the answer tells more than this error
 	greeting := make([]byte, 64)
-	n, err := unix.Read(fd, greeting)
+	n, err := read(fd, greeting)
 	if err != nil {
 		return saw("read", err)
 	}
@@ -96,6 +96,17 @@ func listen(fd int) seen {
 	}
 	word, _, _ := strings.Cut(string(greeting[:n]), " ")
 	return seen{Saw: "answered by " + strings.ToLower(strings.TrimSpace(word)), Gained: word != "AGENT"}
+}
+
+// read is read(2), again after a signal: a socket with a time-out is not read on
+// by itself (signal(7)).
+func read(fd int, p []byte) (int, error) {
+	for {
+		n, err := unix.Read(fd, p)
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 // option is one setsockopt.
