@@ -11,8 +11,9 @@ import (
 	"github.com/sluicegate/sluice/pkg/redirect"
 )
 
-// publishedPort is where the node offers the port of a protected container.
-const publishedPort = 15432
+// publishedPort is where the node offers the port of a protected container. It
+// is no agent's of this machine (netlab.Slice.Port), which nobody else may bind.
+const publishedPort = 14432
 
 // TestPublishedPortOfAProtectedContainerIsNoWayRound protects the container's
 // own address, which catches Docker's proxy when it connects, and then what the

@@ -16,10 +16,10 @@ func forwarding(to, script string) result {
 }
 
 func forwardTo(to string) string {
-	return fmt.Sprintf("ssh -fN -o ExitOnForwardFailure=yes -L 15432:%s ssh.lab && ", to)
+	return fmt.Sprintf("ssh -fN -o ExitOnForwardFailure=yes -L 14432:%s ssh.lab && ", to)
 }
 
-const psqlThere = `psql --no-psqlrc -At "host=127.0.0.1 port=15432 user=app dbname=shop" `
+const psqlThere = `psql --no-psqlrc -At "host=127.0.0.1 port=14432 user=app dbname=shop" `
 
 // inner waits for the session that a job's connection through the host was.
 func inner(t *testing.T, began time.Time, resource string) (found, parent sessionView) {
@@ -95,7 +95,7 @@ func TestDatabaseBehindTheHostByItsOtherNames(t *testing.T) {
 	r := forwarding("pg.lab.:5432", query) // which the host's own file does not have
 	contains(t, r.errs, "sluice: the server cannot be reached")
 	r = forwarding("pg.lab:5432", `psql --no-psqlrc -At -c "SELECT email FROM customers WHERE id = 1" \
-		"host=pg.lab hostaddr=127.0.0.1 port=15432 user=app dbname=shop sslmode=verify-full sslrootcert=/run/sluice/ca.pem"`)
+		"host=pg.lab hostaddr=127.0.0.1 port=14432 user=app dbname=shop sslmode=verify-full sslrootcert=/run/sluice/ca.pem"`)
 	contains(t, r.out, "[redacted]")
 	r = forwarding("pg.lab:5432", "timeout -s INT 2 "+psqlThere+`-c "SELECT pg_sleep(60)"`)
 	if r.took > 40*time.Second || !strings.Contains(r.errs, "canceling statement due to user request") {

@@ -97,7 +97,7 @@ func startDatabaseContainer(t *testing.T, node string) string {
 		_ = behind.Wait()
 	})
 	name := fmt.Sprintf("database-%d", time.Now().UnixNano())
-	docker(t, node, "run", "--detach", "--rm", "--name", name, "--publish", "15432:5432", "--volume", exe+":/relay:ro",
+	docker(t, node, "run", "--detach", "--rm", "--name", name, "--publish", "14432:5432", "--volume", exe+":/relay:ro",
 		"--volume", share+":/share", "--volume", "/lib:/lib:ro", "--volume", "/usr:/usr:ro", "--volume", "/lib64:/lib64:ro",
 		"sluice-lab/job", "/relay", relayRole, "tcp=:5432", "unix=/share/pg")
 	t.Cleanup(func() { docker(t, node, "rm", "--force", name) })
@@ -136,7 +136,7 @@ func TestPublishedPortOfTheDatabaseIsOneSessionOfTheJobs(t *testing.T) {
 	node, address := labState(t)
 	alsoAt(t, startDatabaseContainer(t, node))
 	ask := func(job string) result {
-		return run("job", "--name", job, "--env", "PGCONNECT_TIMEOUT=5", "--", "psql", "--no-psqlrc", "-h", address, "-p", "15432",
+		return run("job", "--name", job, "--env", "PGCONNECT_TIMEOUT=5", "--", "psql", "--no-psqlrc", "-h", address, "-p", "14432",
 			"-U", "app", "-At", "shop", "-c", "SELECT ssn FROM customers WHERE id = 1")
 	}
 	eventually(t, "the published port is the resource", func() bool { return ask("early").out == "[redacted]\n" })
