@@ -50,7 +50,7 @@ func sizeJSON(text string) []byte {
 }
 
 func (x *execution) fromServer(h happening) error {
-	if h.kind == left {
+	if h.kind == left || x.u.ctx.Err() != nil { // what ends because we end says nothing of why
 		return errLeft
 	}
 	r, known := x.roleOf(h.stream)
