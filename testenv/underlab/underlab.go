@@ -60,6 +60,7 @@ func (l *Lab) Command(most time.Duration, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(l.Root, "scripts/lab"), args...)
 	cmd.Env = append(os.Environ(), "SLUICE_LAB_DIR="+l.Dir)
 	cmd.Dir = l.Root
+	cmd.WaitDelay = 10 * time.Second // what it started has its output, and may live on
 	context.AfterFunc(ctx, cancel)
 	return cmd
 }
