@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sluicegate/sluice/pkg/operation"
@@ -121,9 +122,9 @@ func TestLargePush(t *testing.T) {
 
 // What a rule refuses never reaches the server's service.
 func TestRefusals(t *testing.T) {
-	refused := map[operation.Kind]bool{}
+	var refused atomic.Value // an operation.Kind
 	w := newWorld(t, func(_ context.Context, op *operation.Operation) protocol.Decision {
-		if refused[op.Kind] {
+		if refused.Load() == op.Kind {
 			return protocol.Decision{Rule: "closed", Reason: "Not today."}
 		}
 		return protocol.Decision{Effect: protocol.Allow}
@@ -135,7 +136,7 @@ func TestRefusals(t *testing.T) {
 		operation.Request: `remote: sluice: refused by rule "closed": Not today.`,
 		operation.Connect: `remote: sluice: refused by rule "closed": Not today.`,
 	} {
-		refused = map[operation.Kind]bool{kind: true}
+		refused.Store(kind)
 		w.mu.Lock()
 		w.seen = nil
 		w.mu.Unlock()
