@@ -71,7 +71,7 @@ func (x *exchange) serve() {
 func (x *exchange) complete(op *operation.Operation) {
 	if op.HTTP == nil {
 		op.HTTP = &operation.HTTP{
-			Method: x.r.Method, Host: hostOf(x.r.Host), Path: x.r.URL.Path, Query: x.r.URL.RawQuery, Body: x.body.bytes,
+			Method: x.r.Method, Host: HostOf(x.r.Host), Path: x.r.URL.Path, Query: x.r.URL.RawQuery, Body: x.body.bytes,
 		}
 	}
 	op.Bytes = RequestBytes(x.r, x.body.bytes)
@@ -117,7 +117,7 @@ func (x *exchange) misunderstood(refusal *Refusal) {
 	text := operation.Text(x.r.Method + " " + x.target[:min(len(x.target), maxTarget)])
 	op := operation.Operation{
 		Kind: operation.Request, Text: text, Bytes: text, ReadOnly: true,
-		HTTP: &operation.HTTP{Method: x.r.Method, Host: hostOf(x.r.Host), Path: x.r.URL.Path, Query: x.r.URL.RawQuery},
+		HTTP: &operation.HTTP{Method: x.r.Method, Host: HostOf(x.r.Host), Path: x.r.URL.Path, Query: x.r.URL.RawQuery},
 	}
 	asked, _, err := x.session.conn.Ask(ctx, op, func(protocol.Waiting) {})
 	x.asked = asked

@@ -157,8 +157,8 @@ func tokens(values []string) (all []string) {
 	return all
 }
 
-// hostOf is a host without its port, in lower case.
-func hostOf(host string) string {
+// HostOf is a Host field without its port, in lower case, as operation.HTTP has it.
+func HostOf(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

@@ -41,6 +41,9 @@ func TestPushAndFetch(t *testing.T) {
 				push.Op.Git.Repository != "/shop.git" || push.Op.Parent == 0 || push.Outcome.Status != protocol.OK || push.Streams["stdin"] == "" {
 				t.Errorf("the push was asked about as %+v, and recorded as %+v", push.Op.Git, push.Outcome)
 			}
+			if request := w.last(t, operation.Request); request.Op.HTTP.Host != "127.0.0.1" {
+				t.Errorf("the host of a request is %q", request.Op.HTTP.Host)
+			}
 			w.mustGit(t, "", with("clone", "-q", w.url(), "clone")...)
 			w.commit(t, "three")
 			w.mustGit(t, "work", with("push", "-q", w.url(), "main")...)

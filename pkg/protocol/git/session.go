@@ -2,7 +2,6 @@ package git
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -35,10 +34,7 @@ func (s *session) site() httpproxy.Site {
 // for another server at the same address.
 func (s *session) admit(r *http.Request) error {
 	r.Header.Del("Authorization")
-	host := r.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
+	host := httpproxy.HostOf(r.Host)
 	if !slices.ContainsFunc(s.conn.Names, func(name string) bool { return strings.EqualFold(name, host) }) &&
 		host != s.conn.Session.Destination.Addr().String() {
 		return &httpproxy.Refusal{Code: http.StatusMisdirectedRequest, Message: "sluice: this host is none of the resource's"}
@@ -112,7 +108,7 @@ func (x *exchange) operation() operation.Operation {
 	text := operation.Text(x.r.Method + " " + x.r.URL.RequestURI())
 	return operation.Operation{
 		Kind: operation.Request, Text: text, Bytes: text.Reveal(), Parsed: true, ReadOnly: x.target.asks || x.target.service == gitwire.UploadPack,
-		HTTP: &operation.HTTP{Method: x.r.Method, Host: strings.ToLower(x.r.Host), Path: x.r.URL.Path, Query: x.r.URL.RawQuery},
+		HTTP: &operation.HTTP{Method: x.r.Method, Host: httpproxy.HostOf(x.r.Host), Path: x.r.URL.Path, Query: x.r.URL.RawQuery},
 		Git:  &operation.Git{Repository: x.target.repository},
 	}
 }

@@ -2,7 +2,6 @@ package kubernetes
 
 import (
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -84,17 +83,9 @@ func classify(r *http.Request, body []byte) (operation.Operation, error) {
 	text := httpproxy.RequestText(r, body)
 	return operation.Operation{
 		Kind: kind, Text: text, Bytes: text.Reveal(), Parsed: asked.certain, ReadOnly: asked.readOnly(kube.Verb),
-		HTTP: &operation.HTTP{Method: r.Method, Host: host(r.Host), Path: path, Query: query, Body: body},
+		HTTP: &operation.HTTP{Method: r.Method, Host: httpproxy.HostOf(r.Host), Path: path, Query: query, Body: body},
 		Kube: kube,
 	}, nil
-}
-
-// host is the name in a Host header, without its port, in lower case.
-func host(header string) string {
-	if name, _, err := net.SplitHostPort(header); err == nil {
-		header = name
-	}
-	return strings.ToLower(strings.Trim(header, "[]"))
 }
 
 // plainHeaders refuses headers by which a server could understand another
