@@ -74,7 +74,9 @@ func (x *exchange) complete(op *operation.Operation) {
 			Method: x.r.Method, Host: HostOf(x.r.Host), Path: x.r.URL.Path, Query: x.r.URL.RawQuery, Body: x.body.bytes,
 		}
 	}
-	op.Bytes = RequestBytes(x.r, x.body.bytes)
+	if op.Bytes == nil {
+		op.Bytes = RequestBytes(x.r, x.body.bytes)
+	}
 	if op.Kind == "" {
 		op.Kind = operation.Request
 	}

@@ -25,8 +25,7 @@ type Site struct {
 	Stream func(w http.ResponseWriter, r *http.Request, s *Session) bool
 	// Classify says what is asked for by an admitted request with this body. An
 	// error refuses it: nobody is asked about it. What the operation does not say
-	// the engine adds: HTTP, and Text and Bytes as RequestText and RequestBytes
-	// have them.
+	// the engine adds: HTTP, and Text and Bytes as RequestBytes has them.
 	Classify func(r *http.Request, body []byte) (operation.Operation, error)
 	// Authenticate adds what the agent logs in with to a request that was
 	// allowed. nil: nothing is added.

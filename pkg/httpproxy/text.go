@@ -1,15 +1,6 @@
 package httpproxy
 
-import (
-	"net/http"
-
-	"github.com/sluicegate/sluice/pkg/operation"
-)
-
-// RequestText is what is recorded of a request.
-func RequestText(r *http.Request, body []byte) operation.Text {
-	return RequestBytes(r, body)
-}
+import "net/http"
 
 // RequestBytes are what an approval binds of a request: its method, target,
 // content type and body, as the server gets them.

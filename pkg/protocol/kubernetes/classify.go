@@ -80,9 +80,9 @@ func classify(r *http.Request, body []byte) (operation.Operation, error) {
 	if r.Header.Get("Upgrade") != "" && kind == operation.Request {
 		return operation.Operation{}, badRequest("only exec, attach and port-forward can change the connection's protocol")
 	}
-	text := httpproxy.RequestText(r, body)
+	text := httpproxy.RequestBytes(r, body)
 	return operation.Operation{
-		Kind: kind, Text: text, Bytes: text.Reveal(), Parsed: asked.certain, ReadOnly: asked.readOnly(kube.Verb),
+		Kind: kind, Text: text, Bytes: text, Parsed: asked.certain, ReadOnly: asked.readOnly(kube.Verb),
 		HTTP: &operation.HTTP{Method: r.Method, Host: httpproxy.HostOf(r.Host), Path: path, Query: query, Body: body},
 		Kube: kube,
 	}, nil
