@@ -218,11 +218,14 @@ func TestKubectlHasATerminalInAPod(t *testing.T) {
 
 func TestKubectlForwardsAPort(t *testing.T) {
 	serve := `exec perl -MSocket -e 'socket(S,PF_INET,SOCK_STREAM,0);setsockopt(S,SOL_SOCKET,SO_REUSEADDR,1);bind(S,sockaddr_in(8080,INADDR_ANY));listen(S,9);print "ready\n";$|=1;while(accept(C,S)){$_=<C>;print C "hello $_";close C}'`
-	run(t, "shop", "serves", shell("echo ready; "+serve)).waitLog(t, "main", "ready")
+	p := run(t, "shop", "serves", shell(serve))
+	p.waitLog(t, "main", "ready")
+	// Logs are the kubelet's own, and may be ahead of the status that kubectl asks for.
+	p.waitPhase(t, "Running")
 	eachWay(t, func(t *testing.T, websockets bool) {
 		began := time.Now()
 		script := strings.Join(kubectlArgs("port-forward", "pod/serves", "18080:8080"), " ") + ` & pid=$!
-for i in $(seq 100); do sleep 0.1; exec 3<>/dev/tcp/127.0.0.1/18080 && break; done 2>/dev/null
+for i in $(seq 300); do sleep 0.1; exec 3<>/dev/tcp/127.0.0.1/18080 && break; done 2>/dev/null
 echo forwarded >&3; cat <&3; kill $pid; wait`
 		r := underlab.ResultOf(node.lab.Command(time.Minute, "job", "--env", fmt.Sprintf("KUBECTL_PORT_FORWARD_WEBSOCKETS=%v", websockets), "--", "bash", "-c", script))
 		if !strings.Contains(r.Out, "hello forwarded") {
