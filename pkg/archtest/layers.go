@@ -14,7 +14,7 @@ var layers = [][]string{
 	},
 	{ // parts, each ignorant of the others
 		"redirect", "attribution", "identity", "trust", "credential", "bus", "spool", "policy", "mask",
-		"sqltext", "shelltext", "approval", "translog", "config", "telemetry", "confine", "siem",
+		"sqltext", "mysqltext", "shelltext", "approval", "translog", "config", "telemetry", "confine", "siem",
 	},
 	{ // the plug-ins' contract, what runs around an operation, and what joins the agent's halves
 		"broker", "destination", "protocol", "protocol/protocoltest", "httpproxy", "gitwire", "audit", "guard",
@@ -61,7 +61,7 @@ var sameLayer = map[string][]string{
 // besides layer 0: a plug-in cannot reach policy, audit, the bus or a file, and
 // no program links the other one's half. The longest prefix counts.
 var narrower = map[string][]string{
-	"protocol/": {"protocol", "protocol/protocoltest", "httpproxy", "gitwire", "mask", "sqltext", "shelltext", "trust"},
+	"protocol/": {"protocol", "protocol/protocoltest", "httpproxy", "gitwire", "mask", "sqltext", "mysqltext", "shelltext", "trust"},
 	"protocol/protocoltest": {
 		"protocol", "mask",
 	},
