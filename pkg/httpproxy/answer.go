@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/sluicegate/sluice/pkg/protocol"
 )
@@ -12,12 +13,7 @@ import (
 func (x *exchange) forward() {
 	s := x.session
 	defer x.end(protocol.Outcome{Status: protocol.Abandoned}) // where nothing else ended it
-	out, err := s.Outgoing(x.r.Context(), x.r, x.body.bytes)
-	if err != nil {
-		x.end(protocol.Outcome{Status: protocol.Failed})
-		x.refuse(refusedBy(err, http.StatusServiceUnavailable, "the agent cannot log in"))
-		return
-	}
+	out := s.Outgoing(x.r.Context(), x.r, x.body.bytes)
 	answer, err := s.servers.send(out, x.asked.Op.ReadOnly)
 	if err != nil {
 		x.unanswered(err)
@@ -54,6 +50,8 @@ func (x *exchange) answer(answer *http.Response) {
 	for _, name := range private {
 		answer.Header.Del(name)
 	}
+	secrets := x.session.site.Login.secretive()
+	x.clean(answer, secrets)
 	var masking *Masking
 	if of := x.session.site.Masking; of != nil {
 		var err error
@@ -64,11 +62,11 @@ func (x *exchange) answer(answer *http.Response) {
 	}
 	bare := x.r.Method == http.MethodHead || answer.StatusCode == http.StatusNoContent || answer.StatusCode == http.StatusNotModified
 	masked := masking != nil && (masking.Document != nil || masking.Text)
+	if encoding := answer.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") && !bare && (masked || secrets != nil) {
+		x.hidden(&Refusal{Code: http.StatusBadGateway, Message: "sluice: the answer is compressed and cannot be looked into, so it is not shown"})
+		return
+	}
 	if masked {
-		if encoding := answer.Header.Get("Content-Encoding"); encoding != "" && !bare {
-			x.hidden(&Refusal{Code: http.StatusBadGateway, Message: "sluice: the answer is compressed and cannot be masked, so it is not shown"})
-			return
-		}
 		for _, name := range telling {
 			answer.Header.Del(name)
 		}
@@ -84,6 +82,32 @@ func (x *exchange) answer(answer *http.Response) {
 		x.text(answer)
 	default:
 		x.stream(answer)
+	}
+}
+
+// clean takes out of an answer what the agent logs in with, and out of its
+// header what the detectors find.
+func (x *exchange) clean(answer *http.Response, secrets *secretive) {
+	if secrets != nil {
+		secrets.header(answer.Header)
+		answer.Body = secrets.body(answer.Body)
+	}
+	answer.Status = code(answer.StatusCode) + " " + http.StatusText(answer.StatusCode) // the server's words are not shown
+	masks := x.session.conn.Masks
+	if len(masks.Detect) == 0 {
+		return
+	}
+	for name, values := range answer.Header {
+		for i, value := range values {
+			clean, found, null := masks.AppendClean(nil, x.session.conn.MaskKey, []byte(value))
+			if null {
+				delete(answer.Header, name)
+				x.asked.Hid(1)
+				break
+			}
+			values[i] = string(clean)
+			x.asked.Hid(found)
+		}
 	}
 }
 

@@ -36,6 +36,7 @@ type rig struct {
 	engine  *Engine
 	site    Site
 	conn    func(*protocol.Conn) // adjusts; may be nil
+	login   bool                 // the agent logs in, with the Conn's credential
 	server  string               // its address
 	roots   *x509.CertPool       // of both legs
 	pair    tls.Certificate
@@ -150,7 +151,11 @@ func (r *rig) open(t testing.TB) (client net.Conn, ended chan error, stop contex
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		err := r.engine.Serve(ctx, conn, r.site)
+		site := r.site
+		if r.login {
+			site.Login = NewLogin(conn)
+		}
+		err := r.engine.Serve(ctx, conn, site)
 		_ = far.Close()
 		ended <- err
 	}()

@@ -170,7 +170,7 @@ func code(status int) string { return strconv.Itoa(status) }
 // Outgoing returns an admitted request as the server gets it: with this body,
 // what the agent logs in with, and nothing of what belongs to the client's
 // connection. The caller adds an Upgrade where it wants one.
-func (s *Session) Outgoing(ctx context.Context, r *http.Request, body []byte) (*http.Request, error) {
+func (s *Session) Outgoing(ctx context.Context, r *http.Request, body []byte) *http.Request {
 	out := r.Clone(ctx)
 	out.RequestURI, out.RemoteAddr, out.TLS, out.Pattern = "", "", nil, ""
 	out.URL.Scheme, out.URL.Host = s.servers.scheme, s.servers.address
@@ -186,8 +186,8 @@ func (s *Session) Outgoing(ctx context.Context, r *http.Request, body []byte) (*
 	if out.Header.Get("User-Agent") == "" {
 		out.Header["User-Agent"] = []string{""} // so that none is made up
 	}
-	if s.site.Authenticate == nil {
-		return out, nil
+	if s.site.Login != nil {
+		s.site.Login.Authenticate(ctx, out)
 	}
-	return out, s.site.Authenticate(ctx, out)
+	return out
 }

@@ -1,10 +1,10 @@
 package httpproxy
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
 )
 
 // Site is what a plug-in knows of the servers that it speaks for, in one
@@ -14,6 +14,9 @@ type Site struct {
 	// Host is what the server is asked for as; "" for what the client wrote. A
 	// job chooses that freely, and rules may not trust it.
 	Host string
+	// Plain serves clients that speak HTTP without TLS, too, and no others where
+	// there is no certificate to show. Without it they are told to write https.
+	Plain bool
 	// Admit takes from a request what must not reach the server: what the job
 	// authenticates with, first of all. What belongs to one connection alone is
 	// gone already. An error refuses the request. nil: nothing is taken.
@@ -27,9 +30,9 @@ type Site struct {
 	// error refuses it: nobody is asked about it. What the operation does not say
 	// the engine adds: HTTP, and Text and Bytes as RequestBytes has them.
 	Classify func(r *http.Request, body []byte) (operation.Operation, error)
-	// Authenticate adds what the agent logs in with to a request that was
-	// allowed. nil: nothing is added.
-	Authenticate func(ctx context.Context, r *http.Request) error
+	// Login is added to a request that was allowed, and hidden wherever the answer
+	// has it. nil: nothing is added.
+	Login *Login
 	// Masking says how the answer of an operation is hidden, by its header. nil,
 	// as a function and as an answer: not at all. An error hides all of it.
 	Masking func(op *operation.Operation, answer *http.Response) (*Masking, error)
@@ -62,6 +65,17 @@ type Masking struct {
 type Refusal struct {
 	Code    int    // of HTTP
 	Message string // safe to show; not empty
+	// What refused it, where that was a decision.
+	Rule, Reason string // safe to show; empty: none
+	Approval     uint64 // 0: nobody was asked
+}
+
+// denied is the refusal of a decision.
+func denied(decision protocol.Decision) *Refusal {
+	return &Refusal{
+		Code: http.StatusForbidden, Message: decision.Refusal(), Approval: decision.Approval,
+		Rule: protocol.Printable(decision.Rule), Reason: protocol.Printable(decision.Reason),
+	}
 }
 
 func (r *Refusal) Error() string { return r.Message }

@@ -47,6 +47,7 @@ const (
 	CertificateLogin       // a key with its certificate
 	AuthorityLogin         // an authority for user certificates
 	TokenLogin             // a bearer token (RFC 6750)
+	HeaderLogin            // a token in a field of HTTP that the credential names
 )
 
 // Match is the answer of Recognize.
@@ -106,6 +107,7 @@ type Credential struct {
 	Certificate []byte // of Key: X.509 in PEM, or one line of OpenSSH's
 	Authority   []byte // private key of an authority that signs user certificates, in PEM
 	Token       string // a bearer token
+	Header      string // the field of HTTP that Token stands in alone; empty: as a bearer token
 }
 
 // ServerTLS says how the server leg is secured.

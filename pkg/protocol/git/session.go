@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 
 	"github.com/sluicegate/sluice/pkg/gitwire"
 	"github.com/sluicegate/sluice/pkg/httpproxy"
@@ -22,11 +20,11 @@ type session struct {
 // site is how the engine serves the session.
 func (s *session) site() httpproxy.Site {
 	return httpproxy.Site{
-		Admit:        s.admit,
-		Stream:       s.stream,
-		Classify:     s.classify,
-		Authenticate: s.authenticate,
-		Refuse:       refuse,
+		Admit:    s.admit,
+		Stream:   s.stream,
+		Classify: s.classify,
+		Login:    httpproxy.NewLogin(s.conn),
+		Refuse:   refuse,
 	}
 }
 
@@ -34,23 +32,7 @@ func (s *session) site() httpproxy.Site {
 // for another server at the same address.
 func (s *session) admit(r *http.Request) error {
 	r.Header.Del("Authorization")
-	host := httpproxy.HostOf(r.Host)
-	if !slices.ContainsFunc(s.conn.Names, func(name string) bool { return strings.EqualFold(name, host) }) &&
-		host != s.conn.Session.Destination.Addr().String() {
-		return &httpproxy.Refusal{Code: http.StatusMisdirectedRequest, Message: "sluice: this host is none of the resource's"}
-	}
-	return nil
-}
-
-// authenticate adds what the agent logs in with.
-func (s *session) authenticate(_ context.Context, r *http.Request) error {
-	switch login := s.conn.Credential; {
-	case login.Token != "":
-		r.Header.Set("Authorization", "Bearer "+login.Token)
-	case login.User != "" || login.Password != "":
-		r.SetBasicAuth(login.User, login.Password)
-	}
-	return nil
+	return httpproxy.Meant(s.conn, r.Host)
 }
 
 // classify refuses what is not the smart protocol: files of a repository, other
@@ -80,12 +62,12 @@ func (s *session) stream(w http.ResponseWriter, r *http.Request, to *httpproxy.S
 
 // request is a request of ours for a repository of the server: with what the
 // client says of itself, and in the version of the protocol that is wished.
-func (x *exchange) request(ctx context.Context, method, below, query, version string) (*http.Request, error) {
+func (x *exchange) request(ctx context.Context, method, below, query, version string) *http.Request {
 	r := &http.Request{
 		Method: method, Host: x.r.Host, Header: http.Header{},
 		URL: &url.URL{Path: x.target.repository + below, RawQuery: query},
 	}
-	r.Header.Set("User-Agent", strings.TrimSpace(x.r.Header.Get("User-Agent")+" sluice/"+x.session.conn.Session.ID))
+	r.Header.Set("User-Agent", httpproxy.SignedAgent(x.r.Header.Get("User-Agent"), x.session.conn.Session))
 	if version != "" {
 		r.Header.Set("Git-Protocol", version)
 	}

@@ -13,10 +13,7 @@ import (
 
 // offer asks the server for a service's advertisement.
 func (x *exchange) offer(ctx context.Context, service gitwire.Service, version string) (io.ReadCloser, error) {
-	out, err := x.request(ctx, http.MethodGet, "/info/refs", "service="+string(service), version)
-	if err != nil {
-		return nil, err
-	}
+	out := x.request(ctx, http.MethodGet, "/info/refs", "service="+string(service), version)
 	answer, err := x.send(out, "application/x-"+string(service)+"-advertisement")
 	if err != nil {
 		return nil, err
@@ -37,10 +34,7 @@ func (d drained) Close() error {
 // use sends the server something for a service. The length is that of the body
 // where it is known; below zero it is not.
 func (x *exchange) use(ctx context.Context, service gitwire.Service, version string, body io.Reader, length int64) (io.ReadCloser, error) {
-	out, err := x.request(ctx, http.MethodPost, "/"+string(service), "", version)
-	if err != nil {
-		return nil, err
-	}
+	out := x.request(ctx, http.MethodPost, "/"+string(service), "", version)
 	out.Body, out.ContentLength = io.NopCloser(body), length
 	if closer, ok := body.(io.ReadCloser); ok {
 		out.Body = closer

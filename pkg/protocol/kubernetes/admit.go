@@ -1,15 +1,11 @@
 package kubernetes
 
 import (
-	"mime"
 	"net/http"
 	"strings"
 
 	"github.com/sluicegate/sluice/pkg/httpproxy"
 )
-
-// maxUserAgent is how much of the client's own name the server is told.
-const maxUserAgent = 512
 
 // bearerProtocol begins a subprotocol of WebSocket that is a bearer token
 // (apiserver: authentication/request/websocket).
@@ -33,9 +29,7 @@ func (s *session) admit(r *http.Request) error {
 	if !strings.HasPrefix(r.URL.Path, "/openapi/") {
 		narrow(r.Header, !s.conn.Masks.Empty())
 	}
-	agent := r.Header.Get("User-Agent")
-	agent = agent[:min(len(agent), maxUserAgent)]
-	r.Header.Set("User-Agent", strings.TrimSpace(agent+" sluice/"+s.conn.Session.ID))
+	r.Header.Set("User-Agent", httpproxy.SignedAgent(r.Header.Get("User-Agent"), s.conn.Session))
 	return nil
 }
 
@@ -72,22 +66,5 @@ func legible(media string, masked bool) bool {
 
 // narrow asks the server for objects in a form that can be read.
 func narrow(header http.Header, masked bool) {
-	asked := header["Accept"]
-	if len(asked) == 0 {
-		return
-	}
-	var kept []string
-	for _, value := range asked {
-		for kind := range strings.SplitSeq(value, ",") {
-			kind = strings.TrimSpace(kind)
-			name, _, err := mime.ParseMediaType(kind)
-			if err == nil && legible(name, masked) {
-				kept = append(kept, kind)
-			}
-		}
-	}
-	if len(kept) == 0 {
-		kept = []string{"application/json"}
-	}
-	header["Accept"] = []string{strings.Join(kept, ", ")}
+	httpproxy.Narrow(header, func(media string) bool { return legible(media, masked) }, jsonType)
 }

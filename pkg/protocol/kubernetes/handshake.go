@@ -145,10 +145,7 @@ func (u *upgraded) reach() *unreached {
 	u.server = newLeg(protocol.ServerLeg, conn, nil, nil)
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	out, err := u.through.Outgoing(ctx, u.r, nil)
-	if err != nil {
-		return away
-	}
+	out := u.through.Outgoing(ctx, u.r, nil)
 	key := u.offer(out.Header)
 	if err := out.Write(conn); err != nil {
 		return away

@@ -47,6 +47,6 @@ func (p *Kubernetes) Serve(ctx context.Context, conn *protocol.Conn) error {
 	for _, path := range conn.Masks.Paths {
 		return fmt.Errorf("kubernetes has no columns, so that mask %q cannot be applied: name its resources", path.Mask)
 	}
-	s := &session{conn: conn, tokens: newTokens(conn)}
+	s := &session{conn: conn, login: httpproxy.NewLogin(conn)}
 	return p.engine.Serve(ctx, conn, s.site())
 }

@@ -1,49 +1,20 @@
 package kubernetes
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
-	"go.uber.org/zap"
-
+	"github.com/sluicegate/sluice/pkg/httpproxy"
 	"github.com/sluicegate/sluice/pkg/mask"
 	"github.com/sluicegate/sluice/pkg/protocol"
 	sessions "github.com/sluicegate/sluice/pkg/session"
 )
 
-func TestTokenIsReadAgainWhileASessionGoesOn(t *testing.T) {
-	next, reads := "second", 0
-	var fails error
-	k := newTokens(&protocol.Conn{
-		Credential: protocol.Credential{Token: "first"}, Log: zap.NewNop(),
-		Login: func(context.Context) (protocol.Credential, error) {
-			reads++
-			return protocol.Credential{Token: next}, fails
-		},
-	})
-	if got := k.current(t.Context()); got != "first" || reads != 0 {
-		t.Errorf("at first %s, after %d reads", got, reads)
-	}
-	k.read = k.read.Add(-tokenAge)
-	for range 3 {
-		if got := k.current(t.Context()); got != "second" || reads != 1 {
-			t.Errorf("then %s, after %d reads", got, reads)
-		}
-	}
-	fails, k.read = errors.New("gone"), time.Time{}
-	if got := k.current(t.Context()); got != "second" || reads != 2 {
-		t.Errorf("without its file %s, after %d reads", got, reads)
-	}
-}
-
 func TestWhatTheJobAuthenticatesWithGoesNowhere(t *testing.T) {
 	s := &session{conn: &protocol.Conn{Session: &sessions.Session{ID: "id"}, Credential: protocol.Credential{Token: "ours"}}}
 	s.conn.Masks = &mask.Set{}
-	s.tokens = newTokens(s.conn)
+	s.login = httpproxy.NewLogin(s.conn)
 	r, err := http.NewRequest(http.MethodGet, "https://kube.example/api", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
@@ -57,9 +28,7 @@ func TestWhatTheJobAuthenticatesWithGoesNowhere(t *testing.T) {
 	if err := s.admit(r); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.authenticate(t.Context(), r); err != nil {
-		t.Fatal(err)
-	}
+	s.login.Authenticate(t.Context(), r)
 	for name, values := range r.Header {
 		if strings.Contains(strings.Join(values, " "), "theirs") {
 			t.Errorf("%s is there", name)

@@ -7,8 +7,8 @@ import (
 
 // session is one connection of a client.
 type session struct {
-	conn   *protocol.Conn
-	tokens *tokens
+	conn  *protocol.Conn
+	login *httpproxy.Login
 }
 
 // site is how the engine serves the session.
@@ -18,12 +18,12 @@ func (s *session) site() httpproxy.Site {
 		host = s.conn.Names[0]
 	}
 	return httpproxy.Site{
-		Host:         host,
-		Admit:        s.admit,
-		Classify:     s.classify,
-		Authenticate: s.authenticate,
-		Masking:      s.masking,
-		Refuse:       refuse,
-		Upgrade:      s.upgrade,
+		Host:     host,
+		Admit:    s.admit,
+		Classify: s.classify,
+		Login:    s.login,
+		Masking:  s.masking,
+		Refuse:   refuse,
+		Upgrade:  s.upgrade,
 	}
 }
