@@ -50,7 +50,7 @@ func (d *door) enter(ctx context.Context) *Refusal {
 		d.refusal = &Refusal{Code: http.StatusServiceUnavailable, Message: "sluice: it could not be decided, so it is refused"}
 	case decision.Effect != protocol.Allow:
 		outcome.Status, d.answered = protocol.Refused, true
-		d.refusal = &Refusal{Code: http.StatusForbidden, Message: decision.Refusal()}
+		d.refusal = denied(decision)
 	default:
 		d.answered, d.refusal = true, nil
 		outcome = d.reach(ctx)

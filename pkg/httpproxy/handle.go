@@ -53,6 +53,10 @@ func (x *exchange) serve() {
 		x.misunderstood(refusedBy(err, http.StatusBadRequest, "the request cannot be understood"))
 		return
 	}
+	if upgrade && (s.plain == nil || s.site.Upgrade == nil) {
+		x.misunderstood(&Refusal{Code: http.StatusNotImplemented, Message: "sluice: another protocol on this connection, such as WebSocket, is not served"})
+		return
+	}
 	x.complete(&op)
 	if refusal := s.door.enter(x.r.Context()); refusal != nil {
 		x.refuse(refusal)
@@ -102,7 +106,7 @@ func (x *exchange) allowed(op operation.Operation) bool {
 		return false
 	case decision.Effect != protocol.Allow:
 		x.end(protocol.Outcome{Status: protocol.Refused, Code: "403"})
-		x.refuse(&Refusal{Code: http.StatusForbidden, Message: decision.Refusal()})
+		x.refuse(denied(decision))
 		return false
 	}
 	if release := decision.Release(); release != "" {
@@ -133,10 +137,6 @@ func (x *exchange) misunderstood(refusal *Refusal) {
 // upgrade gives the request to the plug-in.
 func (x *exchange) upgrade(op operation.Operation) {
 	s := x.session
-	if s.plain == nil || s.site.Upgrade == nil {
-		x.refuse(&Refusal{Code: http.StatusNotImplemented, Message: "sluice: the protocol that it asks for is not served"})
-		return
-	}
 	s.plain.upgraded.Store(true)
 	s.site.Upgrade(x.w, x.r, s, op)
 	if s.hijacked.Load() {

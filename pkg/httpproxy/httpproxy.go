@@ -1,5 +1,5 @@
 // Package httpproxy is the engine of plug-ins whose wire is HTTP (RFC 9110)
-// over TLS, in versions 1.1 and 2: it has both legs, and asks the guard once for
+// over TLS, in versions 1.1 and 2, or 1.1 without TLS where a plug-in says so: it has both legs, and asks the guard once for
 // each request.
 //
 // It promises that a request is read whole before it is asked about, and goes to
@@ -67,7 +67,7 @@ func (e *Engine) Serve(ctx context.Context, conn *protocol.Conn, site Site) erro
 	switch {
 	case conn.Observe:
 		return errors.New("HTTP over TLS cannot be observed only: what is not decrypted cannot be seen")
-	case conn.ClientTLS == nil:
+	case conn.ClientTLS == nil && !site.Plain:
 		return errors.New("there is no certificate to show a client: trust.ca_file is missing")
 	}
 	s, err := newSession(ctx, e, conn, site)

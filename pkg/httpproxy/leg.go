@@ -1,7 +1,6 @@
 package httpproxy
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -19,18 +18,34 @@ func (l clientLeg) Close() error {
 	return l.Conn.Close()
 }
 
+// peeked is a leg of which the first byte is still to be given out.
+type peeked struct {
+	net.Conn
+	first []byte
+}
+
+// Read implements net.Conn.
+func (l *peeked) Read(p []byte) (int, error) {
+	if len(l.first) == 0 || len(p) == 0 {
+		return l.Conn.Read(p)
+	}
+	n := copy(p, l.first)
+	l.first = l.first[n:]
+	return n, nil
+}
+
 // aheadBytes is how much a client may send behind a request that is not
 // answered yet.
 const aheadBytes = 64 << 10
 
 var errAhead = errors.New("too much was sent ahead")
 
-// plainLeg is a client's connection above TLS, for HTTP/1.1. While a request is
+// plainLeg is a client's connection above TLS, or without it, for HTTP/1.1. While a request is
 // served net/http reads one byte, to notice when the client leaves. With a
 // pipelined request there it would notice no more; so that byte is not given
 // out, and reading goes on until the client leaves or net/http takes over again.
 type plainLeg struct {
-	*tls.Conn
+	net.Conn
 	upgraded atomic.Bool // somebody else than net/http reads
 	ahead    []byte      // what was read meanwhile; one goroutine reads at a time
 }

@@ -114,8 +114,8 @@ func (s *Session) run(serving context.Context) error {
 	if err != nil || secure == nil {
 		return err
 	}
-	var client net.Conn = secure
-	if secure.ConnectionState().NegotiatedProtocol != "h2" {
+	client := secure
+	if over, ok := secure.(*tls.Conn); !ok || over.ConnectionState().NegotiatedProtocol != "h2" {
 		s.plain = &plainLeg{Conn: secure}
 		client = s.plain
 	}
@@ -145,8 +145,46 @@ func (s *Session) sayGoodbye(server *http.Server) {
 	_ = server.Shutdown(ctx) // Close follows
 }
 
-// greet does the handshake. Both are nil where the client said nothing.
-func (s *Session) greet(serving context.Context, leg net.Conn) (*tls.Conn, error) {
+// tlsRecord begins a handshake (RFC 8446, section 5.1).
+const tlsRecord = 0x16
+
+// greet does the handshake, or none where the client may do without. Both are
+// nil where the client said nothing.
+func (s *Session) greet(serving context.Context, leg net.Conn) (net.Conn, error) {
+	if !s.site.Plain {
+		return s.handshake(serving, leg)
+	}
+	first := s.first(leg)
+	if first == nil {
+		return nil, nil //nolint:nilnil // it said nothing
+	}
+	leg = &peeked{Conn: leg, first: first}
+	switch {
+	case first[0] >= 'A' && first[0] <= 'Z': // a method
+		return leg, nil
+	case first[0] != tlsRecord:
+		return nil, &protocol.Violation{Leg: protocol.ClientLeg, Reason: "what it sent is not HTTP"}
+	case s.conn.ClientTLS == nil:
+		return nil, &protocol.Violation{Leg: protocol.ClientLeg, Reason: "it asks for TLS, and trust.ca_file is missing"}
+	}
+	return s.handshake(serving, leg)
+}
+
+// first reads the first byte of a leg, within its time; nil: there is none.
+func (s *Session) first(leg net.Conn) []byte {
+	_ = leg.SetReadDeadline(time.Now().Add(s.engine.patience.grace))
+	stop := context.AfterFunc(s.ctx, func() { _ = leg.SetReadDeadline(time.Unix(1, 0)) })
+	first := make([]byte, 1)
+	_, err := io.ReadFull(leg, first)
+	if stop(); err != nil || s.ctx.Err() != nil {
+		return nil
+	}
+	_ = leg.SetReadDeadline(time.Time{})
+	return first
+}
+
+// handshake does that of TLS.
+func (s *Session) handshake(serving context.Context, leg net.Conn) (net.Conn, error) {
 	config := s.conn.ClientTLS.Clone()
 	config.NextProtos = []string{"h2", "http/1.1"}
 	config.ClientAuth = tls.NoClientCert // whatever a client shows is not asked for
