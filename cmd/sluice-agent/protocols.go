@@ -6,6 +6,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/protocol"
 	"github.com/sluicegate/sluice/pkg/protocol/git"
 	"github.com/sluicegate/sluice/pkg/protocol/kubernetes"
+	"github.com/sluicegate/sluice/pkg/protocol/mysql"
 	"github.com/sluicegate/sluice/pkg/protocol/postgres"
 	"github.com/sluicegate/sluice/pkg/protocol/ssh"
 )
@@ -16,6 +17,10 @@ func protocols(packs string) (map[string]protocol.Protocol, error) {
 	pg, err := postgres.New(postgres.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	my, err := mysql.New(mysql.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("mysql: %w", err)
 	}
 	hosts, err := ssh.New(ssh.Options{PackDir: packs})
 	if err != nil {
@@ -28,6 +33,7 @@ func protocols(packs string) (map[string]protocol.Protocol, error) {
 	repositories := git.New(git.Options{PackDir: packs})
 	return map[string]protocol.Protocol{
 		pg.Info().Name:           pg,
+		my.Info().Name:           my,
 		hosts.Info().Name:        hosts,
 		clusters.Info().Name:     clusters,
 		repositories.Info().Name: repositories,

@@ -107,6 +107,8 @@ var owners = map[string][]string{
 	"github.com/prometheus":             {"telemetry"},
 	"go.uber.org/zap/zapcore":           {"telemetry"},
 	"github.com/jackc/pgproto3":         {"protocol/postgres"},
+	"filippo.io/edwards25519":           {"protocol/mysql"},
+	"github.com/go-sql-driver/mysql":    {},
 	"github.com/xdg-go/stringprep":      {"protocol/postgres"},
 	"golang.org/x/crypto/ssh":           {"protocol/ssh", "approval", "trust"},
 	"mvdan.cc/sh":                       {"shelltext"},

@@ -1,0 +1,219 @@
+package mysql
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/sluicegate/sluice/pkg/mask"
+	"github.com/sluicegate/sluice/pkg/mysqltext"
+)
+
+// load is what a value may carry.
+type load struct {
+	masked bool
+	method mask.Method // of the one mask that it is about; empty: of several, or nobody knows
+	paths  []*mask.Path
+	mask   string
+}
+
+// carries is what an output of a statement may carry.
+func (k *masking) carries(o *mysqltext.Output, database string) load {
+	if o.Unknown {
+		return load{masked: true}
+	}
+	var all load
+	for _, source := range o.Sources {
+		one := k.source(source.Relation, source.Column, database, 0)
+		if !one.masked {
+			continue
+		}
+		if all.masked || !o.Direct || len(o.Sources) > 1 {
+			one.method, one.paths = "", nil
+		}
+		all = one
+	}
+	return all
+}
+
+// source is what a column that is named may carry; "*" is any.
+func (k *masking) source(name, column, database string, depth int) load {
+	if name == mysqltext.OfVariable {
+		return load{masked: k.tainted}
+	}
+	known := k.of(name, database)
+	schema, table := resolve(name, database)
+	switch {
+	case known == nil || depth > maxReads:
+		return load{masked: true}
+	case known.kind == plainCatalog:
+		return load{}
+	case known.kind == viewRelation:
+		return k.viewSource(known, schema, table, column, depth)
+	case known.kind != baseTable:
+		return load{masked: true}
+	case known.lacks:
+		return load{masked: true, mask: k.namedBy(schema, table)}
+	case column == "*" && len(known.columns) > 0:
+		return load{masked: true, mask: k.namedBy(schema, table)}
+	case !slices.Contains(known.columns, strings.ToLower(column)):
+		return load{}
+	}
+	if c := k.maskOf(schema, table, column); c != nil {
+		return load{masked: true, method: c.Method, mask: c.Mask}
+	}
+	paths := k.pathsOf(schema, table, column)
+	return load{masked: true, paths: paths, mask: paths[0].Mask}
+}
+
+// viewSource is source of a view's column. A mask may speak of the view itself.
+func (k *masking) viewSource(known *relation, schema, table, column string, depth int) load {
+	if known.view == nil || known.lacks {
+		return load{masked: true}
+	}
+	if slices.Contains(known.columns, strings.ToLower(column)) {
+		if c := k.maskOf(schema, table, column); c != nil {
+			return load{masked: true, method: c.Method, mask: c.Mask}
+		}
+		return load{masked: true}
+	}
+	if column == "*" && len(known.columns) > 0 {
+		return load{masked: true}
+	}
+	found := false
+	var all load
+	outputs := known.view.Statements[0].Lineage.Outputs
+	for i := range outputs {
+		o := &outputs[i]
+		if column != "*" && !o.Star && o.Name != "" && !strings.EqualFold(o.Name, column) {
+			continue
+		}
+		found = true
+		if o.Unknown {
+			return load{masked: true}
+		}
+		for _, s := range o.Sources {
+			inner := s.Column
+			if o.Star && inner == "*" && column != "*" {
+				inner = column
+			}
+			if one := k.source(s.Relation, inner, known.schema, depth+1); one.masked {
+				if all.masked || !o.Direct || len(o.Sources) > 1 || column == "*" {
+					one.method, one.paths = "", nil
+				}
+				all = one
+			}
+		}
+	}
+	if !found {
+		return load{masked: true} // the view is not what it was
+	}
+	return all
+}
+
+// judge decides what of each column of a result the client may see.
+func (c *conversation) judge() {
+	k, l, o := &c.masking, &c.reply.layout, c.reply.op
+	l.changes = len(k.set.Detect) > 0
+	if o == nil || !k.set.Placed() {
+		return
+	}
+	for i := range l.fields {
+		f := &l.fields[i]
+		if slices.Contains(o.reach.names, strings.ToLower(f.name)) {
+			f.hide(load{})
+		}
+	}
+	if o.reach.touched {
+		s := c.answering(o)
+		for i := range l.fields {
+			c.judgeField(&l.fields[i], s, i, len(l.fields))
+		}
+	}
+	l.changes = l.changes || slices.ContainsFunc(l.fields, func(f field) bool { return f.method != "" || len(f.paths) > 0 })
+}
+
+// answering is the statement of a text whose result comes now; nil where nobody
+// knows. Each statement that is let run where masks apply has one result.
+func (c *conversation) answering(o *op) *mysqltext.Statement {
+	if o.analysis == nil {
+		return nil
+	}
+	at := o.at
+	for i := range o.analysis.Statements {
+		s := &o.analysis.Statements[i]
+		if s.Nested {
+			continue
+		}
+		if at > 0 {
+			at--
+			continue
+		}
+		if s.Kind == "EXECUTE" {
+			ran := c.masking.named[strings.ToLower(s.Runs)]
+			if ran == nil || len(ran.Statements) == 0 {
+				return nil
+			}
+			return &ran.Statements[0]
+		}
+		return s
+	}
+	return nil
+}
+
+// judgeField decides about column i of n. It passes when the text proves that
+// it carries nothing masked, and the server's own word does not speak against
+// that.
+func (c *conversation) judgeField(f *field, s *mysqltext.Statement, i, n int) {
+	if s != nil && s.Kind == "EXPLAIN" && !f.origin(&c.masking) || s != nil && s.Kind == "SHOW" {
+		return
+	}
+	if s == nil || s.Lineage == nil {
+		f.hide(load{})
+		return
+	}
+	k := &c.masking
+	out := s.Lineage.At(i, n)
+	carried := k.carries(&out, c.standing.database)
+	if out.Star && !out.Unknown {
+		carried = k.starred(&out, f, c.standing.database)
+	}
+	switch {
+	case carried.masked:
+		f.hide(carried)
+	case f.origin(k):
+		f.hide(load{})
+	}
+}
+
+// starred is what a column of a star may carry: a star keeps the names of
+// columns, so that the name in the result is the column's own.
+func (k *masking) starred(o *mysqltext.Output, f *field, database string) load {
+	var all load
+	for _, source := range o.Sources {
+		column := source.Column
+		if column == "*" {
+			column = f.name
+		}
+		one := k.source(source.Relation, column, database, 0)
+		if one.masked {
+			if all.masked {
+				one.method, one.paths = "", nil
+			}
+			all = one
+		}
+	}
+	return all
+}
+
+// origin reports whether the server itself calls a column a masked one.
+func (f *field) origin(k *masking) bool {
+	return f.orgName != "" && (k.maskOf(f.schema, f.orgTable, f.orgName) != nil || len(k.pathsOf(f.schema, f.orgTable, f.orgName)) > 0)
+}
+
+// hide has a column's values hidden.
+func (f *field) hide(by load) {
+	f.method, f.paths, f.mask = by.method, by.paths, by.mask
+	if f.method == "" && len(f.paths) == 0 {
+		f.method = mask.Redact
+	}
+}
