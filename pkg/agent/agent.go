@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -97,6 +98,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer loop.Close()
+	processors := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(processors + loop.Goroutines())
+	defer runtime.GOMAXPROCS(processors)
 	a.loop = loop
 	defer a.serving.Wait()
 	group, ctx := errgroup.WithContext(ctx)

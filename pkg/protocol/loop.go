@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,6 +45,11 @@ func newLoop(goroutines int) (*Loop, error) {
 	}
 	return l, nil
 }
+
+// Goroutines is how many drive sessions. Each keeps a processor of the Go
+// scheduler's, also while it waits: whoever has a loop gives the scheduler as
+// many more (runtime.GOMAXPROCS).
+func (l *Loop) Goroutines() int { return len(l.pollers) }
 
 // Close ends the loop's goroutines and waits for them.
 func (l *Loop) Close() {
@@ -131,11 +137,7 @@ func (p *poller) run() {
 	var events [64]unix.EpollEvent
 	var again []*Pump
 	for !p.ended.Load() {
-		patience := -1
-		if len(p.eager) > 0 {
-			patience = 0
-		}
-		n, err := unix.EpollWait(p.epoll, events[:], patience)
+		n, err := p.wait(events[:])
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			panic("epoll_wait on a descriptor of our own: " + err.Error())
 		}
@@ -150,6 +152,36 @@ func (p *poller) run() {
 			pump.drive(p)
 		}
 	}
+}
+
+// attentive is how many milliseconds a poller waits with its processor of the
+// Go scheduler kept.
+const attentive = 2
+
+// wait returns what happened, at once where a session has more to do. Before it
+// sleeps it lets others run: under load they bring it work meanwhile, and need
+// not wake it. Then it sleeps in a raw call for a while: from a goroutine in an
+// ordinary one the runtime's monitor takes the processor away after 20 µs, wakes
+// another thread for it, and itself stays awake, 20 µs at a time.
+func (p *poller) wait(events []unix.EpollEvent) (int, error) {
+	n, err := p.look(events, 0)
+	if n > 0 || err != nil || len(p.eager) > 0 {
+		return n, err
+	}
+	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	if n, err = p.look(events, attentive); n > 0 || err != nil {
+		return n, err
+	}
+	return unix.EpollWait(p.epoll, events, -1)
+}
+
+// look is epoll_wait(2) that the Go scheduler does not know of.
+func (p *poller) look(events []unix.EpollEvent, milliseconds uintptr) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), milliseconds, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
 }
 
 func (p *poller) find(event *unix.EpollEvent) (place, bool) {
