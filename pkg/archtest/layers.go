@@ -100,6 +100,7 @@ var owners = map[string][]string{
 	"cel.dev/cel-go":                    {"policy"},
 	"github.com/wasilibs/go-pgquery":    {"sqltext"},
 	"github.com/pganalyze/pg_query_go":  {"sqltext"},
+	"github.com/pingcap/tidb":           {"mysqltext"},
 	"golang.org/x/mod/sumdb":            {"translog"},
 	"golang.org/x/mod/modfile":          {"archtest"},
 	"golang.org/x/net":                  {"destination"},

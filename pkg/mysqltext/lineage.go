@@ -24,6 +24,8 @@ type Output struct {
 	Unknown bool // it may come from anywhere: from a function that is not known, or a name that is not in scope
 	Direct  bool // it is a column's own value
 	Star    bool // it stands for any number of columns
+
+	items []*item // of a star
 }
 
 // Written is what a statement puts into a column of a relation, or into a user

@@ -18,6 +18,9 @@
 package mysqltext
 
 import (
+	"crypto/sha256"
+	"sync"
+
 	"github.com/sluicegate/sluice/pkg/operation"
 )
 
@@ -38,6 +41,8 @@ type Options struct {
 
 	// These are of sql_mode.
 	ANSIQuotes, NoBackslashEscapes, PipesAsConcat, IgnoreSpace, HighNotPrecedence bool
+
+	database string // of a USE before, in the same text
 }
 
 // Analysis is what a text says. It is shared between sessions and must not be
@@ -89,22 +94,89 @@ type Statement struct {
 
 // Analyzer analyses texts and remembers what it found. It is safe for
 // concurrent use.
-type Analyzer struct{}
+type Analyzer struct {
+	parsers parsers
+	names   *builtins
+	cache   *cache
+	scratch sync.Pool // of *scratch
+}
 
 // New returns an Analyzer that has read nothing yet.
-func New() *Analyzer { return &Analyzer{} }
-
-// Analyze returns what text says, and does not keep text.
-func (a *Analyzer) Analyze([]byte, Options) *Analysis {
-	return refuse("MySQL's SQL is not read yet")
+func New() *Analyzer {
+	return &Analyzer{names: newBuiltins(), cache: newCache(maxCacheEntries, maxCacheBytes)}
 }
+
+// Analyze returns what text says. It allocates nothing when the shape of text
+// is known, and does not keep text.
+func (a *Analyzer) Analyze(text []byte, opt Options) *Analysis { return a.analyze(text, opt, true) }
 
 // Known is Analyze for a text that needs no parser; nil for one that does, which
 // may take Analyze some milliseconds.
-func (a *Analyzer) Known([]byte, Options) *Analysis { return nil }
+func (a *Analyzer) Known(text []byte, opt Options) *Analysis { return a.analyze(text, opt, false) }
 
-// refusal says why a text was not understood. It is shown to people and holds
-// nothing of the text.
-type refusal string
+// analyze parses what is not remembered, where it may.
+func (a *Analyzer) analyze(text []byte, opt Options, parse bool) *Analysis {
+	s, _ := a.scratch.Get().(*scratch)
+	if s == nil {
+		s = new(scratch)
+	}
+	defer a.release(s)
+	if why := s.read(text, opt); why != "" {
+		return refuse(why)
+	}
+	if known := a.recall(s); known != nil || !parse {
+		return known
+	}
+	return a.analyzeNew(s)
+}
+
+// recall returns what is remembered of a text, by shape or else by itself.
+func (a *Analyzer) recall(s *scratch) *Analysis {
+	if !s.exact {
+		known, ok := a.cache.find(s.shape)
+		if !ok || known != nil {
+			return known
+		}
+	}
+	known, _ := a.cache.find(s.wholeKey())
+	return known
+}
+
+// analyzeNew parses a text that is not remembered: first without the values of
+// its literals, which mostly tell nothing.
+func (a *Analyzer) analyzeNew(s *scratch) *Analysis {
+	if !s.exact {
+		found, shared, why := a.describe(s, true)
+		switch {
+		case shared && why != "":
+			return refuse(why)
+		case shared:
+			found.Shape = digest(s.shape)
+			a.cache.add(s.shape, found)
+			return found
+		}
+		a.cache.add(s.shape, nil)
+	}
+	found, _, why := a.describe(s, false)
+	if why != "" {
+		return refuse(why)
+	}
+	found.Shape = digest(s.text)
+	a.cache.add(s.wholeKey(), found)
+	return found
+}
+
+func digest(text []byte) [16]byte {
+	sum := sha256.Sum256(text)
+	return [16]byte(sum[:])
+}
+
+// release gives s back unless one large text has made it large.
+func (a *Analyzer) release(s *scratch) {
+	s.text = nil
+	if cap(s.shape)+cap(s.key) <= 32<<10 && cap(s.tokens) <= 4<<10 {
+		a.scratch.Put(s)
+	}
+}
 
 func refuse(why refusal) *Analysis { return &Analysis{Why: string(why)} }
