@@ -100,12 +100,14 @@ func (l *lab) up(args []string) error {
 		return err
 	}
 	kube := func() error { return nil }
+	mysql := kube
 	steps := []struct {
 		name string
 		do   func() error
 	}{
 		{"network", l.makeNetwork},
 		{"kube", func() error { kube = l.startKube(); return nil }},
+		{"mysql", func() error { mysql = l.startMySQL(); return nil }},
 		{"postgres", l.startPostgres},
 		{"sshd", l.startSSH},
 		{"git", l.startGit},
@@ -113,12 +115,13 @@ func (l *lab) up(args []string) error {
 		{"docker", l.startDocker},
 		{"issuer and approver", l.makePeople},
 		{"collector", l.startCollector},
+		{"mysql", func() error { return mysql() }},
 		{"kube", func() error { return kube() }},
 		{"agent", l.startAgent},
 	}
 	for _, step := range steps {
 		if err := step.do(); err != nil {
-			_ = kube() // or it would go on starting
+			_, _ = mysql(), kube() // or they would go on starting
 			_ = l.teardown()
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
@@ -186,6 +189,7 @@ func (l *lab) teardown() error {
 	errs = append(errs, l.Processes["ssh"].end(syscall.SIGTERM, 10*time.Second))
 	errs = append(errs, l.stopKube())
 	errs = append(errs, l.removeHostsCgroup())
+	errs = append(errs, l.Processes["mysql"].end(syscall.SIGTERM, 30*time.Second))
 	errs = append(errs, l.Processes["postgres"].end(syscall.SIGINT, 30*time.Second))
 	errs = append(errs, l.removeNetwork())
 	if err := errors.Join(errs...); err != nil {
@@ -221,7 +225,7 @@ func (l *lab) status(args []string) error {
 		fmt.Println("the lab is down")
 		return nil
 	}
-	for _, name := range []string{"postgres", "ssh", "git", "git-https", "etcd", "kube-apiserver", "docker", "issuer", "collector", "agent"} {
+	for _, name := range []string{"postgres", "mysql", "ssh", "git", "git-https", "etcd", "kube-apiserver", "docker", "issuer", "collector", "agent"} {
 		if _, known := l.Processes[name]; !known {
 			continue
 		}

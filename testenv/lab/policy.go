@@ -20,6 +20,7 @@ func (l *lab) resources() []any {
 			"credentials": []any{map[string]any{"user": "app", "password_file": l.path("secrets", "shop-db")}},
 			"server_tls":  map[string]any{"mode": "verify-full", "ca_file": l.caFile()},
 		},
+		l.mysqlResource(),
 		l.hostResource("build-host", l.buildHost()),
 		l.hostResource("git-ssh", l.gitHost()),
 		l.gitHTTPSResource(),

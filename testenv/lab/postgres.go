@@ -106,7 +106,7 @@ func (l *lab) admin(args []string) error {
 		return err
 	}
 	if len(before) != 1 {
-		return errors.New("admin takes a server: pg, ssh, git or kube")
+		return errors.New("admin takes a server: pg, mysql, ssh, git or kube")
 	}
 	switch before[0] {
 	case "ssh":
@@ -119,9 +119,11 @@ func (l *lab) admin(args []string) error {
 		}
 		env, argv := l.asKube(cmd...)
 		return attached(env, argv...)
+	case "mysql":
+		return attached([]string{"MYSQL_HOME=" + l.path("mysql")}, l.inNetns(l.netnsOf("pg"), cmd...)...)
 	case "pg":
 	default:
-		return fmt.Errorf("admin takes a server: pg, ssh, git or kube, not %q", before[0])
+		return fmt.Errorf("admin takes a server: pg, mysql, ssh, git or kube, not %q", before[0])
 	}
 	env := []string{"PGHOST=" + l.path("pg", "socket"), "PGUSER=postgres", "PGDATABASE=shop"}
 	return attached(env, l.inNetns(l.netnsOf("pg"), cmd...)...)
