@@ -106,8 +106,10 @@ static __always_inline int exempt(struct bpf_sock *sk, struct origin *origin)
  * the agent. */
 static __always_inline void forget_history(struct bpf_sock *sk)
 {
-	if (bpf_sk_storage_get(&asked, sk, NULL, 0))
+	if (bpf_sk_storage_get(&asked, sk, NULL, 0)) {
 		bpf_sk_storage_delete(&asked, sk);
+		bpf_sk_storage_delete(&asked_lineages, sk);
+	}
 	if (bpf_sk_storage_get(&exempt_sockets, sk, NULL, 0))
 		bpf_sk_storage_delete(&exempt_sockets, sk);
 }

@@ -29,19 +29,6 @@ struct host {
 };
 #define HOST_BITS 128
 
-/* What the kernel knew when a workload asked for a protected destination. */
-struct origin {
-	struct address destination;
-	__u64 cgroup_id;
-	__u64 netns_cookie;
-	__u64 process_start_ns; /* CLOCK_BOOTTIME, of the thread group's leader */
-	__u32 pid;
-	__u32 uid;
-	__u16 port;
-	__u8 via_v6; /* sent to the listener on ::1, else to the one on 127.0.0.1 */
-	__u8 zero[5];
-};
-
 /* A connection on its way from connect to accept. */
 struct passage {
 	__u64 netns_cookie;
@@ -269,14 +256,6 @@ struct {
 	__type(value, __u8);
 } open_connections SEC(".maps");
 
-/* On the client's socket: what it asked for. */
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct origin);
-} asked SEC(".maps");
-
 /* On the accepted socket: the same, for the agent to read by fd. A map of its
  * own, so that getpeername on the agent's end is never rewritten. */
 struct {
@@ -285,6 +264,14 @@ struct {
 	__type(key, int);
 	__type(value, struct origin);
 } accepted SEC(".maps");
+
+/* Beside accepted: what its process and that one's ancestors executed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct lineage);
+} accepted_lineages SEC(".maps");
 
 /* Who the proxy may ask the privileged half about. A lost entry costs a session
  * some of its attribution. */
@@ -301,6 +288,15 @@ struct {
 	__type(key, struct passage);
 	__type(value, struct origin);
 } passages SEC(".maps");
+
+/* Beside passages: most have one, where the kernel can tell. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct passage);
+	__type(value, struct lineage);
+} passage_lineages SEC(".maps");
 
 /* Passages of each namespace: none can take all of them. Apart from namespaces,
  * which the agent writes, because these are only exact if one party counts. A

@@ -52,6 +52,7 @@ static __always_inline bool end_passage(struct passage *key)
 {
 	__s32 *n;
 
+	bpf_map_delete_elem(&passage_lineages, key); /* most have one */
 	if (bpf_map_delete_elem(&passages, key))
 		return false;
 	n = bpf_map_lookup_elem(&passage_counts, &key->netns_cookie);
@@ -60,7 +61,8 @@ static __always_inline bool end_passage(struct passage *key)
 	return true;
 }
 
-static __always_inline bool begin_passage(struct passage *key, struct origin *origin)
+static __always_inline bool begin_passage(struct passage *key, struct origin *origin,
+					  struct lineage *lineage)
 {
 	__s32 none = 0, *n = bpf_map_lookup_elem(&passage_counts, &key->netns_cookie);
 
@@ -71,13 +73,19 @@ static __always_inline bool begin_passage(struct passage *key, struct origin *or
 	if (!n || *n >= PASSAGES_PER_NETNS)
 		return false;
 	end_passage(key); /* of an earlier socket with this tuple */
-	if (bpf_map_update_elem(&passages, key, origin, BPF_NOEXIST))
+	if (lineage && bpf_map_update_elem(&passage_lineages, key, lineage, BPF_ANY))
 		return false;
+	if (bpf_map_update_elem(&passages, key, origin, BPF_NOEXIST)) {
+		bpf_map_delete_elem(&passage_lineages, key);
+		return false;
+	}
 	__sync_fetch_and_add(n, 1);
 	return true;
 }
 
-/* A record that is not published is missing at accept: refused, never passed. */
+/* A record that is not published is missing at accept: refused, never passed.
+ * So is one whose lineage finds no room: without it an AI agent would pass for
+ * anybody. */
 static __always_inline void publish(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 {
 	struct origin *origin = bpf_sk_storage_get(&asked, sk, NULL, 0);
@@ -86,7 +94,7 @@ static __always_inline void publish(struct bpf_sock_ops *ops, struct bpf_sock *s
 	if (!origin)
 		return;
 	key = client_passage(ops, origin);
-	if (!begin_passage(&key, origin)) {
+	if (!begin_passage(&key, origin, bpf_sk_storage_get(&asked_lineages, sk, NULL, 0))) {
 		count(RECORD_NO_ROOM);
 		return;
 	}
@@ -113,6 +121,7 @@ static __always_inline void arrive(struct bpf_sock_ops *ops, struct bpf_sock *sk
 	struct passage key = {.listener_port = bpf_htons((__u16)ops->local_port)};
 	struct asker asker = {};
 	struct address listener;
+	struct lineage *lineage;
 	struct origin *origin;
 	__u8 yes = 1;
 	bool v6;
@@ -127,7 +136,10 @@ static __always_inline void arrive(struct bpf_sock_ops *ops, struct bpf_sock *sk
 	key.client = remote_address(ops, v6);
 	key.client_port = remote_port(ops);
 	origin = bpf_map_lookup_elem(&passages, &key);
-	if (!origin || !bpf_sk_storage_get(&accepted, sk, origin, BPF_SK_STORAGE_GET_F_CREATE)) {
+	lineage = bpf_map_lookup_elem(&passage_lineages, &key);
+	if (!origin ||
+	    (lineage && !bpf_sk_storage_get(&accepted_lineages, sk, lineage, BPF_SK_STORAGE_GET_F_CREATE)) ||
+	    !bpf_sk_storage_get(&accepted, sk, origin, BPF_SK_STORAGE_GET_F_CREATE)) {
 		count(RECORD_MISSING);
 		return;
 	}

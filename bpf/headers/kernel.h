@@ -46,6 +46,7 @@ typedef _Bool bool;
 #define ETH_P_8021Q 0x8100
 #define ETH_P_8021AD 0x88A8
 #define ETH_HLEN 14
+#define TCP_SYN_SENT 2
 #define TCP_CLOSE 7
 #define TCP_SYNCNT 7
 
@@ -57,6 +58,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_LPM_TRIE = 11,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
+	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
 
 enum {
@@ -66,6 +68,7 @@ enum {
 
 enum { BPF_F_NO_PREALLOC = 1 };
 enum { BPF_SK_STORAGE_GET_F_CREATE = 1 };
+enum { BPF_LOCAL_STORAGE_GET_F_CREATE = 1 };
 
 enum {
 	BPF_SOCK_OPS_TIMEOUT_INIT = 1,
@@ -186,12 +189,43 @@ struct __sk_buff {
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-struct task_struct {
-	struct task_struct *group_leader;
-	__u64 start_boottime; /* nanoseconds of CLOCK_BOOTTIME */
+struct cgroup {
+	int level; /* 0 is the root's */
 };
 
-struct file;
+struct css_set {
+	struct cgroup *dfl_cgrp; /* in cgroup v2 */
+};
+
+struct task_struct {
+	struct task_struct *group_leader;
+	struct task_struct *real_parent;
+	struct css_set *cgroups;
+	__u64 start_boottime; /* nanoseconds of CLOCK_BOOTTIME */
+	__u64 self_exec_id;   /* one more with each execve; a child begins with its parent's */
+};
+
+struct qstr {
+	const unsigned char *name;
+};
+
+struct dentry {
+	struct qstr d_name;
+};
+
+struct path {
+	struct dentry *dentry;
+};
+
+struct file {
+	struct path f_path;
+};
+
+/* One execve under way. */
+struct linux_binprm {
+	struct file *file;    /* what runs: of a script, its interpreter */
+	const char *filename; /* what execve was given; for a descriptor, /dev/fd/N */
+};
 
 struct socket {
 	struct file *file;

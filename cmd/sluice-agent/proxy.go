@@ -42,7 +42,7 @@ func proxy(ctx context.Context, cfg config.Agent) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	privileged, err := broker.Attach(os.NewFile(broker.Descriptor, "broker"), os.NewFile(broker.RecordsDescriptor, "records"), stop)
+	privileged, err := broker.Attach(os.NewFile(broker.Descriptor, "broker"), broker.RecordFiles(), stop)
 	if err != nil {
 		return err
 	}

@@ -45,8 +45,8 @@ func (a *Accepted) Close() error {
 
 // hearAccepted takes a connection over that the privileged half has accepted.
 func (c *Client) hearAccepted(said packet) error {
-	var what passed
-	if err := unpackAll(said.body, &what); err != nil || len(said.fds) != 1 {
+	origin, err := passedWhole(said.body, c.booted)
+	if err != nil || len(said.fds) != 1 {
 		closeAll(said.fds)
 		return errMalformed
 	}
@@ -56,7 +56,7 @@ func (c *Client) hearAccepted(said packet) error {
 		c.lost.Add(1) // the peer's reset was faster
 		return nil
 	}
-	c.give(&Accepted{Conn: conn.(*net.TCPConn), Origin: what.origin(c.booted), client: c})
+	c.give(&Accepted{Conn: conn.(*net.TCPConn), Origin: origin, client: c})
 	return nil
 }
 

@@ -25,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"sync"
 	"time"
@@ -65,12 +66,18 @@ type Parts struct {
 	Log   *zap.Logger
 }
 
-// Descriptor is where a proxy finds its end of the socket, and RecordsDescriptor
-// where the records of connections that it accepts.
+// Descriptor is where a proxy finds its end of the socket, and behind it what it
+// reads the records of connections of that it accepts: redirect.RecordFiles.
 const (
 	Descriptor = 3 + iota
-	RecordsDescriptor
+	OriginsDescriptor
+	LineagesDescriptor
 )
+
+// RecordFiles are those of a process that a Broker started.
+func RecordFiles() redirect.RecordFiles {
+	return redirect.RecordFiles{Origins: os.NewFile(OriginsDescriptor, "origins"), Lineages: os.NewFile(LineagesDescriptor, "lineages")}
+}
 
 // Broker is the privileged half's part.
 type Broker struct {

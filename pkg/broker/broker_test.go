@@ -308,7 +308,9 @@ func joined(t *testing.T, files Files) (*proxy, *Client) {
 	})
 	nothing, err := os.Open(os.DevNull) // it cannot accept
 	must(t, err)
-	client, err := Attach(theirs, nothing, func() {})
+	lineages, err := os.Open(os.DevNull)
+	must(t, err)
+	client, err := Attach(theirs, redirect.RecordFiles{Origins: nothing, Lineages: lineages}, func() {})
 	must(t, err)
 	later(t, client.Close)
 	return p, client

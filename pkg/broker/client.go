@@ -60,11 +60,11 @@ type answer struct {
 	fds    []int
 }
 
-// Attach takes a proxy's end of the socket, and what it reads records of: they
-// are at Descriptor and RecordsDescriptor in a process that a Broker started.
+// Attach takes a proxy's end of the socket, which is at Descriptor in a process
+// that a Broker started, and what it reads records of.
 // stop is called when the privileged half wants this process to end, and when it
 // is gone.
-func Attach(socket, records *os.File, stop context.CancelFunc) (*Client, error) {
+func Attach(socket *os.File, records redirect.RecordFiles, stop context.CancelFunc) (*Client, error) {
 	booted, err := attribution.BootTime()
 	if err != nil {
 		return nil, fmt.Errorf("read the clock: %w", err)

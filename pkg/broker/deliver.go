@@ -45,10 +45,13 @@ func (p *proxy) tryDeliver(accepted *redirect.Accepted) error {
 	if err != nil {
 		return err
 	}
-	what := pass(accepted.Origin, p.Redirect.Booted())
+	body, err := passWhole(accepted.Origin, p.Redirect.Booted())
+	if err != nil {
+		return err
+	}
 	p.link.impatient()
 	var sent error
-	err = raw.Control(func(fd uintptr) { sent = p.link.send(kindAccepted, 0, pack(nil, what), int(fd)) })
+	err = raw.Control(func(fd uintptr) { sent = p.link.send(kindAccepted, 0, body, int(fd)) })
 	if errors.Is(err, net.ErrClosed) {
 		return nil // by the peer's reset
 	}

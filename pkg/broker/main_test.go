@@ -76,10 +76,10 @@ func player(role string, args ...string) *exec.Cmd {
 func playProxy(what string) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	records := os.NewFile(RecordsDescriptor, "records")
+	records := RecordFiles()
 	if what == "is handed connections" {
 		var err error
-		if records, err = os.Open(os.DevNull); err != nil {
+		if records.Origins, err = os.Open(os.DevNull); err != nil {
 			return err
 		}
 	}

@@ -3,17 +3,19 @@ package broker
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"time"
 
 	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/redirect"
+	"github.com/sluicegate/sluice/pkg/workload"
 )
 
 // version is that of everything in this file. The halves of two versions do
 // not speak to each other.
-const version = 8
+const version = 9
 
 // A packet is
 //
@@ -32,7 +34,7 @@ type kind uint8
 
 // What the privileged half says.
 const (
-	kindAccepted kind = iota + 1 // body: passed; descriptor: the connection
+	kindAccepted kind = iota + 1 // body: passed, then its lineage as JSON; descriptor: the connection
 	kindTable                    // number: its own; descriptor: a file with the destination.Table from now on, as JSON
 	kindAlert                    // body: alerted, then the detail
 	kindAnswer                   // body: status, then what the question's kind says
@@ -102,20 +104,53 @@ type passed struct {
 	CgroupID    uint64
 	NetnsCookie uint64
 	SinceBoot   int64 // when the process started, in ns of CLOCK_BOOTTIME
+	Known       bool  // there is a lineage
 }
 
 func pass(o redirect.Origin, booted time.Time) passed {
 	return passed{
 		Address: o.Destination.Addr().As16(), Port: o.Destination.Port(), PID: o.PID, UID: o.UID,
-		CgroupID: o.CgroupID, NetnsCookie: o.NetnsCookie, SinceBoot: int64(o.Started.Sub(booted)),
+		CgroupID: o.CgroupID, NetnsCookie: o.NetnsCookie, SinceBoot: int64(o.Started.Sub(booted)), Known: o.Lineage != nil,
 	}
 }
 
+// passWhole is a passed and its lineage.
+func passWhole(o redirect.Origin, booted time.Time) ([]byte, error) {
+	body := pack(nil, pass(o, booted))
+	if o.Lineage == nil {
+		return body, nil
+	}
+	lineage, err := json.Marshal(o.Lineage)
+	return append(body, lineage...), err
+}
+
+// passedWhole reads what passWhole wrote.
+func passedWhole(body []byte, booted time.Time) (redirect.Origin, error) {
+	var p passed
+	lineage, err := unpack(body, &p)
+	if err != nil {
+		return redirect.Origin{}, err
+	}
+	origin := p.origin(booted)
+	if !p.Known {
+		return origin, empty(lineage)
+	}
+	if err := json.Unmarshal(lineage, origin.Lineage); err != nil {
+		return redirect.Origin{}, errMalformed
+	}
+	return origin, nil
+}
+
+// origin has an empty lineage where there is one.
 func (p passed) origin(booted time.Time) redirect.Origin {
-	return redirect.Origin{
+	o := redirect.Origin{
 		Destination: netip.AddrPortFrom(netip.AddrFrom16(p.Address).Unmap(), p.Port), PID: p.PID, UID: p.UID,
 		CgroupID: p.CgroupID, NetnsCookie: p.NetnsCookie, Started: booted.Add(time.Duration(p.SinceBoot)),
 	}
+	if p.Known {
+		o.Lineage = &workload.Lineage{}
+	}
+	return o
 }
 
 // listening is the fixed part of redirect.Listening.

@@ -115,7 +115,7 @@ func (b *Broker) start() (*proxy, error) {
 	}
 	defer records.Close() //nolint:errcheck // as above
 	cmd := b.Command()
-	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs, records) // Descriptor, RecordsDescriptor
+	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs, records.Origins, records.Lineages) // in the order of their numbers
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the proxy: %w", err), ours.close())

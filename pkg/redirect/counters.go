@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 )
 
@@ -22,11 +23,14 @@ func (r *Redirect) Counters() (map[string]uint64, error) {
 	counters := map[string]uint64{
 		"alerts_lost": r.lost.Load(), "namespaces_refused": r.refusals.Load(),
 	}
+	if err := r.addLineageCounters(counters); err != nil {
+		return nil, fmt.Errorf("read counters of lineages: %w", err)
+	}
 	for _, value := range enum.Values {
 		if value.Value == uint64(redirectCounterCOUNTERS) {
 			continue
 		}
-		n, err := r.counter(redirectCounter(value.Value))
+		n, err := sum(r.objects.Counters, uint32(value.Value))
 		if err != nil {
 			return nil, fmt.Errorf("read counter %s: %w", value.Name, err)
 		}
@@ -35,9 +39,32 @@ func (r *Redirect) Counters() (map[string]uint64, error) {
 	return counters, nil
 }
 
-func (r *Redirect) counter(which redirectCounter) (sum uint64, err error) {
+// addLineageCounters adds those since this run began; where lineages cannot be
+// known there are none.
+func (r *Redirect) addLineageCounters(to map[string]uint64) error {
+	if r.tracing == nil {
+		return nil
+	}
+	for name, which := range map[string]lineageLineageCounter{
+		"lineage_begun":     lineageLineageCounterLINEAGE_BEGUN,
+		"lineage_gap":       lineageLineageCounterLINEAGE_GAP,
+		"lineage_no_room":   lineageLineageCounterLINEAGE_NO_ROOM,
+		"lineage_connected": lineageLineageCounterLINEAGE_CONNECTED,
+		"lineage_unknown":   lineageLineageCounterLINEAGE_UNKNOWN,
+		"lineage_refused":   lineageLineageCounterLINEAGE_REFUSED,
+	} {
+		n, err := sum(r.tracing.objects.LineageCounters, uint32(which))
+		if err != nil {
+			return err
+		}
+		to[name] = n
+	}
+	return nil
+}
+
+func sum(counters *ebpf.Map, which uint32) (sum uint64, err error) {
 	var perCPU []uint64
-	err = r.objects.Counters.Lookup(uint32(which), &perCPU)
+	err = counters.Lookup(which, &perCPU)
 	for _, n := range perCPU {
 		sum += n
 	}

@@ -89,6 +89,7 @@ func (r *Redirect) prepare(cfg Config) error {
 	if err := loadObjects(cfg.Pins, &r.objects, true); err != nil {
 		return err
 	}
+	r.loadTracing(cfg.Pins)
 	if err := r.readRecords(); err != nil {
 		return err
 	}
@@ -194,6 +195,9 @@ func (r *Redirect) LetGo() error {
 		clear(r.enrolled)
 		for _, l := range r.links {
 			errs = append(errs, l.Close())
+		}
+		if r.tracing != nil {
+			r.tracing.letGo()
 		}
 		errs = append(errs, r.pins.Close())
 	})

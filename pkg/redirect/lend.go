@@ -101,5 +101,5 @@ func (r *Redirect) HasAsked(pid uint32, started time.Duration) (bool, error) {
 // Arrived is how many connections came to a listener with their records, since
 // the maps were made.
 func (r *Redirect) Arrived() (uint64, error) {
-	return r.counter(redirectCounterRECORD_MOVED)
+	return sum(r.objects.Counters, uint32(redirectCounterRECORD_MOVED))
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"reflect"
 	"testing"
 	"time"
 
@@ -112,9 +114,9 @@ func TestShutListenerIsMadeAgain(t *testing.T) {
 // TestRecordsAreReadOnly reads a record as a proxy does, and writes none.
 func TestRecordsAreReadOnly(t *testing.T) {
 	l := newLab(t)
-	file, err := l.agent.OpenRecords()
+	files, err := l.agent.OpenRecords()
 	must(t, err)
-	records := redirect.NewRecords(file, l.agent.Booted())
+	records := redirect.NewRecords(files, l.agent.Booted())
 	closeLater(t, records.Close)
 	if !records.Readable() {
 		t.Error("nothing can be read")
@@ -122,7 +124,7 @@ func TestRecordsAreReadOnly(t *testing.T) {
 	_, err = dialFrom(t, l.job, "tcp4", l.server4)
 	must(t, err)
 	a := l.accept(t)
-	if got, err := records.Of(a.Conn, a.Origin.NetnsCookie); err != nil || got != a.Origin {
+	if got, err := records.Of(a.Conn, a.Origin.NetnsCookie); err != nil || !reflect.DeepEqual(got, a.Origin) {
 		t.Errorf("read %+v, %v, want %+v", got, err, a.Origin)
 	}
 	if got, err := records.Of(a.Conn, a.Origin.NetnsCookie+1); err == nil || redirect.Unserved(err, got, 1).Kind != redirect.AlertWrongNamespace {
@@ -137,7 +139,9 @@ func TestRecordsAreReadOnly(t *testing.T) {
 	if got, err := records.Of(client.(*net.TCPConn), 1); err == nil || redirect.Unserved(err, got, 1).Kind != redirect.AlertNoRecord {
 		t.Errorf("of a connection that has none: %v", err)
 	}
-	if err := writeRecord(int(file.Fd())); !errors.Is(err, unix.EPERM) {
-		t.Errorf("writing gives %v", err)
+	for _, file := range []*os.File{files.Origins, files.Lineages} {
+		if err := writeRecord(int(file.Fd())); !errors.Is(err, unix.EPERM) {
+			t.Errorf("writing gives %v", err)
+		}
 	}
 }

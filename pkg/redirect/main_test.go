@@ -37,6 +37,8 @@ func TestMain(m *testing.M) {
 		err = playAgent()
 	case "client":
 		err = playClient()
+	case "descend":
+		err = playDescendant(os.Args[2], os.Args[3], os.Args[4])
 	case "features":
 		err = showMissing(os.Stdout)
 	case "v1":

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/sluicegate/sluice/pkg/workload"
 )
 
 // Accepted is a connection that a workload opened to a protected destination.
@@ -27,6 +29,8 @@ type Origin struct {
 	// Started is when that process started. It is exact within one run of the
 	// agent; compared with /proc/PID/stat it may differ by a clock tick.
 	Started time.Time
+	// Lineage is that of the thread that called connect; nil: unknown.
+	Lineage *workload.Lineage
 }
 
 // Accept returns the next connection whose record was found and agrees with the

@@ -154,26 +154,29 @@ func pinMaps(dir string, maps *redirectMaps, reused map[string]*ebpf.Map) error 
 
 func mapsByName(m *redirectMaps) map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
-		redirectMapAccepted:        m.Accepted,
-		redirectMapAgentControl:    m.AgentControl,
-		redirectMapAgentSockets:    m.AgentSockets,
-		redirectMapAsked:           m.Asked,
-		redirectMapAskers:          m.Askers,
-		redirectMapCounters:        m.Counters,
-		redirectMapDestinations:    m.Destinations,
-		redirectMapDropRates:       m.DropRates,
-		redirectMapDrops:           m.Drops,
-		redirectMapEnrolmentRates:  m.EnrolmentRates,
-		redirectMapEnrolments:      m.Enrolments,
-		redirectMapExemptCgroups:   m.ExemptCgroups,
-		redirectMapExemptSockets:   m.ExemptSockets,
-		redirectMapExemptions:      m.Exemptions,
-		redirectMapHosts:           m.Hosts,
-		redirectMapNamespaces:      m.Namespaces,
-		redirectMapPassages:        m.Passages,
-		redirectMapOpenConnections: m.OpenConnections,
-		redirectMapPassageCounts:   m.PassageCounts,
-		redirectMapProtectedPorts:  m.ProtectedPorts,
+		redirectMapAccepted:         m.Accepted,
+		redirectMapAcceptedLineages: m.AcceptedLineages,
+		redirectMapAgentControl:     m.AgentControl,
+		redirectMapAgentSockets:     m.AgentSockets,
+		redirectMapAsked:            m.Asked,
+		redirectMapAskedLineages:    m.AskedLineages,
+		redirectMapAskers:           m.Askers,
+		redirectMapCounters:         m.Counters,
+		redirectMapDestinations:     m.Destinations,
+		redirectMapDropRates:        m.DropRates,
+		redirectMapDrops:            m.Drops,
+		redirectMapEnrolmentRates:   m.EnrolmentRates,
+		redirectMapEnrolments:       m.Enrolments,
+		redirectMapExemptCgroups:    m.ExemptCgroups,
+		redirectMapExemptSockets:    m.ExemptSockets,
+		redirectMapExemptions:       m.Exemptions,
+		redirectMapHosts:            m.Hosts,
+		redirectMapNamespaces:       m.Namespaces,
+		redirectMapPassages:         m.Passages,
+		redirectMapPassageLineages:  m.PassageLineages,
+		redirectMapOpenConnections:  m.OpenConnections,
+		redirectMapPassageCounts:    m.PassageCounts,
+		redirectMapProtectedPorts:   m.ProtectedPorts,
 	}
 }
 
@@ -194,7 +197,7 @@ func Uninstall(pins string) error {
 	if err := deleteFilters(pins); err != nil {
 		return fmt.Errorf("uninstall: %w", err)
 	}
-	for _, sub := range []string{linkPins, tcxPins, mapPins} {
+	for _, sub := range []string{linkPins, lineagePins, tcxPins, mapPins} {
 		if err := os.RemoveAll(filepath.Join(pins, sub)); err != nil {
 			return fmt.Errorf("uninstall: %w", err)
 		}

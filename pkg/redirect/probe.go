@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,11 +43,16 @@ func Probe(cgroup string) []Feature {
 	if !errno.OK {
 		errno.Why = "a refused connect fails with EPERM instead of ECONNREFUSED: " + errno.Why
 	}
+	lineages := feature("exec lineage", probeTracing())
+	lineages.Required = false
+	if !lineages.OK {
+		lineages.Why = "sessions do not say what a process's ancestors executed: " + lineages.Why
+	}
 	v6 := feature("IPv6", probeIPv6())
 	v6.Required = false
 	named := feature("cgroups told apart", probeNames(cgroup))
 	named.Required = false
-	return append(probed, errno, v6, named)
+	return append(probed, errno, lineages, v6, named)
 }
 
 var programNeeds = []struct {
@@ -131,6 +137,24 @@ func probeLoad() error {
 		return err
 	}
 	return objects.Close()
+}
+
+// probeTracing loads and attaches what records lineages, for a moment.
+func probeTracing() error {
+	var shared redirectObjects
+	if err := loadRedirectObjects(&shared, nil); err != nil {
+		return err
+	}
+	defer func() { _ = shared.Close() }()
+	spec, err := loadLineage()
+	if err != nil {
+		return err
+	}
+	t := &tracing{}
+	if err := t.load(spec, &shared.redirectMaps, nil); err != nil {
+		return err
+	}
+	return errors.Join(t.attachEach(func(link.Link, string) error { return nil }), t.close())
 }
 
 func probeIPv6() error {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/sluicegate/sluice/pkg/workload"
 )
 
 // Records reads the records of accepted connections by their descriptors. It
@@ -20,15 +22,32 @@ import (
 // only, and one command of bpf(2). Kernels before 5.19 allow that to nobody
 // without privilege while kernel.unprivileged_bpf_disabled is set.
 type Records struct {
-	file   *os.File
+	files  RecordFiles
 	booted time.Time
 }
 
-// OpenRecords returns what NewRecords takes in another process. It is for
-// reading only, and the caller's to close.
-func (r *Redirect) OpenRecords() (*os.File, error) {
-	name := filepath.Join(r.pins.Name(), mapPins, redirectMapAccepted)
-	m, err := ebpf.LoadPinnedMap(name, &ebpf.LoadPinOptions{ReadOnly: true})
+// RecordFiles are what records are read of. They are for reading only.
+type RecordFiles struct{ Origins, Lineages *os.File }
+
+// Close closes both.
+func (f RecordFiles) Close() error { return errors.Join(f.Origins.Close(), f.Lineages.Close()) }
+
+// OpenRecords returns what NewRecords takes in another process. It is the
+// caller's to close.
+func (r *Redirect) OpenRecords() (RecordFiles, error) {
+	origins, err := r.openMap(redirectMapAccepted)
+	if err != nil {
+		return RecordFiles{}, err
+	}
+	lineages, err := r.openMap(redirectMapAcceptedLineages)
+	if err != nil {
+		return RecordFiles{}, errors.Join(err, origins.Close())
+	}
+	return RecordFiles{Origins: origins, Lineages: lineages}, nil
+}
+
+func (r *Redirect) openMap(name string) (*os.File, error) {
+	m, err := ebpf.LoadPinnedMap(filepath.Join(r.pins.Name(), mapPins, name), &ebpf.LoadPinOptions{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("open records: %w", err)
 	}
@@ -42,38 +61,40 @@ func (r *Redirect) OpenRecords() (*os.File, error) {
 
 // readRecords lets this process read them.
 func (r *Redirect) readRecords() error {
-	file, err := r.OpenRecords()
+	files, err := r.OpenRecords()
 	if err == nil {
-		r.records = NewRecords(file, r.booted)
+		r.records = NewRecords(files, r.booted)
 	}
 	return err
 }
 
-// NewRecords reads the records of a file that OpenRecords returned. booted is
+// NewRecords reads the records of files that OpenRecords returned. booted is
 // when CLOCK_BOOTTIME was zero, by this process's clock.
-func NewRecords(file *os.File, booted time.Time) *Records {
-	return &Records{file: file, booted: booted}
+func NewRecords(files RecordFiles, booted time.Time) *Records {
+	return &Records{files: files, booted: booted}
 }
 
 // Readable reports whether this process may read records on this kernel.
 func (r *Records) Readable() bool {
-	_, err := r.lookup(-1)
+	var found redirectOrigin
+	err := lookup(r.files.Origins, -1, unsafe.Pointer(&found))
 	return errors.Is(err, unix.EBADF) // the kernel went as far as to look at the descriptor
 }
 
-// Close closes the file.
-func (r *Records) Close() error { return r.file.Close() }
+// Close closes the files.
+func (r *Records) Close() error { return r.files.Close() }
 
 // Of returns what the kernel recorded of a connection that a listener in the
 // namespace with this cookie accepted. Unserved says what an error means.
 func (r *Records) Of(conn *net.TCPConn, cookie uint64) (Origin, error) {
 	var found redirectOrigin
+	var lineage *workload.Lineage
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return Origin{}, fmt.Errorf("read record: %w", err)
 	}
 	err = control(raw, func(fd int) error {
-		found, err = r.lookup(fd)
+		lineage, err = r.read(fd, &found)
 		return err
 	})
 	if errors.Is(err, unix.ENOENT) {
@@ -89,6 +110,7 @@ func (r *Records) Of(conn *net.TCPConn, cookie uint64) (Origin, error) {
 		PID:         found.Pid,
 		UID:         found.Uid,
 		Started:     r.booted.Add(time.Duration(found.ProcessStartNs)),
+		Lineage:     lineage,
 	}
 	if origin.NetnsCookie != cookie {
 		return origin, errWrongNamespace
@@ -96,9 +118,23 @@ func (r *Records) Of(conn *net.TCPConn, cookie uint64) (Origin, error) {
 	return origin, nil
 }
 
+// read reads what stands on an accepted socket. A lineage comes with its record,
+// or not at all.
+func (r *Records) read(fd int, origin *redirectOrigin) (*workload.Lineage, error) {
+	var raw lineageLineage
+	if err := lookup(r.files.Origins, fd, unsafe.Pointer(origin)); err != nil {
+		return nil, err
+	}
+	err := lookup(r.files.Lineages, fd, unsafe.Pointer(&raw))
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	return raw.lineage(), err
+}
+
 // lookup is BPF_MAP_LOOKUP_ELEM, as union bpf_attr in linux/bpf.h has it. The
 // library has more to ask of a map before it looks anything up.
-func (r *Records) lookup(fd int) (found redirectOrigin, err error) {
+func lookup(in *os.File, fd int, value unsafe.Pointer) error {
 	key := int32(fd)
 	attr := struct {
 		mapFD uint32
@@ -106,13 +142,13 @@ func (r *Records) lookup(fd int) (found redirectOrigin, err error) {
 		key   unsafe.Pointer
 		value unsafe.Pointer
 		flags uint64
-	}{mapFD: uint32(r.file.Fd()), key: unsafe.Pointer(&key), value: unsafe.Pointer(&found)}
+	}{mapFD: uint32(in.Fd()), key: unsafe.Pointer(&key), value: value}
 	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_MAP_LOOKUP_ELEM, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
-	runtime.KeepAlive(r)
+	runtime.KeepAlive(in)
 	if errno != 0 {
-		return redirectOrigin{}, errno
+		return errno
 	}
-	return found, nil
+	return nil
 }
 
 // Unserved is the alert about a connection for whose record Of gave this error,

@@ -29,7 +29,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -70,6 +69,7 @@ type Redirect struct {
 	cgroups     string // where the root of cgroup v2 is mounted; empty: v1 alone is
 	objects     redirectObjects
 	links       []link.Link
+	tracing     *tracing // nil where this kernel cannot tell lineages
 	guard       *linkGuard
 	pins        *os.File  // the directory, locked: one agent at a time
 	booted      time.Time // fixed at Open, so that a process has one start time
@@ -140,7 +140,7 @@ func newRedirect(cfg Config, root, pins *os.File, log *zap.Logger) *Redirect {
 		destroyOpen: cfg.DestroyOpen,
 		searches:    make(chan uint64, searchBacklog),
 		changed:     make(chan struct{}, 1),
-		tested:      selfTest{arrived: make(chan netip.AddrPort, 1)},
+		tested:      selfTest{arrived: make(chan probed, 1)},
 		done:        make(chan struct{}),
 		enrolled:    make(map[uint64]*namespace),
 		owned:       make(map[string]int),
@@ -157,6 +157,7 @@ func (r *Redirect) load(pins string, root *os.File) error {
 	if err := loadObjects(pins, &r.objects, false); err != nil {
 		return err
 	}
+	r.loadTracing(pins)
 	if err := r.readRecords(); err != nil {
 		return err
 	}
@@ -190,6 +191,7 @@ func (r *Redirect) attach(root *os.File) error {
 		return err
 	}
 	r.guard = newLinkGuard(pins, &r.objects.redirectPrograms, r.raise, r.log)
+	r.trace()
 	return r.guard.coverAll()
 }
 
@@ -210,6 +212,9 @@ func (r *Redirect) Close() error {
 		r.leaveAll()
 		for _, l := range r.links {
 			errs = append(errs, l.Close())
+		}
+		if r.tracing != nil {
+			errs = append(errs, r.tracing.close())
 		}
 		if r.objects.AgentControl != nil {
 			errs = append(errs, r.objects.Close())

@@ -157,6 +157,26 @@ const (
 	redirectLayoutLAYOUT_VERSION redirectLayout = 1
 )
 
+type redirectLineage struct {
+	_           structs.HostLayout
+	CgroupId    uint64
+	ExecId      uint64
+	Agents      uint64
+	Executed    uint64
+	CgroupLevel int32
+	Agent       uint8
+	Whole       uint8
+	Seeded      uint8
+	Zero        uint8
+	Programs    [8]struct {
+		_      structs.HostLayout
+		Length uint16
+		Agent  uint8
+		Zero   uint8
+		Path   [92]uint8
+	}
+}
+
 type redirectNetns struct {
 	_       structs.HostLayout
 	AskedNs uint64
@@ -224,9 +244,11 @@ type redirectPortSet struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	redirectMapAccepted              = "accepted"
+	redirectMapAcceptedLineages      = "accepted_lineages"
 	redirectMapAgentControl          = "agent_control"
 	redirectMapAgentSockets          = "agent_sockets"
 	redirectMapAsked                 = "asked"
+	redirectMapAskedLineages         = "asked_lineages"
 	redirectMapAskers                = "askers"
 	redirectMapCounters              = "counters"
 	redirectMapDestinations          = "destinations"
@@ -242,6 +264,7 @@ const (
 	redirectMapNamespaces            = "namespaces"
 	redirectMapOpenConnections       = "open_connections"
 	redirectMapPassageCounts         = "passage_counts"
+	redirectMapPassageLineages       = "passage_lineages"
 	redirectMapPassages              = "passages"
 	redirectMapProtectedPorts        = "protected_ports"
 	redirectProgRedirectBind4        = "redirect_bind4"
@@ -326,27 +349,30 @@ type redirectProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type redirectMapSpecs struct {
-	Accepted        *ebpf.MapSpec `ebpf:"accepted"`
-	AgentControl    *ebpf.MapSpec `ebpf:"agent_control"`
-	AgentSockets    *ebpf.MapSpec `ebpf:"agent_sockets"`
-	Asked           *ebpf.MapSpec `ebpf:"asked"`
-	Askers          *ebpf.MapSpec `ebpf:"askers"`
-	Counters        *ebpf.MapSpec `ebpf:"counters"`
-	Destinations    *ebpf.MapSpec `ebpf:"destinations"`
-	DropRates       *ebpf.MapSpec `ebpf:"drop_rates"`
-	Drops           *ebpf.MapSpec `ebpf:"drops"`
-	EnrolmentRates  *ebpf.MapSpec `ebpf:"enrolment_rates"`
-	Enrolments      *ebpf.MapSpec `ebpf:"enrolments"`
-	ExemptCgroups   *ebpf.MapSpec `ebpf:"exempt_cgroups"`
-	ExemptSockets   *ebpf.MapSpec `ebpf:"exempt_sockets"`
-	Exemptions      *ebpf.MapSpec `ebpf:"exemptions"`
-	Hosts           *ebpf.MapSpec `ebpf:"hosts"`
-	LayoutVersion   *ebpf.MapSpec `ebpf:"layout_version"`
-	Namespaces      *ebpf.MapSpec `ebpf:"namespaces"`
-	OpenConnections *ebpf.MapSpec `ebpf:"open_connections"`
-	PassageCounts   *ebpf.MapSpec `ebpf:"passage_counts"`
-	Passages        *ebpf.MapSpec `ebpf:"passages"`
-	ProtectedPorts  *ebpf.MapSpec `ebpf:"protected_ports"`
+	Accepted         *ebpf.MapSpec `ebpf:"accepted"`
+	AcceptedLineages *ebpf.MapSpec `ebpf:"accepted_lineages"`
+	AgentControl     *ebpf.MapSpec `ebpf:"agent_control"`
+	AgentSockets     *ebpf.MapSpec `ebpf:"agent_sockets"`
+	Asked            *ebpf.MapSpec `ebpf:"asked"`
+	AskedLineages    *ebpf.MapSpec `ebpf:"asked_lineages"`
+	Askers           *ebpf.MapSpec `ebpf:"askers"`
+	Counters         *ebpf.MapSpec `ebpf:"counters"`
+	Destinations     *ebpf.MapSpec `ebpf:"destinations"`
+	DropRates        *ebpf.MapSpec `ebpf:"drop_rates"`
+	Drops            *ebpf.MapSpec `ebpf:"drops"`
+	EnrolmentRates   *ebpf.MapSpec `ebpf:"enrolment_rates"`
+	Enrolments       *ebpf.MapSpec `ebpf:"enrolments"`
+	ExemptCgroups    *ebpf.MapSpec `ebpf:"exempt_cgroups"`
+	ExemptSockets    *ebpf.MapSpec `ebpf:"exempt_sockets"`
+	Exemptions       *ebpf.MapSpec `ebpf:"exemptions"`
+	Hosts            *ebpf.MapSpec `ebpf:"hosts"`
+	LayoutVersion    *ebpf.MapSpec `ebpf:"layout_version"`
+	Namespaces       *ebpf.MapSpec `ebpf:"namespaces"`
+	OpenConnections  *ebpf.MapSpec `ebpf:"open_connections"`
+	PassageCounts    *ebpf.MapSpec `ebpf:"passage_counts"`
+	PassageLineages  *ebpf.MapSpec `ebpf:"passage_lineages"`
+	Passages         *ebpf.MapSpec `ebpf:"passages"`
+	ProtectedPorts   *ebpf.MapSpec `ebpf:"protected_ports"`
 }
 
 // redirectVariableSpecs contains global variables before they are loaded into the kernel.
@@ -379,35 +405,40 @@ func (o *redirectObjects) Close() error {
 //
 // It can be passed to loadRedirectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type redirectMaps struct {
-	Accepted        *ebpf.Map `ebpf:"accepted"`
-	AgentControl    *ebpf.Map `ebpf:"agent_control"`
-	AgentSockets    *ebpf.Map `ebpf:"agent_sockets"`
-	Asked           *ebpf.Map `ebpf:"asked"`
-	Askers          *ebpf.Map `ebpf:"askers"`
-	Counters        *ebpf.Map `ebpf:"counters"`
-	Destinations    *ebpf.Map `ebpf:"destinations"`
-	DropRates       *ebpf.Map `ebpf:"drop_rates"`
-	Drops           *ebpf.Map `ebpf:"drops"`
-	EnrolmentRates  *ebpf.Map `ebpf:"enrolment_rates"`
-	Enrolments      *ebpf.Map `ebpf:"enrolments"`
-	ExemptCgroups   *ebpf.Map `ebpf:"exempt_cgroups"`
-	ExemptSockets   *ebpf.Map `ebpf:"exempt_sockets"`
-	Exemptions      *ebpf.Map `ebpf:"exemptions"`
-	Hosts           *ebpf.Map `ebpf:"hosts"`
-	LayoutVersion   *ebpf.Map `ebpf:"layout_version"`
-	Namespaces      *ebpf.Map `ebpf:"namespaces"`
-	OpenConnections *ebpf.Map `ebpf:"open_connections"`
-	PassageCounts   *ebpf.Map `ebpf:"passage_counts"`
-	Passages        *ebpf.Map `ebpf:"passages"`
-	ProtectedPorts  *ebpf.Map `ebpf:"protected_ports"`
+	Accepted         *ebpf.Map `ebpf:"accepted"`
+	AcceptedLineages *ebpf.Map `ebpf:"accepted_lineages"`
+	AgentControl     *ebpf.Map `ebpf:"agent_control"`
+	AgentSockets     *ebpf.Map `ebpf:"agent_sockets"`
+	Asked            *ebpf.Map `ebpf:"asked"`
+	AskedLineages    *ebpf.Map `ebpf:"asked_lineages"`
+	Askers           *ebpf.Map `ebpf:"askers"`
+	Counters         *ebpf.Map `ebpf:"counters"`
+	Destinations     *ebpf.Map `ebpf:"destinations"`
+	DropRates        *ebpf.Map `ebpf:"drop_rates"`
+	Drops            *ebpf.Map `ebpf:"drops"`
+	EnrolmentRates   *ebpf.Map `ebpf:"enrolment_rates"`
+	Enrolments       *ebpf.Map `ebpf:"enrolments"`
+	ExemptCgroups    *ebpf.Map `ebpf:"exempt_cgroups"`
+	ExemptSockets    *ebpf.Map `ebpf:"exempt_sockets"`
+	Exemptions       *ebpf.Map `ebpf:"exemptions"`
+	Hosts            *ebpf.Map `ebpf:"hosts"`
+	LayoutVersion    *ebpf.Map `ebpf:"layout_version"`
+	Namespaces       *ebpf.Map `ebpf:"namespaces"`
+	OpenConnections  *ebpf.Map `ebpf:"open_connections"`
+	PassageCounts    *ebpf.Map `ebpf:"passage_counts"`
+	PassageLineages  *ebpf.Map `ebpf:"passage_lineages"`
+	Passages         *ebpf.Map `ebpf:"passages"`
+	ProtectedPorts   *ebpf.Map `ebpf:"protected_ports"`
 }
 
 func (m *redirectMaps) Close() error {
 	return _RedirectClose(
 		m.Accepted,
+		m.AcceptedLineages,
 		m.AgentControl,
 		m.AgentSockets,
 		m.Asked,
+		m.AskedLineages,
 		m.Askers,
 		m.Counters,
 		m.Destinations,
@@ -423,6 +454,7 @@ func (m *redirectMaps) Close() error {
 		m.Namespaces,
 		m.OpenConnections,
 		m.PassageCounts,
+		m.PassageLineages,
 		m.Passages,
 		m.ProtectedPorts,
 	)

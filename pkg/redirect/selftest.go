@@ -30,11 +30,17 @@ var probeAddresses = [...]netip.Addr{netip.MustParseAddr("192.0.0.8"), netip.Mus
 
 // selfTest is what the agent found out about its own hold.
 type selfTest struct {
-	arrived chan netip.AddrPort // probes that came back with our own record
+	arrived chan probed // probes that came back with our own record
 
 	mu  sync.Mutex
 	err error     // of the latest test; guarded by mu
 	at  time.Time // when that was; guarded by mu
+}
+
+// probed is one that came back.
+type probed struct {
+	at      netip.AddrPort
+	lineage bool // with what the kernel knows of our ancestors
 }
 
 // Healthy returns nil when a connection to a protected destination was redirected
@@ -82,6 +88,9 @@ func (r *Redirect) checkLinks() error {
 		if err := r.checkLink(i, h); err != nil {
 			errs = append(errs, fmt.Errorf("program %s: %w", h.name, err))
 		}
+	}
+	if r.tracing != nil {
+		errs = append(errs, r.tracing.check(r.pins.Name()))
 	}
 	return errors.Join(errs...)
 }
@@ -153,8 +162,12 @@ func (r *Redirect) probe(ctx context.Context, to netip.AddrPort) error {
 	}
 	for {
 		select {
-		case at := <-r.tested.arrived:
-			if at == to {
+		case came := <-r.tested.arrived:
+			switch {
+			case came.at != to:
+			case r.tracing != nil && !came.lineage:
+				return errors.New("it arrived without its lineage")
+			default:
 				return nil
 			}
 		case <-ctx.Done():
@@ -176,7 +189,7 @@ func (r *Redirect) Probed(origin Origin) {
 		return
 	}
 	select {
-	case r.tested.arrived <- origin.Destination:
+	case r.tested.arrived <- probed{at: origin.Destination, lineage: origin.Lineage != nil}:
 	default: // one that came too late for its test
 	}
 }

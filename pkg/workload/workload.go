@@ -64,6 +64,14 @@ type KernelFacts struct {
 	Started     time.Time `json:"started"`             // of the process; with PID it names one process
 	Exe         string    `json:"exe,omitempty"`       // target of /proc/PID/exe
 	Container   string    `json:"container,omitempty"` // full container id read from the cgroup path
+
+	// Lineage is what the process and its ancestors executed since the first of
+	// them came into the container, oldest first, as execve was given it; nil:
+	// unknown. LineageLeftOut is how many are missing between the second and the
+	// third, and LineageWhole says that nothing else is.
+	Lineage        []string `json:"lineage,omitempty"`
+	LineageLeftOut uint64   `json:"lineage_left_out,omitempty"`
+	LineageWhole   bool     `json:"lineage_whole,omitempty"`
 }
 
 // OrchFacts are what the container runtime or orchestrator says of the
@@ -110,5 +118,5 @@ const (
 type Agent struct {
 	Kind     AgentKind `json:"kind"`
 	Product  string    `json:"product,omitempty"`
-	Evidence []string  `json:"evidence,omitempty"` // "claimed.env CLAUDECODE"
+	Evidence []string  `json:"evidence,omitempty"` // "kernel.exec /usr/local/bin/claude", "claimed.env CLAUDECODE"
 }
