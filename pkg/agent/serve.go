@@ -131,6 +131,7 @@ func (a *Agent) workload(ctx context.Context, log *zap.Logger, origin redirect.O
 		PID:         origin.PID,
 		UID:         origin.UID,
 		Started:     origin.Started,
+		Lineage:     origin.Lineage,
 	})
 	claims, bound, err := a.Identities.Verify(ctx, w)
 	if err != nil {

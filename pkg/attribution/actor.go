@@ -7,29 +7,9 @@ import (
 	"github.com/sluicegate/sluice/pkg/workload"
 )
 
-// marker is an environment variable that an AI coding agent sets for the
-// commands it runs. Any job can set it too, so it is evidence of the weakest
-// kind: what is claimed.
-type marker struct{ variable, product string }
-
-// markers names one product per variable, the most telling first.
-var markers = []marker{
-	{"CLAUDE_CODE_ACTION", "claude-code-action"},
-	{"CLAUDECODE", "claude-code"},
-	{"CLAUDE_CODE_ENTRYPOINT", "claude-code"},
-	{"CODEX_THREAD_ID", "codex"},
-	{"CODEX_SANDBOX", "codex"},
-	{"GEMINI_CLI", "gemini-cli"},
-	{"COPILOT_CLI", "copilot-cli"},
-	{"COPILOT_AGENT_JOB_ID", "copilot"},
-	{"CURSOR_AGENT", "cursor"},
-	{"CURSOR_TRACE_ID", "cursor"},
-	{"OPENCODE", "opencode"},
-	{"QWEN_CODE", "qwen-code"},
-	{"AUGMENT_AGENT", "augment"},
-	{"AI_AGENT", "unnamed"},
-	{"AGENT", "unnamed"},
-}
+// genericMarkers are variables that AI coding agents have in common. They name
+// the product in their value, if at all.
+var genericMarkers = []string{"AI_AGENT", "AGENT"}
 
 // jobVariables are set by CI systems in every job.
 var jobVariables = []string{"CI", "GITHUB_ACTIONS", "GITEA_ACTIONS", "GITLAB_CI", "BUILDKITE", "JENKINS_URL", "CIRCLECI", "TF_BUILD", "TRAVIS", "DRONE"}
@@ -38,60 +18,86 @@ var jobVariables = []string{"CI", "GITHUB_ACTIONS", "GITEA_ACTIONS", "GITLAB_CI"
 // of a job.
 var jobLabels = []string{"com.gitlab.gitlab-runner.", "com.github.actions.", "buildkite.com/", "jenkins/", "tekton.dev/"}
 
-// markerProduct returns the product that a variable stands for, or nothing.
-func markerProduct(variable string) string {
-	for _, m := range markers {
-		if m.variable == variable {
-			return m.product
-		}
-	}
-	return ""
+// isMarker reports whether AI coding agents set a variable for the commands that
+// they run. Any job can set it too, so it is evidence of the weakest kind: what
+// is claimed.
+func isMarker(variable string) bool {
+	return slices.Contains(genericMarkers, variable) || slices.ContainsFunc(workload.Products, func(p workload.Product) bool {
+		return slices.Contains(p.Variables, variable)
+	})
 }
 
 // classify says what kind of actor a workload's facts speak of. No evidence
 // gives unknown, which never means "not an AI agent".
-func classify(w workload.Workload) workload.Agent {
-	if agent, found := classifyAI(w.Claimed.Env); found {
+//
+// Whatever speaks of an AI agent outweighs what speaks of a pipeline: it runs in
+// one. What the kernel saw names the product before what the job claims. A name
+// that others have too is not enough for an AI agent, and too much for a pipeline.
+func classify(w workload.Workload, lineage *workload.Lineage) workload.Agent {
+	executed, certain := agentsExecuted(lineage)
+	claimed := agentsClaimed(w.Claimed.Env)
+	agent := workload.Agent{Kind: workload.AgentUnknown, Product: executed.Product, Evidence: executed.Evidence}
+	if certain || len(claimed.Evidence) > 0 {
+		agent.Kind = workload.AgentAI
+		agent.Evidence = append(agent.Evidence, claimed.Evidence...)
+		if !certain { // then a name that others have too says less than a marker
+			agent.Product = claimed.Product
+		}
 		return agent
 	}
-	agent := workload.Agent{Kind: workload.AgentUnknown}
-	for label := range w.Orch.Labels {
-		if hasPrefix(label, jobLabels) {
-			agent.Evidence = append(agent.Evidence, "orch.label "+label)
-		}
+	if len(agent.Evidence) > 0 {
+		return agent
 	}
-	slices.Sort(agent.Evidence)
-	for _, variable := range jobVariables {
-		if w.Claimed.Env[variable] != "" {
-			agent.Evidence = append(agent.Evidence, "claimed.env "+variable)
-		}
-	}
+	agent.Evidence = pipelineEvidence(w)
 	if len(agent.Evidence) > 0 {
 		agent.Kind = workload.AgentPipeline
 	}
 	return agent
 }
 
-func classifyAI(env map[string]string) (workload.Agent, bool) {
-	agent := workload.Agent{Kind: workload.AgentAI}
-	for _, m := range markers {
-		value := env[m.variable]
-		if value == "" || value == "0" || value == "false" {
-			continue
-		}
-		agent.Evidence = append(agent.Evidence, "claimed.env "+m.variable)
-		if agent.Product == "" {
-			agent.Product = productOf(m, value)
+func pipelineEvidence(w workload.Workload) (evidence []string) {
+	for label := range w.Orch.Labels {
+		if hasPrefix(label, jobLabels) {
+			evidence = append(evidence, "orch.label "+label)
 		}
 	}
-	return agent, len(agent.Evidence) > 0
+	slices.Sort(evidence)
+	for _, variable := range jobVariables {
+		if w.Claimed.Env[variable] != "" {
+			evidence = append(evidence, "claimed.env "+variable)
+		}
+	}
+	return evidence
 }
 
-// productOf reads the product out of the generic markers, which name it in
-// their value: AI_AGENT=claude-code_2.1_agent.
-func productOf(m marker, value string) string {
-	if m.product != "unnamed" || value == "1" || value == "true" {
-		return m.product
+// agentsClaimed are the markers in the environment. The first product counts.
+func agentsClaimed(env map[string]string) (agent workload.Agent) {
+	claims := func(variable, product string) {
+		value := env[variable]
+		if value == "" || value == "0" || value == "false" {
+			return
+		}
+		agent.Evidence = append(agent.Evidence, "claimed.env "+variable)
+		if agent.Product == "" {
+			agent.Product = product
+		}
+	}
+	for _, product := range workload.Products {
+		for _, variable := range product.Variables {
+			claims(variable, product.Name)
+		}
+	}
+	for _, variable := range genericMarkers {
+		claims(variable, productIn(env[variable]))
+	}
+	return agent
+}
+
+// productIn reads the product out of the value of a generic marker:
+// AI_AGENT=claude-code_2.1_agent.
+func productIn(value string) string {
+	if value == "1" || value == "true" {
+		return "unnamed"
 	}
 	name, _, _ := strings.Cut(value, "_")
 	return name

@@ -12,9 +12,8 @@
 // asked for the cgroups of the process that connected, by pid and start time: a
 // process that has ended by then stays unattributed.
 //
-// It does not verify tokens (identity does), and it does not follow processes
-// through exec: exe, command line and environment are those of the moment of
-// the look-up.
+// It does not verify tokens (identity does). Exe, command line and environment
+// are those of the moment of the look-up; the lineage is that of the connect.
 package attribution
 
 import (
@@ -42,6 +41,8 @@ type Origin struct {
 	// zero means unknown, and then nothing is read from /proc. It should keep
 	// its monotonic reading, so that setting the wall clock changes nothing.
 	Started time.Time
+	// Lineage is what the kernel saw it and its ancestors execute; nil: unknown.
+	Lineage *workload.Lineage
 }
 
 // Registry answers who is behind an origin. It is safe for concurrent use.
@@ -83,12 +84,13 @@ func (r *Registry) Workload(ctx context.Context, o Origin) workload.Workload {
 		},
 		Verified: map[string]any{},
 	}
+	addLineage(&w.Kernel, o.Lineage)
 	// The process may end at any time, so it is opened first; but a job that
 	// makes the reading of its claims hang must not cost the other facts.
 	claims, cgroups := r.addProcess(ctx, &w, o)
 	r.addContainer(ctx, &w, cgroups)
 	w.Claimed = await(ctx, claims)
-	w.Agent = classify(w)
+	w.Agent = classify(w, o.Lineage)
 	return w
 }
 

@@ -56,7 +56,7 @@ func parseEnviron(environ []byte) map[string]string {
 }
 
 func kept(name string) bool {
-	return slices.Contains(keptVariables, name) || markerProduct(name) != ""
+	return slices.Contains(keptVariables, name) || isMarker(name)
 }
 
 // parseCommand splits a command line and hides what looks like a password in

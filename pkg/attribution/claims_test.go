@@ -2,6 +2,7 @@ package attribution
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -29,9 +30,9 @@ func TestEnvironmentKeepsOnlyNamedVariables(t *testing.T) {
 
 func TestNoKeptVariableSpeaksOfASecret(t *testing.T) {
 	secret := regexp.MustCompile(`TOKEN|SECRET|PASS|KEY|CREDENTIAL|JWT|AUTH|URL$`)
-	names := append([]string(nil), keptVariables...)
-	for _, m := range markers {
-		names = append(names, m.variable)
+	names := slices.Concat(keptVariables, genericMarkers)
+	for _, product := range workload.Products {
+		names = append(names, product.Variables...)
 	}
 	for _, name := range names {
 		if secret.MatchString(name) && name != "JENKINS_URL" {
@@ -102,7 +103,7 @@ func TestActorFollowsTheStrongestEvidence(t *testing.T) {
 			got := classify(workload.Workload{
 				Claimed: workload.Claims{Env: test.env},
 				Orch:    workload.OrchFacts{Labels: test.labels},
-			})
+			}, nil)
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("classify (-want +got):\n%s", diff)
 			}

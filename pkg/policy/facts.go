@@ -43,6 +43,15 @@ func kernelObject() object {
 			get: of(func(k *workload.KernelFacts) any { return k.Exe }),
 		},
 		{
+			name: "lineage", typ: stringsType,
+			doc: "what it and its ancestors executed since they came into the container, oldest first, as execve was given it: names that a job chooses; empty where the kernel cannot tell",
+			get: of(func(k *workload.KernelFacts) any { return k.Lineage }),
+		},
+		{
+			name: "lineage_whole", typ: cel.BoolType, doc: "nothing is missing there but what a long chain leaves out after its second; false where it is not known",
+			get: of(func(k *workload.KernelFacts) any { return k.LineageWhole }),
+		},
+		{
 			name: "uid", typ: cel.IntType, doc: "user id outside the container",
 			get: of(func(k *workload.KernelFacts) any { return int64(k.UID) }),
 		},
