@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/workload"
 )
 
 // told is a session with its operations, as show --json prints it.
@@ -69,6 +71,7 @@ func (e *env) showSession(s *view.Session) {
 	e.printf("time      opened %s, %s\n", instant(s.Started), ended)
 	e.printf("assurance %s\n", view.Printable(s.Assurance))
 	e.printf("kernel    %s\n", facts(s.Kernel))
+	e.printf("lineage   %s\n", lineage(s.Kernel))
 	e.printf("orch      %s\n", facts(s.Orch))
 	e.printf("verified  %s\n", facts(s.Verified))
 	e.printf("claimed   %s\n", facts(s.Claimed))
@@ -76,6 +79,15 @@ func (e *env) showSession(s *view.Session) {
 	e.printf("recorded  by %s, epoch %s\n", s.ReportedBy, s.Epoch)
 	e.printf("counts    %s, %d denied, %d held, %s masked\n",
 		plural(s.Operations, "operation"), s.Denied, s.Held, plural(s.Masked, "value"))
+}
+
+// lineage is what the process and its ancestors executed, in a line of its own.
+func lineage(kernel json.RawMessage) string {
+	var facts workload.KernelFacts
+	if err := json.Unmarshal(kernel, &facts); err != nil {
+		return "?"
+	}
+	return view.Printable(facts.Chain())
 }
 
 func (e *env) showOperation(op *view.Operation) {

@@ -22,6 +22,7 @@ var functions = template.FuncMap{
 	"safe":       view.Printable,
 	"line":       func(text string) string { return view.OneLine(text, 240) },
 	"brief":      func(text string) string { return view.OneLine(text, 64) },
+	"long":       func(text string) string { return view.OneLine(text, 1<<10) },
 	"short":      short,
 	"answer":     answer,
 	"terminal":   terminal,
