@@ -303,9 +303,8 @@ func (l *lexer) variable() tokenKind {
 		l.ends(&t)
 		return kind
 	case c == '\'' || c == '"':
-		// What a quote means in a name is its server's affair: with an escape
-		// or the quote itself in it, it is not worth knowing.
-		if l.quoted(c, !l.opt.NoBackslashEscapes, kind) == tokInvalid {
+		from := l.pos
+		if l.quoted(c, !l.opt.NoBackslashEscapes, kind) == tokInvalid || bytes.IndexByte(l.text[from:l.pos], '\\') >= 0 {
 			return tokInvalid
 		}
 		return kind

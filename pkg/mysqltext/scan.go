@@ -70,6 +70,7 @@ type group struct {
 
 // read lexes text into s.tokens and s.shape.
 func (s *scratch) read(text []byte, opt Options) refusal {
+	text = trimEnd(text)
 	s.text, s.opt, s.exact = text, opt, false
 	s.tokens, s.groups, s.shape, s.row = s.tokens[:0], s.groups[:0], s.shape[:0], group{}
 	if len(text) > maxText {
@@ -99,6 +100,15 @@ func (s *scratch) read(text []byte, opt Options) refusal {
 			return refusedSize
 		}
 	}
+}
+
+// trimEnd takes space and semicolons away as the server does before it reads a
+// text: with nothing behind it, -- is a comment.
+func trimEnd(text []byte) []byte {
+	for n := len(text); n > 0 && (text[n-1] == ';' || classOf[text[n-1]]&spaceByte != 0); n = len(text) {
+		text = text[:n-1]
+	}
+	return text
 }
 
 func (s *scratch) written(t token) []byte { return s.text[t.start:t.end] }

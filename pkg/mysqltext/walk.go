@@ -129,12 +129,17 @@ func (w *walker) relation(n *ast.TableName) {
 // call notes a function. With a schema it is a stored one, whatever its name.
 func (w *walker) call(schema, name string, args int) {
 	name = fold(name)
-	if strings.HasPrefix(name, "'tidb`.") || name == ast.JSONMemberOf {
-		return // a literal, an operator
+	stranger := slices.Contains(w.apart, name)
+	if strings.HasPrefix(name, "'tidb`.") {
+		return // a literal
+	}
+	if own, ok := parserNames[name]; ok && schema == "" && !stranger {
+		w.st.Functions = addName(w.st.Functions, own)
+		return
 	}
 	full := join(w.opt.foldRelation(schema), name)
 	w.st.Functions = addName(w.st.Functions, full)
-	if schema != "" || slices.Contains(w.apart, name) || !w.names.harmless(name, args, w.opt.MariaDB) {
+	if schema != "" || stranger || !w.names.harmless(name, args, w.opt.MariaDB) {
 		w.st.Calls = addName(w.st.Calls, full)
 	}
 }

@@ -2,6 +2,8 @@ package mysqltext
 
 import (
 	"strings"
+
+	"github.com/pingcap/tidb/pkg/parser/ast"
 )
 
 // statement is one statement's tokens.
@@ -73,7 +75,7 @@ func (s *statement) write(dst []byte, neutral bool) ([]byte, refusal) {
 		switch t.kind {
 		case tokString:
 			value := stringValue(s.written(t), s.opt)
-			for i+1 < len(s.tokens) && s.tokens[i+1].kind == tokString {
+			for i+1 < len(s.tokens) && s.tokens[i+1].kind == tokString && !s.dated(i) {
 				i++
 				value += stringValue(s.written(s.tokens[i]), s.opt)
 			}
@@ -105,6 +107,12 @@ func (s *statement) write(dst []byte, neutral bool) ([]byte, refusal) {
 		}
 	}
 	return dst, ""
+}
+
+// dated reports whether string i is that of DATE '…', which is one string: one
+// behind it is an alias.
+func (s *statement) dated(i int) bool {
+	return i > 0 && (s.word(s.tokens[i-1], "date") || s.word(s.tokens[i-1], "time") || s.word(s.tokens[i-1], "timestamp"))
 }
 
 func (s *statement) writeLiteral(dst []byte, t token, neutral bool) []byte {
@@ -141,13 +149,19 @@ func (s *statement) joined(i int) bool {
 	return (!s.tokens[i].spaced || s.opt.IgnoreSpace) && s.tokens[i-1].kind == tokWord
 }
 
+// parserNames are what the parser calls functions that have another name.
+var parserNames = map[string]string{"char_func": "char", "insert_func": "insert", "default_func": "default", ast.JSONMemberOf: "member of"}
+
 // strangers are the names of the server's own functions that the statement
 // gives, in quotes or apart from their bracket, in a way that may mean stored
-// ones.
+// ones, and names that are only the parser's.
 func (s *statement) strangers() []string {
 	var found []string
 	for i, t := range s.tokens {
 		quoted := t.kind == tokQuoted && i+1 < len(s.tokens) && s.op(s.tokens[i+1], '(')
+		if _, parsers := parserNames[fold(s.name(t))]; parsers && (t.kind == tokWord || t.kind == tokQuoted) {
+			found = append(found, fold(s.name(t)))
+		}
 		if quoted || t.kind == tokWord && s.standsApart(i) {
 			found = append(found, fold(s.name(t)))
 		}
