@@ -63,6 +63,9 @@ func loginOf(source policy.CredentialSource) (uses protocol.Login) {
 	if source.TokenFile != "" {
 		uses |= protocol.TokenLogin
 	}
+	if source.Header != "" {
+		uses |= protocol.HeaderLogin
+	}
 	return uses
 }
 
@@ -76,7 +79,7 @@ func (a *Agent) login(ctx context.Context, s *session.Session, observe bool) (lo
 	if err != nil {
 		return protocol.Credential{}, err
 	}
-	login.User = source.User
+	login.User, login.Header = source.User, source.Header
 	for _, part := range []struct {
 		path string
 		read func(file io.Reader) error

@@ -3,7 +3,9 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/sluicegate/sluice/pkg/session"
 )
@@ -18,6 +20,7 @@ type CredentialSource struct {
 	CertFile     string // its certificate; empty for a bare key
 	CAKeyFile    string // private key of an authority that signs short-lived user certificates
 	TokenFile    string // a bearer token
+	Header       string // the field of HTTP that the token stands in alone; empty: as a bearer token
 }
 
 // files returns the paths that are set.
@@ -99,7 +102,7 @@ func (c *compiler) credentials(path string, clauses []credentialClause) []creden
 		}
 		entry := credential{CredentialSource: CredentialSource{
 			clause.User, c.relative(clause.PasswordFile), c.relative(clause.KeyFile), c.relative(clause.CertFile), c.relative(clause.CAKeyFile),
-			c.relative(clause.TokenFile),
+			c.relative(clause.TokenFile), clause.Header,
 		}}
 		if clause.When != "" {
 			entry.when = c.condition(at+".when", clause.When)
@@ -112,6 +115,24 @@ func (c *compiler) credentials(path string, clauses []credentialClause) []creden
 	return all
 }
 
+// fieldName is how a field of HTTP is called here, as in X-Api-Key.
+var fieldName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*$`)
+
+// noCredential are the fields that say what a message is or how it travels, in
+// which no credential stands. A hyphen at the end stands for all that go on.
+var noCredential = []string{
+	"accept", "accept-", "cache-", "connection", "content-", "cookie", "cookie2", "date", "expect", "forwarded", "from", "host", "if-", "keep-",
+	"proxy-", "range", "referer", "sec-", "set-", "te", "trailer", "transfer-", "upgrade", "user-agent", "via", "x-forwarded-",
+}
+
+// isCredentialField reports whether a credential can stand in a field of HTTP.
+func isCredentialField(name string) bool {
+	lower := strings.ToLower(name)
+	return fieldName.MatchString(name) && !slices.ContainsFunc(noCredential, func(other string) bool {
+		return lower == other || strings.HasSuffix(other, "-") && strings.HasPrefix(lower, other)
+	})
+}
+
 // secrets checks which files an entry names.
 func (c *compiler) secrets(at string, clause *credentialClause) {
 	switch {
@@ -121,6 +142,10 @@ func (c *compiler) secrets(at string, clause *credentialClause) {
 		c.doc.Problem(at+".cert_file", "has no use without its key: write key_file")
 	case clause.CAKeyFile != "" && clause.KeyFile != "":
 		c.doc.Problem(at+".ca_key_file", "has no use beside key_file: keep one")
+	case clause.Header != "" && clause.TokenFile == "":
+		c.doc.Problem(at+".header", "has no use without what stands in it: write token_file")
+	case clause.Header != "" && !isCredentialField(clause.Header):
+		c.doc.Problem(at+".header", "%q is not a field for a credential: write one as in X-Api-Key", clause.Header)
 	case clause.TokenFile != "" && (clause.PasswordFile != "" || clause.KeyFile != "" || clause.CAKeyFile != ""):
 		c.doc.Problem(at+".token_file", "stands alone: keep it or what is beside it")
 	}

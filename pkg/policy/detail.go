@@ -64,9 +64,9 @@ func (r *resource) blind(op *operation.Operation) bool {
 
 // hides reports whether a mask hides what nobody can find in the answer to an
 // operation that was not understood. Detectors look at the bytes of a host's
-// streams, whatever was asked of it, and masks of kinds at what a cluster's
-// objects say that they are.
+// streams and of answers over HTTP, whatever was asked, and masks of kinds at
+// what a cluster's objects say that they are.
 func (r *resource) hides(op *operation.Operation) bool {
-	bytesOnly := detailsOf(op)&(sshDetail|gitDetail|kubeDetail) != 0 && len(r.masks.Columns)+len(r.masks.Paths) == 0
+	bytesOnly := detailsOf(op)&(sshDetail|gitDetail|kubeDetail|httpDetail) != 0 && len(r.masks.Columns)+len(r.masks.Paths) == 0
 	return !r.masks.Empty() && !bytesOnly
 }

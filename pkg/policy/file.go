@@ -38,6 +38,7 @@ type credentialClause struct {
 	CertFile     string `yaml:"cert_file"`
 	CAKeyFile    string `yaml:"ca_key_file"`
 	TokenFile    string `yaml:"token_file"`
+	Header       string `yaml:"header"`
 }
 
 // serverTLSClause says how the agent checks the server.

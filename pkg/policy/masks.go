@@ -22,6 +22,10 @@ func (c *compiler) masks(p *Policy, clauses []maskClause) {
 			c.doc.Problem(path+".columns", "is missing: list columns as in public.customers.email, or json_paths, kinds or detect")
 		}
 		chosen := c.masked(path, p, clause)
+		parse := parsePath
+		if slices.ContainsFunc(chosen, isWeb) {
+			parse = parseDocumentPath
+		}
 		for j, text := range clause.Columns {
 			at := fmt.Sprintf("%s.columns[%d]", path, j)
 			column, err := parseColumn(text)
@@ -34,7 +38,7 @@ func (c *compiler) masks(p *Policy, clauses []maskClause) {
 		}
 		for j, text := range clause.JSONPaths {
 			at := fmt.Sprintf("%s.json_paths[%d]", path, j)
-			found, err := parsePath(text)
+			found, err := parse(text)
 			if err != nil {
 				c.doc.Problem(at, "%v", err)
 				continue
@@ -54,7 +58,8 @@ func (c *compiler) masks(p *Policy, clauses []maskClause) {
 }
 
 // masked returns the resources of a mask. One that names columns is for
-// resources that have some, and one that names kinds for clusters: those that it
+// resources that have some, one that names kinds for clusters, and one that names
+// only paths for resources with columns or for those of the web: those that it
 // names have to, and of all others it leaves out those that have none.
 func (c *compiler) masked(path string, p *Policy, clause maskClause) []*resource {
 	chosen := c.selected(path, p, clause.Resources)
@@ -67,6 +72,9 @@ func (c *compiler) masked(path string, p *Policy, clause maskClause) []*resource
 	var lacks string
 	for _, r := range chosen {
 		switch {
+		case columns && len(clause.Columns) == 0 && isWeb(r):
+			with = append(with, r)
+			continue
 		case columns && slices.Contains(columnless, r.Protocol):
 			lacks = "columns"
 		case len(clause.Kinds) > 0 && r.Protocol != clusterProtocol:
@@ -82,14 +90,27 @@ func (c *compiler) masked(path string, p *Policy, clause maskClause) []*resource
 	if len(with) == 0 && lacks != "" && len(clause.Resources) == 0 {
 		c.doc.Problem(path, "hides nothing: no resource has %s", lacks)
 	}
+	if len(clause.JSONPaths) > 0 && slices.ContainsFunc(with, isWeb) && !allWeb(with) {
+		c.doc.Problem(path+".json_paths", "begin at a table in a database, and at the document on the web: write a mask for each, with its resources")
+		return nil
+	}
 	return with
+}
+
+// webProtocol is the one whose answers are any documents.
+const webProtocol = "web"
+
+func isWeb(r *resource) bool { return r.Protocol == webProtocol }
+
+func allWeb(all []*resource) bool {
+	return !slices.ContainsFunc(all, func(r *resource) bool { return !isWeb(r) })
 }
 
 // clusterProtocol is the one whose answers are objects.
 const clusterProtocol = "kubernetes"
 
 // columnless are the protocols whose answers have no columns.
-var columnless = []string{"ssh", "git", clusterProtocol}
+var columnless = []string{"ssh", "git", clusterProtocol, webProtocol}
 
 // kindName is how kinds are spelled (Kubernetes' API conventions, "Types").
 var kindName = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,62}$`)
@@ -211,6 +232,19 @@ func parsePath(text string) (mask.Path, error) {
 	column := mask.Column{Schema: parts[0], Table: parts[1], Column: parts[2]}
 	keys, err := spelled(text, 3)
 	return mask.Path{Column: column, Keys: keys}, err
+}
+
+// parseDocumentPath reads the keys of a path that begins at a document's outermost
+// object, or at each object of its outermost array.
+func parseDocumentPath(text string) (mask.Path, error) {
+	if _, err := identifiers(text); err != nil {
+		return mask.Path{}, fmt.Errorf("%q is not a path: write keys as in customers.email, which goes through arrays; keys with other characters need double quotes", text)
+	}
+	if !strings.Contains(text, `"`) && strings.ContainsAny(text, "$@[]") {
+		return mask.Path{}, fmt.Errorf("%q is not a path: it begins at the document and goes through arrays without $ and []: write it as in customers.email", text)
+	}
+	keys, err := spelled(text, 0)
+	return mask.Path{Keys: keys}, err
 }
 
 // spelled returns the names of a dotted name from the nth on, as written.
