@@ -61,7 +61,7 @@ func (x *exchange) answer(answer *http.Response) {
 		}
 	}
 	bare := x.r.Method == http.MethodHead || answer.StatusCode == http.StatusNoContent || answer.StatusCode == http.StatusNotModified
-	masked := masking != nil && (masking.Document != nil || masking.Text)
+	masked := masking != nil && (masking.Document != nil || masking.Text || masking.Nothing)
 	if encoding := answer.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") && !bare && (masked || secrets != nil) {
 		x.hidden(&Refusal{Code: http.StatusBadGateway, Message: "sluice: the answer is compressed and cannot be looked into, so it is not shown"})
 		return
@@ -73,6 +73,10 @@ func (x *exchange) answer(answer *http.Response) {
 	}
 	switch {
 	case bare:
+		x.bare(answer, masked)
+	case masked && masking.Nothing:
+		x.asked.Hid(1)
+		answer.Header.Del("Content-Type")
 		x.bare(answer, masked)
 	case masked && masking.Document != nil && masking.Sequence:
 		x.sequence(answer, masking)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/protocol"
@@ -120,10 +121,15 @@ func (x *exchange) allowed(op operation.Operation) bool {
 func (x *exchange) misunderstood(refusal *Refusal) {
 	ctx, cancel := context.WithCancel(x.r.Context())
 	cancel() // nobody is asked to approve what is refused in any case
-	text := operation.Text(x.r.Method + " " + x.target[:min(len(x.target), maxTarget)])
+	target, query := x.target[:min(len(x.target), maxTarget)], x.r.URL.RawQuery
+	if refusal.Secret {
+		target, _, _ = strings.Cut(target, "?")
+		query = ""
+	}
+	text := operation.Text(x.r.Method + " " + target)
 	op := operation.Operation{
 		Kind: operation.Request, Text: text, Bytes: text, ReadOnly: true,
-		HTTP: &operation.HTTP{Method: x.r.Method, Host: HostOf(x.r.Host), Path: x.r.URL.Path, Query: x.r.URL.RawQuery},
+		HTTP: &operation.HTTP{Method: x.r.Method, Host: HostOf(x.r.Host), Path: x.r.URL.Path, Query: query},
 	}
 	asked, _, err := x.session.conn.Ask(ctx, op, func(protocol.Waiting) {})
 	x.asked = asked

@@ -46,8 +46,8 @@ type Site struct {
 	Upgrade func(w http.ResponseWriter, r *http.Request, s *Session, op operation.Operation)
 }
 
-// Masking hides values in one answer. One of both is set; neither hides
-// nothing.
+// Masking hides values in one answer. One of Document, Text and Nothing is set;
+// none hides nothing.
 type Masking struct {
 	// Document returns a JSON document as the client may see it, and how many
 	// values it hid. An error refuses it and what would follow. An answer is one
@@ -57,6 +57,8 @@ type Masking struct {
 	// Text hides what the session's detectors find in what is no document, as in
 	// a log.
 	Text bool
+	// Nothing shows no body, only the header.
+	Nothing bool
 }
 
 // Refusal is an answer that is not the server's. As the error of a function of
@@ -68,6 +70,7 @@ type Refusal struct {
 	// What refused it, where that was a decision.
 	Rule, Reason string // safe to show; empty: none
 	Approval     uint64 // 0: nobody was asked
+	Secret       bool   // the request's query is not to be kept
 }
 
 // denied is the refusal of a decision.

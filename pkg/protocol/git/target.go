@@ -5,9 +5,9 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/sluicegate/sluice/pkg/gitwire"
+	"github.com/sluicegate/sluice/pkg/httpproxy"
 )
 
 // target is what a request of the smart protocol is about.
@@ -36,11 +36,9 @@ func targetOf(r *http.Request) (target, bool) {
 	return t, t.repository != "/" && r.Method == http.MethodPost && r.URL.RawQuery == "" && slices.Contains(services, t.service)
 }
 
-// plainPath reports whether a path can be read in one way: no dot or empty
-// segments, and no character that is encoded although it need not be, or that
-// means something to some servers.
+// plainPath reports whether a path can be read in one way, and has no slash at its
+// end.
 func plainPath(r *http.Request) bool {
-	p := r.URL.Path
-	return r.URL.RawPath == "" && path.Clean(p) == p && utf8.ValidString(p) &&
-		!strings.ContainsFunc(p, func(c rune) bool { return c < ' ' || c == 0x7f || c == '\\' || c == ';' || c == '%' })
+	p, certain := httpproxy.ReadPath(r.URL.EscapedPath())
+	return certain && path.Clean(p) == p
 }
