@@ -9,6 +9,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/protocol/mysql"
 	"github.com/sluicegate/sluice/pkg/protocol/postgres"
 	"github.com/sluicegate/sluice/pkg/protocol/ssh"
+	"github.com/sluicegate/sluice/pkg/protocol/web"
 )
 
 // protocols returns the wire protocols that this agent speaks, by the name
@@ -31,11 +32,13 @@ func protocols(packs string) (map[string]protocol.Protocol, error) {
 		return nil, fmt.Errorf("kubernetes: %w", err)
 	}
 	repositories := git.New(git.Options{PackDir: packs})
+	apis := web.New(web.Options{})
 	return map[string]protocol.Protocol{
 		pg.Info().Name:           pg,
 		my.Info().Name:           my,
 		hosts.Info().Name:        hosts,
 		clusters.Info().Name:     clusters,
 		repositories.Info().Name: repositories,
+		apis.Info().Name:         apis,
 	}, nil
 }

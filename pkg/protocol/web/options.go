@@ -1,0 +1,4 @@
+package web
+
+// Options are what an operator can set. The zero value is good.
+type Options struct{}
