@@ -70,6 +70,25 @@ func (l *Lineage) At(i, n int) Output {
 	return union(l.Outputs[first : last+1]...)
 }
 
+// Column returns what the column of that name is, in lower case, of those that
+// a star stands for: a star keeps the names of what it is of. Where the server
+// gives a column a name that it has not, it may come from anywhere.
+func (o *Output) Column(name string) Output {
+	t := &tracer{}
+	all, known := Output{}, 0
+	direct := true
+	for _, it := range o.items {
+		if p, found := it.column(name, t); found {
+			known++
+			direct = direct && p.Direct
+			all.add(p)
+		}
+	}
+	all.Name, all.Direct = name, direct && known == 1
+	all.Unknown = all.Unknown || o.Unknown || known == 0 || t.lost
+	return all
+}
+
 // add makes o come from where p does too.
 func (o *Output) add(p Output) {
 	o.Unknown = o.Unknown || p.Unknown

@@ -33,8 +33,11 @@ func (t *tracer) lineage(outputs []Output) *Lineage {
 		outputs = []Output{{Star: true, Unknown: true}}
 		t.written = append(t.written, Written{Output: Output{Unknown: true}})
 	}
-	for i := range outputs {
-		outputs[i].items = nil
+	// What a variable holds is added to outputs alone.
+	if t.lost || slices.ContainsFunc(t.written, func(w Written) bool { return w.Relation == OfVariable }) {
+		for i := range outputs {
+			outputs[i].items = nil
+		}
 	}
 	for i := range t.written {
 		t.written[i].items = nil
