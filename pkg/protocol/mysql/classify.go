@@ -54,7 +54,7 @@ func shifts(analysis *mysqltext.Analysis) bool {
 // describe fills an operation from a text.
 func (c *conversation) describe(o *op, text []byte, analysis *mysqltext.Analysis) {
 	o.analysis = analysis
-	o.reach = c.touch(analysis, text)
+	o.reach = c.touch(analysis)
 	c.record(o, text, analysis)
 	if analysis == nil {
 		return

@@ -29,7 +29,7 @@ func (c *conversation) wordsWithheld(frame []byte) bool {
 	case r.op != nil:
 		return r.op.reach.touched
 	case r.kind == replyPrepare:
-		return c.touch(r.statement.analysis, r.statement.text).touched
+		return c.touch(r.statement.analysis).touched
 	}
 	return false
 }

@@ -53,7 +53,7 @@ func (k *masking) source(name, column, database string, depth int) load {
 		return load{masked: true}
 	case known.lacks:
 		return load{masked: true, mask: k.namedBy(schema, table)}
-	case column == "*" && len(known.columns) > 0:
+	case (column == "*" || !ascii(column)) && len(known.columns) > 0: // the server's idea of case is not ours
 		return load{masked: true, mask: k.namedBy(schema, table)}
 	case !slices.Contains(known.columns, strings.ToLower(column)):
 		return load{}
@@ -63,6 +63,10 @@ func (k *masking) source(name, column, database string, depth int) load {
 	}
 	paths := k.pathsOf(schema, table, column)
 	return load{masked: true, paths: paths, mask: paths[0].Mask}
+}
+
+func ascii(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool { return r >= 0x80 })
 }
 
 // viewSource is source of a view's column. A mask may speak of the view itself.
@@ -76,7 +80,7 @@ func (k *masking) viewSource(known *relation, schema, table, column string, dept
 		}
 		return load{masked: true}
 	}
-	if column == "*" && len(known.columns) > 0 {
+	if (column == "*" || !ascii(column)) && len(known.columns) > 0 {
 		return load{masked: true}
 	}
 	found := false
@@ -164,18 +168,19 @@ func (c *conversation) answering(o *op) *mysqltext.Statement {
 // it carries nothing masked, and the server's own word does not speak against
 // that.
 func (c *conversation) judgeField(f *field, s *mysqltext.Statement, i, n int) {
-	if s != nil && s.Kind == "EXPLAIN" && !f.origin(&c.masking) || s != nil && s.Kind == "SHOW" {
-		return
-	}
 	if s == nil || s.Lineage == nil {
 		f.hide(load{})
 		return
 	}
 	k := &c.masking
-	out := s.Lineage.At(i, n)
-	carried := k.carries(&out, c.standing.database)
-	if out.Star && !out.Unknown {
-		carried = k.starred(&out, f, c.standing.database)
+	var carried load
+	for _, out := range possible(s.Lineage.Outputs, i, n) {
+		if one := k.carriesAs(&out, f, c.standing.database); one.masked {
+			if carried.masked {
+				one.method, one.paths = "", nil
+			}
+			carried = one
+		}
 	}
 	switch {
 	case carried.masked:
@@ -185,24 +190,40 @@ func (c *conversation) judgeField(f *field, s *mysqltext.Statement, i, n int) {
 	}
 }
 
-// starred is what a column of a star may carry: a star keeps the names of
-// columns, so that the name in the result is the column's own.
-func (k *masking) starred(o *mysqltext.Output, f *field, database string) load {
-	var all load
-	for _, source := range o.Sources {
-		column := source.Column
-		if column == "*" {
-			column = f.name
-		}
-		one := k.source(source.Relation, column, database, 0)
-		if one.masked {
-			if all.masked {
-				one.method, one.paths = "", nil
+// possible are the outputs that column i of n may be: one, but for stars, of
+// which nobody knows how many columns they stand for.
+func possible(outputs []mysqltext.Output, i, n int) []mysqltext.Output {
+	first, last := -1, -1
+	for j := range outputs {
+		if outputs[j].Star {
+			if first < 0 {
+				first = j
 			}
-			all = one
+			last = j
 		}
 	}
-	return all
+	behind := len(outputs) - 1 - last
+	switch {
+	case first < 0 && n != len(outputs), first >= 0 && n < first+behind:
+		return []mysqltext.Output{{Unknown: true}}
+	case first < 0 || i < first:
+		return outputs[i : i+1]
+	case i >= n-behind:
+		return outputs[len(outputs)-(n-i):][:1]
+	}
+	return outputs[first : last+1]
+}
+
+// carriesAs is carries for a column of a result.
+func (k *masking) carriesAs(o *mysqltext.Output, f *field, database string) load {
+	if !o.Star {
+		return k.carries(o, database)
+	}
+	if all := k.carries(o, database); !all.masked {
+		return all
+	}
+	column := o.Column(strings.ToLower(f.name))
+	return k.carries(&column, database)
 }
 
 // origin reports whether the server itself calls a column a masked one.

@@ -124,16 +124,17 @@ func key(schema, table string) string { return schema + "\x00" + table }
 // of returns what a name stands for; nil where that was not read yet.
 func (k *masking) of(name, database string) *relation {
 	schema, table := resolve(name, database)
-	if k.temporary[key(schema, table)] {
-		return &relation{kind: baseTable}
-	}
 	if slices.Contains(catalogs, schema) {
 		if schema == catalogs[0] && slices.Contains(plainTables, table) {
 			return &relation{kind: plainCatalog}
 		}
 		return &relation{kind: otherCatalog}
 	}
-	return k.relations[key(schema, table)]
+	known := k.relations[key(schema, table)]
+	if known != nil && known.kind == unknownRelation && k.temporary[key(schema, table)] && k.namedBy(schema, table) == "" {
+		return &relation{kind: baseTable} // what was put into it was judged
+	}
+	return known
 }
 
 // masked returns the mask of a column, by the policy's names.

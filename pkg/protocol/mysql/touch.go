@@ -27,7 +27,7 @@ func refused(reason, mask string) reach { return reach{touched: true, refusal: r
 
 // touch decides whether masks let a text run. What it answers is masked when it
 // comes; refused is what could carry values elsewhere.
-func (c *conversation) touch(analysis *mysqltext.Analysis, text []byte) reach {
+func (c *conversation) touch(analysis *mysqltext.Analysis) reach {
 	switch {
 	case !c.masking.set.Placed():
 		return reach{}
@@ -40,7 +40,7 @@ func (c *conversation) touch(analysis *mysqltext.Analysis, text []byte) reach {
 		if s.Nested {
 			continue // the outer one has its names
 		}
-		one := c.touchOne(s, text, len(analysis.Statements) == 1)
+		one := c.touchOne(s)
 		all.touched = all.touched || one.touched
 		all.names = append(all.names, one.names...)
 		if one.refusal != "" {
@@ -50,19 +50,19 @@ func (c *conversation) touch(analysis *mysqltext.Analysis, text []byte) reach {
 	return all
 }
 
-func (c *conversation) touchOne(s *mysqltext.Statement, text []byte, alone bool) reach {
+func (c *conversation) touchOne(s *mysqltext.Statement) reach {
 	k := &c.masking
 	if s.Kind == "EXECUTE" {
 		ran := k.named[strings.ToLower(s.Runs)]
 		if ran == nil || len(s.Calls) > 0 {
 			return refused(refusedOpaque, "")
 		}
-		return c.touch(ran, nil)
+		return c.touch(ran)
 	}
 	touched, mask := k.touches(s, c.standing.database)
 	switch {
-	case s.Kind == "SHOW" || s.Kind == "EXPLAIN":
-		return k.shows(s, text, alone, touched, mask)
+	case strings.HasPrefix(s.Kind, "SHOW ") || s.Kind == "EXPLAIN":
+		return k.shows(s, touched, mask)
 	case s.Opaque:
 		return refused(refusedOpaque, mask)
 	case !touched:
@@ -107,6 +107,9 @@ func (k *masking) covers(name, database string, depth int) bool {
 
 // mayRun says why a statement about a masked relation does not run; "": it may.
 func (k *masking) mayRun(s *mysqltext.Statement, database string) string {
+	if slices.ContainsFunc(s.Functions, func(name string) bool { return slices.Contains(keepers, name) }) {
+		return refusedKind
+	}
 	switch s.Kind {
 	case "SELECT":
 		if s.Class != operation.Read || s.Lineage == nil {
@@ -114,7 +117,7 @@ func (k *masking) mayRun(s *mysqltext.Statement, database string) string {
 		}
 		return k.mayWrite(s, database)
 	case "INSERT", "REPLACE", "UPDATE", "DELETE", "SET":
-		if s.Lineage == nil && s.Kind != "DELETE" {
+		if s.Lineage == nil && s.Kind != "DELETE" || s.Kind == "SET" && slices.ContainsFunc(s.Effects, setsVariable) {
 			return refusedKind
 		}
 		return k.mayWrite(s, database)
@@ -125,6 +128,15 @@ func (k *masking) mayRun(s *mysqltext.Statement, database string) string {
 	}
 	return refusedKind
 }
+
+// setsVariable reports whether an effect sets a variable of the server's, which
+// anybody can read.
+func setsVariable(e mysqltext.Effect) bool {
+	return e.Kind == mysqltext.SetVariable || e.Kind == mysqltext.SetGlobal
+}
+
+// keepers are functions that keep a value where it can be read afterwards.
+var keepers = []string{"last_insert_id", "setval", "get_lock", "nextval"}
 
 // mayWrite says why what a statement writes must not be written: a masked value
 // may be put into nothing but a masked column.
@@ -168,49 +180,29 @@ func (k *masking) mayAlter(s *mysqltext.Statement, database string) string {
 		return ""
 	}
 	for _, column := range s.Columns {
-		if _, last := splitName(column); slices.Contains(k.spokenOf(schema, table), strings.ToLower(last)) && s.Kind == "ALTER TABLE" {
+		if _, last := splitName(column); s.Kind == "ALTER TABLE" && (!ascii(column) || slices.Contains(k.spokenOf(schema, table), strings.ToLower(last))) {
 			return refusedAlter
 		}
 	}
 	return ""
 }
 
-// shown are the words behind SHOW of what tells no value of a table, and no
-// other session's statement.
-var shown = []string{
-	"TABLES", "TABLE", "DATABASES", "SCHEMAS", "COLUMNS", "FIELDS", "INDEX", "INDEXES", "KEYS", "CREATE", "VARIABLES", "STATUS", "ENGINES",
-	"STORAGE", "CHARACTER", "CHARSET", "COLLATION", "TRIGGERS", "EVENTS", "GRANTS", "PLUGINS", "PRIVILEGES", "PROCEDURE", "FUNCTION", "PACKAGE",
-	"OPEN", "MASTER", "COUNT(*)",
-}
-
-// shows judges SHOW and EXPLAIN by their first words. EXPLAIN shows values of
-// rows that the planner has read; of a relation's columns it is as DESCRIBE.
-func (k *masking) shows(s *mysqltext.Statement, text []byte, alone, touched bool, mask string) reach {
-	if !alone || strings.ContainsAny(string(text), "#@") || strings.Contains(string(text), "/*") || strings.Contains(string(text), "--") {
-		return refused(refusedKind, mask)
-	}
-	words := strings.Fields(strings.ToUpper(strings.TrimRight(string(text), "; \t\r\n")))
-	if s.Kind == "EXPLAIN" {
-		describes := len(words) >= 2 && len(words) <= 3 && !slices.Contains(words, "FOR") && !strings.Contains(words[1], "(")
-		if touched && !describes {
-			return refused(refusedKind, mask)
-		}
-		return reach{}
-	}
-	if len(words) > 1 && slices.Contains([]string{"FULL", "GLOBAL", "SESSION", "LOCAL", "EXTENDED"}, words[1]) {
-		words = slices.Delete(words, 1, 2)
-	}
+// shows judges SHOW and EXPLAIN. SHOW with a lineage tells of definitions and
+// settings only, unless its WHERE asks about a table; EXPLAIN shows values of
+// rows that the planner has read.
+func (k *masking) shows(s *mysqltext.Statement, touched bool, mask string) reach {
 	switch {
-	case len(words) < 2 || slices.ContainsFunc(words, func(w string) bool { return strings.Contains(w, "SELECT") || w == "CODE" || w == "ANALYSE" }):
-	case slices.Contains(shown, words[1]):
-		return reach{}
-	case words[1] == "PROCESSLIST":
+	case s.Opaque, touched && (s.Kind == "EXPLAIN" || len(s.Columns) > 0 || len(s.Functions) > 0):
+		return refused(refusedKind, mask)
+	case s.Kind == "SHOW PROCESSLIST":
 		return reach{names: []string{"info"}}
-	case words[1] == "WARNINGS" || words[1] == "ERRORS":
+	case s.Kind == "SHOW WARNINGS" || s.Kind == "SHOW ERRORS":
 		if k.dirty {
 			return reach{names: []string{"message"}}
 		}
 		return reach{}
+	case s.Kind != "EXPLAIN" && s.Lineage == nil:
+		return refused(refusedKind, mask)
 	}
-	return refused(refusedKind, mask)
+	return reach{}
 }
