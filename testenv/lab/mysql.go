@@ -14,11 +14,12 @@ import (
 var shopMySQL string
 
 // asMySQL is argv run as the user mysql, which may pass through directories
-// that only root may enter.
-func asMySQL(argv ...string) []string {
+// that only root may enter, and has temporary files beside its data: root's
+// TMPDIR is not its own.
+func (l *lab) asMySQL(argv ...string) []string {
 	return append([]string{
 		"setpriv", "--reuid=mysql", "--regid=mysql", "--init-groups",
-		"--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--",
+		"--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--", "env", "TMPDIR=" + l.path("mysql"),
 	}, argv...)
 }
 
@@ -58,10 +59,10 @@ func (l *lab) runMySQL() error {
 	if _, err := command("chown", "-R", "mysql:mysql", dir); err != nil {
 		return err
 	}
-	if _, err := command(asMySQL("mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")...); err != nil {
+	if _, err := command(l.asMySQL("mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")...); err != nil {
 		return err
 	}
-	p, err := spawn(l.path("mysql.log"), []*os.File{l.slice.Lock()}, l.inNetns(l.netnsOf("pg"), asMySQL("mariadbd", "--no-defaults", "--datadir="+data,
+	p, err := spawn(l.path("mysql.log"), []*os.File{l.slice.Lock()}, l.inNetns(l.netnsOf("pg"), l.asMySQL("mariadbd", "--no-defaults", "--datadir="+data,
 		"--bind-address=0.0.0.0", "--port=3306", "--socket="+l.mysqlSocket(), "--pid-file="+filepath.Join(dir, "pid"), "--skip-name-resolve",
 		"--require-secure-transport=ON", "--ssl-cert="+certFile, "--ssl-key="+keyFile, "--init-file="+seed,
 		"--general-log=ON", "--general-log-file="+filepath.Join(dir, "general.log"),
