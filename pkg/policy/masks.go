@@ -60,7 +60,8 @@ func (c *compiler) masks(p *Policy, clauses []maskClause) {
 // masked returns the resources of a mask. One that names columns is for
 // resources that have some, one that names kinds for clusters, and one that names
 // only paths for resources with columns or for those of the web: those that it
-// names have to, and of all others it leaves out those that have none.
+// names have to, and of all others it leaves out those that have none, and the
+// web's where some have columns.
 func (c *compiler) masked(path string, p *Policy, clause maskClause) []*resource {
 	chosen := c.selected(path, p, clause.Resources)
 	columns := len(clause.Columns)+len(clause.JSONPaths) > 0
@@ -90,11 +91,14 @@ func (c *compiler) masked(path string, p *Policy, clause maskClause) []*resource
 	if len(with) == 0 && lacks != "" && len(clause.Resources) == 0 {
 		c.doc.Problem(path, "hides nothing: no resource has %s", lacks)
 	}
-	if len(clause.JSONPaths) > 0 && slices.ContainsFunc(with, isWeb) && !allWeb(with) {
+	if len(clause.JSONPaths) == 0 || !slices.ContainsFunc(with, isWeb) || allWeb(with) {
+		return with
+	}
+	if len(clause.Resources) > 0 {
 		c.doc.Problem(path+".json_paths", "begin at a table in a database, and at the document on the web: write a mask for each, with its resources")
 		return nil
 	}
-	return with
+	return slices.DeleteFunc(with, isWeb)
 }
 
 // webProtocol is the one whose answers are any documents.
