@@ -112,6 +112,7 @@ func (l *lab) up(args []string) error {
 		{"sshd", l.startSSH},
 		{"git", l.startGit},
 		{"git over HTTPS", l.startGitHTTPS},
+		{"web", l.startWeb},
 		{"docker", l.startDocker},
 		{"issuer and approver", l.makePeople},
 		{"collector", l.startCollector},
@@ -184,6 +185,7 @@ func (l *lab) teardown() error {
 	errs = append(errs, l.stopDocker())
 	errs = append(errs, l.Processes["collector"].end(syscall.SIGTERM, 15*time.Second))
 	errs = append(errs, l.Processes["issuer"].end(syscall.SIGTERM, 5*time.Second))
+	errs = append(errs, l.Processes["web"].end(syscall.SIGTERM, 10*time.Second))
 	errs = append(errs, l.Processes["git-https"].end(syscall.SIGTERM, 10*time.Second))
 	errs = append(errs, l.Processes["git"].end(syscall.SIGTERM, 10*time.Second))
 	errs = append(errs, l.Processes["ssh"].end(syscall.SIGTERM, 10*time.Second))
@@ -212,6 +214,7 @@ func (l *lab) status(args []string) error {
 	if l.isUp() {
 		out["console"] = l.consoleURL()
 		out["servers"] = l.servers()
+		out["web"] = map[string]string{"url": webURL, "plain": webPlainURL}
 		out["git"] = map[string]string{"ssh": gitURL, "https": gitHTTPS}
 		if l.Kube {
 			out["kube"] = map[string]string{"url": kubeURL}
@@ -225,7 +228,7 @@ func (l *lab) status(args []string) error {
 		fmt.Println("the lab is down")
 		return nil
 	}
-	for _, name := range []string{"postgres", "mysql", "ssh", "git", "git-https", "etcd", "kube-apiserver", "docker", "issuer", "collector", "agent"} {
+	for _, name := range []string{"postgres", "mysql", "ssh", "git", "git-https", "web", "etcd", "kube-apiserver", "docker", "issuer", "collector", "agent"} {
 		if _, known := l.Processes[name]; !known {
 			continue
 		}

@@ -1,5 +1,5 @@
 // Command lab runs a whole Sluice on one machine: a real PostgreSQL, a
-// real OpenSSH server, a real Kubernetes API server, a collector, an agent with its eBPF programs, and a Docker daemon whose
+// real OpenSSH server, a real Kubernetes API server, a shop's own API, a collector, an agent with its eBPF programs, and a Docker daemon whose
 // containers are the jobs. Everything lives in network namespaces of its own
 // and under one state directory, so that labs of different checkouts run side
 // by side. scripts/lab builds and calls it; other people's tests rely on its commands.
@@ -17,7 +17,7 @@ const usage = `usage: lab COMMAND
   up [--policy FILE] [--without kube]    start servers, collector and agent; return when ready
   job [--name N] [--env K=V]... [--commit ID] -- CMD
                                          run CMD as an unmodified CI job in a container of its own
-  admin SERVER -- CMD                    run CMD beside a server (pg, ssh, git, kube), around the agent
+  admin SERVER -- CMD                    run CMD beside a server (pg, ssh, git, web, kube), around the agent
   ctl ARGS...                            sluice against the lab's collector, as an approver
   stop|start|kill agent|collector        kill is SIGKILL
   status [--json]                        what runs, and where
@@ -74,6 +74,8 @@ func run(args []string) error {
 		return lab.serveIssuer()
 	case "repositories": // likewise, on the host of the repositories
 		return lab.serveGitHTTPS()
+	case "api": // likewise, beside the database
+		return lab.serveWeb()
 	case "stop", "start", "kill", "uninstall":
 		if len(args) != 1 {
 			return fmt.Errorf("%s takes one of: agent, collector", command)

@@ -24,7 +24,7 @@ func (l *lab) address(n byte) string {
 
 // servers maps the names that jobs use to addresses.
 func (l *lab) servers() map[string]string {
-	servers := map[string]string{"pg.lab": l.address(2), "mysql.lab": l.address(2), "ssh.lab": l.address(4), "git.lab": l.address(5)}
+	servers := map[string]string{"pg.lab": l.address(2), "mysql.lab": l.address(2), "web.lab": l.address(2), "ssh.lab": l.address(4), "git.lab": l.address(5)}
 	if l.Kube {
 		servers["kube.lab"] = l.address(6)
 	}

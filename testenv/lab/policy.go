@@ -24,6 +24,8 @@ func (l *lab) resources() []any {
 		l.hostResource("build-host", l.buildHost()),
 		l.hostResource("git-ssh", l.gitHost()),
 		l.gitHTTPSResource(),
+		l.webResource("web-api", 443),
+		l.webResource("web-plain", 80),
 	}
 	if l.Kube {
 		all = append(all, l.kubeResource())

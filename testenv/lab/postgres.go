@@ -106,13 +106,15 @@ func (l *lab) admin(args []string) error {
 		return err
 	}
 	if len(before) != 1 {
-		return errors.New("admin takes a server: pg, mysql, ssh, git or kube")
+		return errors.New("admin takes a server: pg, mysql, ssh, git, web or kube")
 	}
 	switch before[0] {
 	case "ssh":
 		return attached(nil, l.asHost(l.buildHost(), cmd...)...)
 	case "git":
 		return attached(nil, l.asGit(cmd...)...)
+	case "web":
+		return l.besideWeb(cmd)
 	case "kube":
 		if !l.Kube {
 			return errors.New("this lab was started without kube")
@@ -123,7 +125,7 @@ func (l *lab) admin(args []string) error {
 		return attached([]string{"MYSQL_HOME=" + l.path("mysql")}, l.inNetns(l.netnsOf("pg"), cmd...)...)
 	case "pg":
 	default:
-		return fmt.Errorf("admin takes a server: pg, mysql, ssh, git or kube, not %q", before[0])
+		return fmt.Errorf("admin takes a server: pg, mysql, ssh, git, web or kube, not %q", before[0])
 	}
 	env := []string{"PGHOST=" + l.path("pg", "socket"), "PGUSER=postgres", "PGDATABASE=shop"}
 	return attached(env, l.inNetns(l.netnsOf("pg"), cmd...)...)
