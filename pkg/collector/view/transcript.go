@@ -39,6 +39,9 @@ func Transcript(protocol string, response []byte) []Line {
 	if protocol == "postgres" {
 		return postgresLines(response)
 	}
+	if protocol == "mysql" {
+		return mysqlLines(response)
+	}
 	if len(response) == 0 {
 		return nil
 	}
