@@ -70,7 +70,7 @@ func httpObject() object {
 	}
 	return object{httpType, []field{
 		text("method", "in upper case, as in \"GET\"", func(h *operation.HTTP) any { return h.Method }),
-		text("host", "as the client wrote it, without the port, in lower case; a job can write any", func(h *operation.HTTP) any { return h.Host }),
+		text("host", "as the client wrote it, without the port, in lower case; of a cluster a job can write any", func(h *operation.HTTP) any { return h.Host }),
 		text("path", "decoded", func(h *operation.HTTP) any { return h.Path }),
 		text("query", "as the client wrote it", func(h *operation.HTTP) any { return h.Query }),
 		text("body", "whole, as the client wrote it", func(h *operation.HTTP) any { return string(h.Body.Reveal()) }),

@@ -80,7 +80,7 @@ type shopAPI struct {
 
 // customers are those of the database.
 const customers = `{"customers":[{"id":1,"name":"Ada Example","email":"ada@example.com","ssn":"078-05-1120"},` +
-	`{"id":2,"name":"Ben Example","email":"ben@example.com","ssn":"219-09-9999"}],"total":2}`
+	`{"id":2,"name":"Ben Example","email":"ben@example.com","ssn":"219-09-9999"}],"total":2}` + "\n"
 
 // ServeHTTP logs a request, to whoever sent it, and answers it.
 func (a *shopAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
