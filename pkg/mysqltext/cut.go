@@ -85,6 +85,30 @@ func (d *describer) cutReturning(s *statement) []token {
 	return list
 }
 
+// cutNewRow takes the name away that MySQL's INSERT … AS gives to the row, with
+// those of its columns, and returns it.
+func (s *statement) cutNewRow() string {
+	rows := s.find(0, "values", "value", "set") >= 0 && s.find(0, "select", "table", "with") < 0
+	if s.opt.MariaDB || s.keyword(0) != "insert" || !rows {
+		return "" // behind a query it is a relation's
+	}
+	on := s.find(0, "on")
+	if on < 0 || s.keyword(on+1) != "duplicate" {
+		return ""
+	}
+	end := on
+	if s.op(s.tokens[on-1], ')') {
+		for end--; end > 0 && !s.op(s.tokens[end], '('); end-- {
+		}
+	}
+	if end < 2 || !s.word(s.tokens[end-2], "as") || s.tokens[end-1].kind != tokWord && s.tokens[end-1].kind != tokQuoted {
+		return ""
+	}
+	name := s.name(s.tokens[end-1])
+	s.without(end-2, on)
+	return name
+}
+
 // dropReplace takes MariaDB's OR REPLACE away where the parser does not know it.
 func (s *statement) dropReplace(k kind) {
 	if s.opt.MariaDB && k.name != "CREATE VIEW" && s.keywords(3) == "create or replace" {

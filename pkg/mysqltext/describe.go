@@ -173,7 +173,7 @@ func (d *describer) tree(s *statement, st *Statement) refusal {
 	if why := d.cutInto(s, st); why != "" {
 		return why
 	}
-	returning := d.cutReturning(s)
+	returning, newRow := d.cutReturning(s), s.cutNewRow()
 	node, why := d.parse(s)
 	if why != "" {
 		return why
@@ -196,7 +196,7 @@ func (d *describer) tree(s *statement, st *Statement) refusal {
 	if w.lost != "" {
 		return w.lost
 	}
-	t := &tracer{opt: d.opt, names: d.a.names, calls: st.Calls}
+	t := &tracer{opt: d.opt, names: d.a.names, calls: st.Calls, newRow: newRow}
 	st.HasWhere = hasWhere(node)
 	st.Writes = d.writes(node)
 	d.temporary(node, st)

@@ -13,6 +13,7 @@ type tracer struct {
 	calls    []string // functions that are not known to be harmless
 	written  []Written
 	inserted Output // what VALUES(column) may be
+	newRow   string // what INSERT … AS calls the row that it inserts
 	work     int
 	lost     bool // the statement is too much for us: nothing is known
 }
@@ -203,12 +204,21 @@ func (t *tracer) field(n *ast.SelectField, sc *scope) Output {
 	}
 	o := t.expr(n.Expr, sc)
 	if column, ok := n.Expr.(*ast.ColumnNameExpr); ok {
-		o.Name = fold(column.Name.Name.O)
+		o.Name = resultName(column.Name.Name.O)
 	}
 	if n.AsName.O != "" {
-		o.Name = fold(n.AsName.O)
+		o.Name = resultName(n.AsName.O)
 	}
 	return o
+}
+
+// resultName folds the name of a result, "" for one that the server changes: it
+// takes what does not print from the beginning.
+func resultName(name string) string {
+	if name == "" || name[0] <= ' ' || name[0] == 0x7f {
+		return ""
+	}
+	return fold(name)
 }
 
 // star is * or t.*.

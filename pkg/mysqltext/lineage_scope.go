@@ -88,7 +88,7 @@ func (it *item) rename(names []ast.CIStr) {
 	}
 	it.outputs = slices.Clone(it.outputs)
 	for i, name := range names {
-		it.outputs[i].Name = fold(name.O)
+		it.outputs[i].Name = resultName(name.O)
 	}
 }
 

@@ -105,6 +105,10 @@ func (t *tracer) insert(n *ast.InsertStmt) {
 		t.written = append(t.written, w)
 		t.inserted.add(o)
 	}
+	if t.newRow != "" {
+		row := union(t.inserted)
+		sc.items = append(sc.items, &item{name: t.opt.foldRelation(t.newRow), any: &row})
+	}
 	t.assignTo(n.OnDuplicate, sc, sc.items[:1])
 }
 

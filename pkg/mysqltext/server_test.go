@@ -89,6 +89,7 @@ func TestAgainstAServer(t *testing.T) {
 	t.Run("ReadOnlyStatementsRunInAReadOnlyTransaction", func(t *testing.T) { readOnlyHolds(t, c) })
 	t.Run("FunctionsAreTheServersOwn", func(t *testing.T) { functionsMatch(t, c) })
 	t.Run("NamesFoldAsTheServers", func(t *testing.T) { namesFold(t, c) })
+	t.Run("ValuesAreTraced", func(t *testing.T) { valuesAreTraced(t, dial(t, socket)) })
 	t.Run("RelationsAreThoseThatAreRead", func(t *testing.T) { relationsMatch(t, c) })
 }
 

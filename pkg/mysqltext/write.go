@@ -90,6 +90,11 @@ func (s *statement) write(dst []byte, neutral bool) ([]byte, refusal) {
 				}
 				continue
 			}
+			if s.word(t, "sounds") && s.keyword(i+1) == "like" {
+				dst = append(dst, "= "...) // the parser does not know it, and it is a comparison
+				i++
+				continue
+			}
 			dst = s.writeWord(dst, i)
 		case tokQuoted:
 			dst = append(appendName(dst, s.name(t)), ' ')
