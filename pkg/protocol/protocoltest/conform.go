@@ -49,11 +49,13 @@ func Conform(t *testing.T, p Plugin) {
 	t.Run("ends when its context ends", func(t *testing.T) {
 		checkGoroutines(t)
 		r := start(t, p)
+		r.play(t, p.Greets)
 		r.stop(t)
 	})
 	t.Run("ends when its client leaves", func(t *testing.T) {
 		checkGoroutines(t)
 		r := start(t, p)
+		r.play(t, p.Greets)
 		if err := r.hangUp("client"); err != nil {
 			t.Fatal(err)
 		}

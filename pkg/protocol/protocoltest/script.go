@@ -53,6 +53,7 @@ type Plugin struct {
 	Message func(line string) (Message, error)
 	Conn    func(*protocol.Conn) // adds what the sessions of this plug-in need; may be nil
 	Prelude string               // steps before the script's own, in whole messages
+	Greets  string               // steps that come before a client has said anything
 	Opens   []string             // names of Openings that are its own; empty: its own name
 }
 
