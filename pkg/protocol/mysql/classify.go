@@ -74,7 +74,7 @@ func (c *conversation) describe(o *op, text []byte, analysis *mysqltext.Analysis
 
 // describeRun shows rules what an EXECUTE runs.
 func (c *conversation) describeRun(o *op, name string) bool {
-	ran := c.masking.named[strings.ToLower(name)]
+	ran := c.masking.runs(name, c.standing.database)
 	if ran == nil {
 		return false
 	}
@@ -157,12 +157,12 @@ func (c *conversation) forwarded(o *op) {
 		return
 	}
 	c.standing.stale = c.standing.stale || moves(o.analysis)
-	c.masking.ran(o)
+	c.masking.ran(o, false)
 }
 
 // ended notes what it may have changed now that it has ended.
-func (c *conversation) ended(o *op) {
+func (c *conversation) ended(o *op, done bool) {
 	if o.Operation.Kind == operation.Statement {
-		c.masking.ran(o)
+		c.masking.ran(o, done)
 	}
 }

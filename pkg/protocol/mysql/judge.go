@@ -153,7 +153,7 @@ func (c *conversation) answering(o *op) *mysqltext.Statement {
 			continue
 		}
 		if s.Kind == "EXECUTE" {
-			ran := c.masking.named[strings.ToLower(s.Runs)]
+			ran := c.masking.runs(s.Runs, c.standing.database)
 			if ran == nil || len(ran.Statements) == 0 {
 				return nil
 			}

@@ -23,12 +23,12 @@ type masking struct {
 	key    []byte
 	follow bool // names are followed: masks are placed, or rules read them
 
-	relations map[string]*relation           // by database and name
-	asOf      uint64                         // changes when these were read
-	temporary map[string]bool                // names that this session took for temporary tables
-	named     map[string]*mysqltext.Analysis // what PREPARE prepared; nil: nobody knows
-	dirty     bool                           // a statement's warnings may quote a masked value
-	tainted   bool                           // a user variable may hold one
+	relations map[string]*relation // by database and name
+	asOf      uint64               // changes when these were read
+	temporary map[string]bool      // names that this session took for temporary tables
+	named     map[string]prepared  // what PREPARE prepared
+	dirty     bool                 // a statement's warnings may quote a masked value
+	tainted   bool                 // a user variable may hold one
 }
 
 func newMasking(m *MySQL, conn *protocol.Conn) masking {
@@ -45,7 +45,7 @@ func newMasking(m *MySQL, conn *protocol.Conn) masking {
 func (k *masking) forget() {
 	k.relations = map[string]*relation{}
 	k.temporary = map[string]bool{}
-	k.named = map[string]*mysqltext.Analysis{}
+	k.named = map[string]prepared{}
 }
 
 // relation is what a name stands for.
@@ -184,9 +184,9 @@ func (k *masking) spokenOf(schema, table string) (columns []string) {
 	return columns
 }
 
-// ran notes what a statement may have changed, as it is forwarded and when it
-// has ended.
-func (k *masking) ran(o *op) {
+// ran notes what a text may have changed, as it is forwarded and when it has
+// ended; done: the server did all of it.
+func (k *masking) ran(o *op, done bool) {
 	k.dirty = k.dirty || o.reach.touched
 	if o.analysis == nil {
 		k.tainted = k.tainted || k.set.Placed()
@@ -200,30 +200,58 @@ func (k *masking) ran(o *op) {
 			k.plugin.changes.Add(1)
 		}
 		for _, e := range s.Effects {
-			k.follows(o.analysis, i, e, o.Operation.Context.Database)
+			k.follows(e, o.Operation.Context.Database)
 		}
+	}
+	if done {
+		k.keep(o)
 	}
 }
 
-// follows notes one effect of statement i.
-func (k *masking) follows(analysis *mysqltext.Analysis, i int, e mysqltext.Effect, database string) {
+// follows notes one effect of a text, which may not have come about.
+func (k *masking) follows(e mysqltext.Effect, database string) {
 	switch e.Kind {
 	case mysqltext.Temporary:
 		schema, table := resolve(e.Name, database)
 		k.temporary[key(schema, table)] = true
-	case mysqltext.Deallocate:
-		delete(k.named, strings.ToLower(e.Name))
 	case mysqltext.Prepare:
-		var nested []mysqltext.Statement
-		for j := i + 1; j < len(analysis.Statements) && analysis.Statements[j].Nested; j++ {
-			nested = append(nested, analysis.Statements[j])
-		}
-		k.named[strings.ToLower(e.Name)] = nil
-		if len(nested) > 0 && !analysis.Statements[i].Opaque && len(k.named) < maxNamed {
-			k.named[strings.ToLower(e.Name)] = &mysqltext.Analysis{Statements: nested, Parsed: true}
-		}
+		delete(k.named, strings.ToLower(e.Name))
 	}
+}
+
+// prepared is what PREPARE gave a name to. Its own names are looked for in the
+// database in which that was.
+type prepared struct {
+	analysis *mysqltext.Analysis
+	database string
 }
 
 // maxNamed is the most statements of PREPARE that are remembered.
 const maxNamed = 256
+
+// keep remembers what a text that is one PREPARE prepared. Of any other it is
+// not known how far the server came.
+func (k *masking) keep(o *op) {
+	if len(o.analysis.Statements) < 2 || len(k.named) >= maxNamed {
+		return
+	}
+	outer, nested := &o.analysis.Statements[0], slices.Clone(o.analysis.Statements[1:])
+	if outer.Kind != "PREPARE" || outer.Opaque || len(outer.Effects) != 1 {
+		return
+	}
+	if slices.ContainsFunc(nested, func(s mysqltext.Statement) bool { return !s.Nested }) {
+		return
+	}
+	nested[0].Nested = false
+	k.named[strings.ToLower(outer.Effects[0].Name)] = prepared{
+		analysis: &mysqltext.Analysis{Statements: nested, Parsed: true}, database: o.Operation.Context.Database,
+	}
+}
+
+// runs returns what EXECUTE would run in a database; nil where nobody knows.
+func (k *masking) runs(name, database string) *mysqltext.Analysis {
+	if kept := k.named[strings.ToLower(name)]; kept.database == database {
+		return kept.analysis
+	}
+	return nil
+}

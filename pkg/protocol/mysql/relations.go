@@ -44,7 +44,7 @@ func (c *conversation) relationsOf(analysis *mysqltext.Analysis) (names []string
 		s := &analysis.Statements[i]
 		names = append(names, s.Relations...)
 		names = append(names, s.Writes...)
-		if ran := c.masking.named[strings.ToLower(s.Runs)]; s.Runs != "" && ran != nil {
+		if ran := c.masking.runs(s.Runs, c.standing.database); s.Runs != "" && ran != nil {
 			names = append(names, c.relationsOf(&mysqltext.Analysis{Statements: ran.Statements})...)
 		}
 	}

@@ -219,7 +219,7 @@ func (c *conversation) replied(outcome protocol.Outcome) {
 	o := c.reply.op
 	c.reply = reply{}
 	if o != nil {
-		c.ended(o)
+		c.ended(o, outcome.Status == protocol.OK)
 		o.end(outcome)
 		c.settle(o)
 	}

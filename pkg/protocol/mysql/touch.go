@@ -40,7 +40,7 @@ func (c *conversation) touch(analysis *mysqltext.Analysis) reach {
 		if s.Nested {
 			continue // the outer one has its names
 		}
-		one := c.touchOne(s)
+		one := c.touchOne(s, len(analysis.Statements) == 1)
 		all.touched = all.touched || one.touched
 		all.names = append(all.names, one.names...)
 		if one.refusal != "" {
@@ -50,11 +50,11 @@ func (c *conversation) touch(analysis *mysqltext.Analysis) reach {
 	return all
 }
 
-func (c *conversation) touchOne(s *mysqltext.Statement) reach {
+func (c *conversation) touchOne(s *mysqltext.Statement, alone bool) reach {
 	k := &c.masking
 	if s.Kind == "EXECUTE" {
-		ran := k.named[strings.ToLower(s.Runs)]
-		if ran == nil || len(s.Calls) > 0 {
+		ran := k.runs(s.Runs, c.standing.database)
+		if ran == nil || !alone || len(s.Calls) > 0 { // one before it may prepare another
 			return refused(refusedOpaque, "")
 		}
 		return c.touch(ran)
