@@ -54,6 +54,23 @@ static __always_inline bool ask_to_enrol(__u64 cookie, struct netns *known, __u6
 	return true;
 }
 
+/* What the thread that connects and its ancestors executed goes with what it asks
+ * for: without it an AI agent would pass for anybody. */
+static __always_inline bool remember_lineage(struct bpf_sock *sk, struct task_struct *task)
+{
+	struct lineage *lineage = lineage_of(task), *stored;
+
+	bpf_sk_storage_delete(&asked_lineages, sk); /* the socket may have asked before */
+	if (!lineage)
+		return true;
+	stored = bpf_sk_storage_get(&asked_lineages, sk, lineage, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!stored)
+		return false;
+	if (stored->exec_id != task->self_exec_id)
+		stored->whole = 0;
+	return true;
+}
+
 /* Writes who asks for what onto the client's socket. */
 static __always_inline bool remember(struct bpf_sock_addr *ctx, struct origin *origin)
 {
@@ -68,7 +85,7 @@ static __always_inline bool remember(struct bpf_sock_addr *ctx, struct origin *o
 	if (!stored)
 		return false;
 	*stored = *origin; /* the socket may have asked for another before */
-	return true;
+	return remember_lineage(ctx->sk, task);
 }
 
 /* Only who connects counts, not who made the socket. */

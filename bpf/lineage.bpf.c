@@ -2,7 +2,7 @@
 /*
  * What a task and its ancestors executed, known since they did it: a parent may
  * be gone, the environment cleared and the program overwritten by the time that
- * somebody asks. Each task holds its own copy, so that no other can push it out.
+ * somebody asks. Each task has its own copy, so that no other can push it out.
  *
  * An object of its own: a kernel that cannot load it guards all the same.
  * README.md says what each hook does and counts.
@@ -10,10 +10,8 @@
 #include "headers/kernel.h"
 
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_endian.h>
 
-#include "addr.h"
-#include "asked.h"
+#include "lineage.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -25,9 +23,6 @@ enum lineage_counter {
 	LINEAGE_BEGUN,     /* chains whose beginning was not seen */
 	LINEAGE_GAP,       /* an execve before this one was not seen */
 	LINEAGE_NO_ROOM,   /* no memory for a task's lineage */
-	LINEAGE_CONNECTED, /* lineages that went with a connect */
-	LINEAGE_UNKNOWN,   /* connects of tasks that have none */
-	LINEAGE_REFUSED,   /* no memory for a socket's lineage: the connection is reset */
 	LINEAGE_COUNTERS,
 };
 
@@ -38,13 +33,13 @@ struct {
 	__type(value, __u64);
 } lineage_counters SEC(".maps");
 
-/* Ends with its task, and not before. */
+/* Of a task that nothing is known of. */
 struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
 	__type(value, struct lineage);
-} lineages SEC(".maps");
+} nothing SEC(".maps");
 
 /* The last component of a path, with zeros behind it. */
 struct program_name {
@@ -79,14 +74,6 @@ static __always_inline void count(enum lineage_counter c)
 		(*n)++;
 }
 
-/* A thread of a process that was there before us has none of its own. */
-static __always_inline struct lineage *lineage_of(struct task_struct *task)
-{
-	struct lineage *lineage = bpf_task_storage_get(&lineages, task, NULL, 0);
-
-	return lineage ? lineage : bpf_task_storage_get(&lineages, task->group_leader, NULL, 0);
-}
-
 /* What a tracepoint passes, in the order of TP_PROTO. */
 struct newtask {
 	struct task_struct *child;
@@ -95,24 +82,51 @@ struct newtask {
 
 struct exec {
 	struct task_struct *task;
-	__u64 old_pid;
+	__u64 old_pid; /* the thread's before execve made it its process's first */
 	struct linux_binprm *bprm;
 };
 
-struct state_change {
-	struct sock *sk;
-	__u64 from, to;
+struct exit {
+	struct task_struct *task;
 };
 
+/* Gives a task a copy of a lineage. */
+static __always_inline struct lineage *give(struct task_struct *task, struct lineage *what)
+{
+	__u32 id = task->pid;
+	struct lineage *lineage;
+
+	if (bpf_map_update_elem(&lineages, &id, what, BPF_ANY)) {
+		bpf_map_delete_elem(&lineages, &id); /* nothing, rather than another's */
+		return NULL;
+	}
+	lineage = bpf_map_lookup_elem(&lineages, &id);
+	if (lineage)
+		lineage->started_ns = task->start_boottime;
+	return lineage;
+}
+
 /* A child, a thread and a worker of io_uring begin with what their maker has.
- * They do not run yet, and are in their cgroup already. */
+ * They do not run yet. */
 SEC("tp_btf/task_newtask")
 int lineage_fork(struct newtask *ctx)
 {
 	struct lineage *lineage = lineage_of(bpf_get_current_task_btf());
+	__u32 id = ctx->child->pid;
 
-	if (lineage && !bpf_task_storage_get(&lineages, ctx->child, lineage, BPF_LOCAL_STORAGE_GET_F_CREATE))
+	if (!lineage)
+		bpf_map_delete_elem(&lineages, &id); /* of one that had this id before */
+	else if (!give(ctx->child, lineage))
 		count(LINEAGE_NO_ROOM);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int lineage_exit(struct exit *ctx)
+{
+	__u32 id = ctx->task->pid;
+
+	bpf_map_delete_elem(&lineages, &id);
 	return 0;
 }
 
@@ -120,16 +134,35 @@ int lineage_fork(struct newtask *ctx)
  * either case it may be more. */
 static __always_inline struct lineage *begin(struct task_struct *task)
 {
-	struct lineage *known = lineage_of(task), *lineage;
+	struct task_struct *parent = task->real_parent;
+	struct lineage *known = lineage_at(parent->tgid, parent->group_leader->start_boottime), *lineage;
+	__u32 key = 0;
 
 	if (!known)
-		known = bpf_task_storage_get(&lineages, task->real_parent, NULL, 0);
-	lineage = bpf_task_storage_get(&lineages, task, known, BPF_LOCAL_STORAGE_GET_F_CREATE);
+		known = bpf_map_lookup_elem(&nothing, &key);
+	if (!known)
+		return NULL;
+	lineage = give(task, known);
 	if (!lineage)
 		return NULL;
 	lineage->whole = 0;
 	lineage->seeded = 1;
 	count(LINEAGE_BEGUN);
+	return lineage;
+}
+
+/* What the task had before execve, which may have given it another id. */
+static __always_inline struct lineage *before_exec(struct task_struct *task, __u32 old_id)
+{
+	struct lineage *lineage = bpf_map_lookup_elem(&lineages, &old_id);
+	__u32 id = task->pid;
+
+	if (!lineage)
+		return bpf_map_lookup_elem(&lineages, &id); /* the other agent has moved it */
+	if (old_id == id)
+		return lineage;
+	lineage = give(task, lineage);
+	bpf_map_delete_elem(&lineages, &old_id);
 	return lineage;
 }
 
@@ -203,7 +236,7 @@ int lineage_exec(struct exec *ctx)
 {
 	struct linux_binprm *bprm = ctx->bprm;
 	struct task_struct *task = ctx->task;
-	struct lineage *lineage = bpf_task_storage_get(&lineages, task, NULL, 0);
+	struct lineage *lineage = before_exec(task, ctx->old_pid);
 	__u64 exec_id = task->self_exec_id, length;
 	bool begun = !lineage;
 	__u8 agent, whole;
@@ -238,36 +271,5 @@ int lineage_exec(struct exec *ctx)
 	lineage->seeded = 0;
 	lineage->exec_id = exec_id;
 	append(lineage, bprm->filename, length, agent);
-	return 0;
-}
-
-/* On the task that connects, between the connect hook, which wrote what it asks
- * for, and the SYN. */
-SEC("tp_btf/inet_sock_set_state")
-int lineage_connect(struct state_change *ctx)
-{
-	struct lineage *lineage, *stored;
-	struct task_struct *task;
-	struct sock *sk = ctx->sk;
-
-	if ((int)ctx->to != TCP_SYN_SENT || !bpf_sk_storage_get(&asked, sk, NULL, 0))
-		return 0;
-	bpf_sk_storage_delete(&asked_lineages, sk); /* it may have connected before */
-	task = bpf_get_current_task_btf();
-	lineage = lineage_of(task);
-	if (!lineage) {
-		count(LINEAGE_UNKNOWN);
-		return 0;
-	}
-	stored = bpf_sk_storage_get(&asked_lineages, sk, lineage, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!stored) {
-		/* An AI agent would pass for anybody: without its record it is reset. */
-		bpf_sk_storage_delete(&asked, sk);
-		count(LINEAGE_REFUSED);
-		return 0;
-	}
-	if (lineage->exec_id != task->self_exec_id)
-		stored->whole = 0;
-	count(LINEAGE_CONNECTED);
 	return 0;
 }

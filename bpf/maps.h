@@ -29,6 +29,19 @@ struct host {
 };
 #define HOST_BITS 128
 
+/* What the kernel knew when a workload asked for a protected destination. */
+struct origin {
+	struct address destination;
+	__u64 cgroup_id;
+	__u64 netns_cookie;
+	__u64 process_start_ns; /* CLOCK_BOOTTIME, of the thread group's leader */
+	__u32 pid;
+	__u32 uid;
+	__u16 port;
+	__u8 via_v6; /* sent to the listener on ::1, else to the one on 127.0.0.1 */
+	__u8 zero[5];
+};
+
 /* A connection on its way from connect to accept. */
 struct passage {
 	__u64 netns_cookie;
@@ -255,6 +268,22 @@ struct {
 	__type(key, struct open_connection);
 	__type(value, __u8);
 } open_connections SEC(".maps");
+
+/* On the client's socket: what it asked for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct origin);
+} asked SEC(".maps");
+
+/* Beside asked, where the kernel can tell. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct lineage);
+} asked_lineages SEC(".maps");
 
 /* On the accepted socket: the same, for the agent to read by fd. A map of its
  * own, so that getpeername on the agent's end is never rewritten. */

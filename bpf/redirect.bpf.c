@@ -12,7 +12,7 @@
 #include <bpf/bpf_endian.h>
 
 #include "addr.h"
-#include "asked.h"
+#include "lineage.h"
 #include "maps.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -46,7 +46,6 @@ typedef _Bool bool;
 #define ETH_P_8021Q 0x8100
 #define ETH_P_8021AD 0x88A8
 #define ETH_HLEN 14
-#define TCP_SYN_SENT 2
 #define TCP_CLOSE 7
 #define TCP_SYNCNT 7
 
@@ -58,7 +57,6 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_LPM_TRIE = 11,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
-	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
 
 enum {
@@ -68,7 +66,6 @@ enum {
 
 enum { BPF_F_NO_PREALLOC = 1 };
 enum { BPF_SK_STORAGE_GET_F_CREATE = 1 };
-enum { BPF_LOCAL_STORAGE_GET_F_CREATE = 1 };
 
 enum {
 	BPF_SOCK_OPS_TIMEOUT_INIT = 1,
@@ -198,6 +195,8 @@ struct css_set {
 };
 
 struct task_struct {
+	int pid;  /* of the thread, in the initial pid namespace */
+	int tgid; /* of its process */
 	struct task_struct *group_leader;
 	struct task_struct *real_parent;
 	struct css_set *cgroups;

@@ -91,12 +91,20 @@ func BenchmarkPrograms(b *testing.B) {
 	b.ReportMetric(sum, "programs-ns")
 }
 
+// linkPins are those of all programs that a connect meets.
+func (l *lab) linkPins(b *testing.B) []string {
+	b.Helper()
+	hooks, err := filepath.Glob(filepath.Join(l.pins, "links", "*"))
+	must(b, err)
+	tracers, err := filepath.Glob(filepath.Join(l.pins, "lineage", "*"))
+	must(b, err)
+	return append(hooks, tracers...)
+}
+
 func (l *lab) programStats(b *testing.B) map[string]*ebpf.ProgramStats {
 	b.Helper()
-	pins, err := filepath.Glob(filepath.Join(l.pins, "links", "*"))
-	must(b, err)
 	stats := make(map[string]*ebpf.ProgramStats)
-	for _, pin := range pins {
+	for _, pin := range l.linkPins(b) {
 		attached, err := link.LoadPinnedLink(pin, nil)
 		must(b, err)
 		info, err := attached.Info()

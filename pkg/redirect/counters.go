@@ -46,12 +46,9 @@ func (r *Redirect) addLineageCounters(to map[string]uint64) error {
 		return nil
 	}
 	for name, which := range map[string]lineageLineageCounter{
-		"lineage_begun":     lineageLineageCounterLINEAGE_BEGUN,
-		"lineage_gap":       lineageLineageCounterLINEAGE_GAP,
-		"lineage_no_room":   lineageLineageCounterLINEAGE_NO_ROOM,
-		"lineage_connected": lineageLineageCounterLINEAGE_CONNECTED,
-		"lineage_unknown":   lineageLineageCounterLINEAGE_UNKNOWN,
-		"lineage_refused":   lineageLineageCounterLINEAGE_REFUSED,
+		"lineage_begun":   lineageLineageCounterLINEAGE_BEGUN,
+		"lineage_gap":     lineageLineageCounterLINEAGE_GAP,
+		"lineage_no_room": lineageLineageCounterLINEAGE_NO_ROOM,
 	} {
 		n, err := sum(r.tracing.objects.LineageCounters, uint32(which))
 		if err != nil {

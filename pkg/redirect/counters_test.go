@@ -66,8 +66,6 @@ var unmoved = map[string]string{
 	"egress_dropped_unreadable":   "no socket of this kernel sends less than an IP header",
 	"hold_short":                  "the kernel refuses TCP_SYNCNT",
 	"lineage_no_room":             "the kernel has no memory for a task's lineage",
-	"lineage_refused":             "the kernel has no memory for a socket's lineage",
-	"lineage_unknown":             "every thread that can connect has a lineage",
 	"link_out_exempt":             "an exempt socket is let through by the same storage as at the egress hook",
 	"link_out_forwarded":          "packets keep their socket on their way through a bridge, where netfilter does not see it (br_netfilter)",
 	"link_out_dropped_unreadable": "another agent on this machine may drop such a frame first",

@@ -89,7 +89,7 @@ func (r *Redirect) prepare(cfg Config) error {
 	if err := loadObjects(cfg.Pins, &r.objects, true); err != nil {
 		return err
 	}
-	r.loadTracing(cfg.Pins)
+	r.loadTracing()
 	if err := r.readRecords(); err != nil {
 		return err
 	}

@@ -17,9 +17,6 @@ import (
 const (
 	// lineagePins holds the links of the programs of lineage.bpf.c.
 	lineagePins = "lineage"
-	// lineagesPin keeps what every task carries. Its number is raised when that
-	// means something else: tasks then begin anew.
-	lineagesPin = "lineages_1"
 
 	// longestName is shorter than what the kernel keeps of a name (TASK_COMM_LEN):
 	// one that it has shortened is never taken for another.
@@ -38,57 +35,31 @@ type tracer struct {
 	program *ebpf.Program
 }
 
-// tracers are in the order of attachment.
+// tracers are in the order of attachment: what ends a lineage comes first, so that
+// none is there that nobody ends.
 func (t *tracing) tracers() []tracer {
 	return []tracer{
+		{lineageProgLineageExit, t.objects.LineageExit},
 		{lineageProgLineageFork, t.objects.LineageFork},
 		{lineageProgLineageExec, t.objects.LineageExec},
-		{lineageProgLineageConnect, t.objects.LineageConnect},
 	}
 }
 
-// loadTracing loads the programs with what tasks carry already, and the maps
-// that they share with the others.
-func loadTracing(pins string, shared *redirectMaps) (*tracing, error) {
+// newTracing loads the programs, which write into a map that the others read.
+func newTracing(lineages *ebpf.Map) (*tracing, error) {
 	spec, err := loadLineage()
 	if err != nil {
 		return nil, fmt.Errorf("read programs: %w", err)
 	}
-	pin := filepath.Join(pins, mapPins, lineagesPin)
-	carried, err := ebpf.LoadPinnedMap(pin, nil)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open pinned lineages: %w", err)
-	}
 	t := &tracing{}
-	if err == nil {
-		defer carried.Close() //nolint:errcheck // the collection has its own clone
-		if err := t.load(spec, shared, carried); err != nil {
-			return nil, err
-		}
-		return t, nil
-	}
-	if err := t.load(spec, shared, nil); err != nil {
-		return nil, err
-	}
-	if err := t.objects.Lineages.Pin(pin); err != nil {
-		return nil, errors.Join(fmt.Errorf("pin lineages: %w", err), t.objects.Close())
-	}
-	return t, nil
-}
-
-// load takes what tasks carry, unless that is nil.
-func (t *tracing) load(spec *ebpf.CollectionSpec, shared *redirectMaps, carried *ebpf.Map) error {
-	reused := map[string]*ebpf.Map{lineageMapAsked: shared.Asked, lineageMapAskedLineages: shared.AskedLineages}
-	if carried != nil {
-		reused[lineageMapLineages] = carried
-	}
-	if err := spec.LoadAndAssign(&t.objects, &ebpf.CollectionOptions{MapReplacements: reused}); err != nil {
-		return fmt.Errorf("load programs: %w", err)
+	shared := map[string]*ebpf.Map{lineageMapLineages: lineages}
+	if err := spec.LoadAndAssign(&t.objects, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
+		return nil, fmt.Errorf("load programs: %w", err)
 	}
 	if err := nameAgents(t.objects.AgentPrograms); err != nil {
-		return errors.Join(err, t.objects.Close())
+		return nil, errors.Join(err, t.objects.Close())
 	}
-	return nil
+	return t, nil
 }
 
 // nameAgents tells the programs how the known AI agents are called. A memory

@@ -19,6 +19,7 @@ type lineageLineage struct {
 	ExecId      uint64
 	Agents      uint64
 	Executed    uint64
+	StartedNs   uint64
 	CgroupLevel int32
 	Agent       uint8
 	Whole       uint8
@@ -36,30 +37,11 @@ type lineageLineage struct {
 type lineageLineageCounter uint32
 
 const (
-	lineageLineageCounterLINEAGE_BEGUN     lineageLineageCounter = 0
-	lineageLineageCounterLINEAGE_GAP       lineageLineageCounter = 1
-	lineageLineageCounterLINEAGE_NO_ROOM   lineageLineageCounter = 2
-	lineageLineageCounterLINEAGE_CONNECTED lineageLineageCounter = 3
-	lineageLineageCounterLINEAGE_UNKNOWN   lineageLineageCounter = 4
-	lineageLineageCounterLINEAGE_REFUSED   lineageLineageCounter = 5
-	lineageLineageCounterLINEAGE_COUNTERS  lineageLineageCounter = 6
+	lineageLineageCounterLINEAGE_BEGUN    lineageLineageCounter = 0
+	lineageLineageCounterLINEAGE_GAP      lineageLineageCounter = 1
+	lineageLineageCounterLINEAGE_NO_ROOM  lineageLineageCounter = 2
+	lineageLineageCounterLINEAGE_COUNTERS lineageLineageCounter = 3
 )
-
-type lineageOrigin struct {
-	_           structs.HostLayout
-	Destination struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
-	CgroupId       uint64
-	NetnsCookie    uint64
-	ProcessStartNs uint64
-	Pid            uint32
-	Uid            uint32
-	Port           uint16
-	ViaV6          uint8
-	Zero           [5]uint8
-}
 
 type lineagePathBuffer struct {
 	_     structs.HostLayout
@@ -76,13 +58,12 @@ type lineageProgramName struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	lineageMapAgentPrograms   = "agent_programs"
-	lineageMapAsked           = "asked"
-	lineageMapAskedLineages   = "asked_lineages"
 	lineageMapLineageCounters = "lineage_counters"
 	lineageMapLineages        = "lineages"
+	lineageMapNothing         = "nothing"
 	lineageMapPathBuffers     = "path_buffers"
-	lineageProgLineageConnect = "lineage_connect"
 	lineageProgLineageExec    = "lineage_exec"
+	lineageProgLineageExit    = "lineage_exit"
 	lineageProgLineageFork    = "lineage_fork"
 )
 
@@ -128,9 +109,9 @@ type lineageSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type lineageProgramSpecs struct {
-	LineageConnect *ebpf.ProgramSpec `ebpf:"lineage_connect"`
-	LineageExec    *ebpf.ProgramSpec `ebpf:"lineage_exec"`
-	LineageFork    *ebpf.ProgramSpec `ebpf:"lineage_fork"`
+	LineageExec *ebpf.ProgramSpec `ebpf:"lineage_exec"`
+	LineageExit *ebpf.ProgramSpec `ebpf:"lineage_exit"`
+	LineageFork *ebpf.ProgramSpec `ebpf:"lineage_fork"`
 }
 
 // lineageMapSpecs contains maps before they are loaded into the kernel.
@@ -138,10 +119,9 @@ type lineageProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type lineageMapSpecs struct {
 	AgentPrograms   *ebpf.MapSpec `ebpf:"agent_programs"`
-	Asked           *ebpf.MapSpec `ebpf:"asked"`
-	AskedLineages   *ebpf.MapSpec `ebpf:"asked_lineages"`
 	LineageCounters *ebpf.MapSpec `ebpf:"lineage_counters"`
 	Lineages        *ebpf.MapSpec `ebpf:"lineages"`
+	Nothing         *ebpf.MapSpec `ebpf:"nothing"`
 	PathBuffers     *ebpf.MapSpec `ebpf:"path_buffers"`
 }
 
@@ -172,20 +152,18 @@ func (o *lineageObjects) Close() error {
 // It can be passed to loadLineageObjects or ebpf.CollectionSpec.LoadAndAssign.
 type lineageMaps struct {
 	AgentPrograms   *ebpf.Map `ebpf:"agent_programs"`
-	Asked           *ebpf.Map `ebpf:"asked"`
-	AskedLineages   *ebpf.Map `ebpf:"asked_lineages"`
 	LineageCounters *ebpf.Map `ebpf:"lineage_counters"`
 	Lineages        *ebpf.Map `ebpf:"lineages"`
+	Nothing         *ebpf.Map `ebpf:"nothing"`
 	PathBuffers     *ebpf.Map `ebpf:"path_buffers"`
 }
 
 func (m *lineageMaps) Close() error {
 	return _LineageClose(
 		m.AgentPrograms,
-		m.Asked,
-		m.AskedLineages,
 		m.LineageCounters,
 		m.Lineages,
+		m.Nothing,
 		m.PathBuffers,
 	)
 }
@@ -200,15 +178,15 @@ type lineageVariables struct {
 //
 // It can be passed to loadLineageObjects or ebpf.CollectionSpec.LoadAndAssign.
 type lineagePrograms struct {
-	LineageConnect *ebpf.Program `ebpf:"lineage_connect"`
-	LineageExec    *ebpf.Program `ebpf:"lineage_exec"`
-	LineageFork    *ebpf.Program `ebpf:"lineage_fork"`
+	LineageExec *ebpf.Program `ebpf:"lineage_exec"`
+	LineageExit *ebpf.Program `ebpf:"lineage_exit"`
+	LineageFork *ebpf.Program `ebpf:"lineage_fork"`
 }
 
 func (p *lineagePrograms) Close() error {
 	return _LineageClose(
-		p.LineageConnect,
 		p.LineageExec,
+		p.LineageExit,
 		p.LineageFork,
 	)
 }

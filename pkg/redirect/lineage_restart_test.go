@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/sluicegate/sluice/pkg/redirect"
 )
@@ -95,29 +94,56 @@ func TestLineageOutlivesTheAgent(t *testing.T) {
 	mustBe(t, l.accept(t).Origin.Lineage, claude, program, exe, exe)
 }
 
+// TestLineageOutlivesAnUpgrade has a process execute something while both agents'
+// programs are in force, and after a successor that came to nothing.
+func TestLineageOutlivesAnUpgrade(t *testing.T) {
+	l := newNetwork(t)
+	l.pins = filepath.Join(t.TempDir(), "pins")
+	l.openAgent(t)
+	cfg := redirect.Config{Pins: l.pins, Port: l.slice.Port}
+	program, exe := agentProgram(t, "claude"), executable(t)
+	first := &running{Redirect: l.agent}
+	first.resume()
+	job := l.hold(t, program, 3)
+	first.pause(t)
+
+	failed, err := first.successor(t, cfg)
+	must(t, err)
+	must(t, failed.TakeOver(first.listening(t)))
+	job.next(t)
+	must(t, failed.LetGo())
+	must(t, first.TakeBack())
+	job.next(t)
+
+	next, err := first.successor(t, cfg)
+	must(t, err)
+	closeLater(t, next.Close)
+	must(t, next.TakeOver(first.listening(t)))
+	job.next(t) // the first has its links open still
+	must(t, first.LetGo())
+	l.agent = next
+	l.runAgent(t)
+	job.let(t)
+	mustBe(t, l.accept(t).Origin.Lineage, claude, program, exe, exe, exe)
+}
+
 // carried is the map that holds what tasks carry.
 func (l *lab) carried(t *testing.T) *ebpf.Map {
 	t.Helper()
-	m, err := ebpf.LoadPinnedMap(filepath.Join(l.pins, "maps", "lineages_1"), nil)
+	m, err := ebpf.LoadPinnedMap(filepath.Join(l.pins, "maps", "lineages"), nil)
 	must(t, err)
 	closeLater(t, m.Close)
 	return m
 }
 
-func (h *held) descriptor(t *testing.T) int32 {
-	t.Helper()
-	fd, err := unix.PidfdOpen(h.cmd.Process.Pid, 0)
-	must(t, err)
-	closeLater(t, func() error { return unix.Close(fd) })
-	return int32(fd)
-}
+func (h *held) id() uint32 { return uint32(h.cmd.Process.Pid) }
 
 // TestLostLineageIsNotWhole takes from a process what it carries. Its parent is
 // this test.
 func TestLostLineageIsNotWhole(t *testing.T) {
 	l := newLab(t)
 	job := l.hold(t, agentProgram(t, "claude"), 1)
-	must(t, l.carried(t).Delete(job.descriptor(t)))
+	must(t, l.carried(t).Delete(job.id()))
 	job.next(t)
 	job.let(t)
 	got := l.accept(t).Origin.Lineage
@@ -134,7 +160,7 @@ func TestUnseenExecIsToldAsAGap(t *testing.T) {
 	l := newLab(t)
 	program, exe := agentProgram(t, "claude"), executable(t)
 	job := l.hold(t, program, 1)
-	m, key := l.carried(t), job.descriptor(t)
+	m, key := l.carried(t), job.id()
 	value := make([]byte, m.ValueSize())
 	must(t, m.Lookup(key, &value))
 	value[8]-- // exec_id

@@ -128,10 +128,10 @@ func TestScriptIsCalledAsItWasGiven(t *testing.T) {
 	l := newLab(t)
 	exe := executable(t)
 	script := filepath.Join(t.TempDir(), "claude")
-	text := fmt.Sprintf("#!/bin/sh\nexec env -i %s\n", strings.Join(l.descend(exe, 0, "exec"), " "))
-	must(t, os.WriteFile(script, []byte(text), 0o755))
 	env, err := exec.LookPath("env")
 	must(t, err)
+	text := fmt.Sprintf("#!/bin/sh\nexec %s -i %s\n", env, strings.Join(l.descend(exe, 0, "exec"), " "))
+	must(t, os.WriteFile(script, []byte(text), 0o755))
 	mustBe(t, l.runIn(t, newCgroup(t), "sh", "-c", script+"; true"), claude, shell(t), script, env, exe)
 }
 

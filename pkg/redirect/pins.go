@@ -170,6 +170,7 @@ func mapsByName(m *redirectMaps) map[string]*ebpf.Map {
 		redirectMapExemptCgroups:    m.ExemptCgroups,
 		redirectMapExemptSockets:    m.ExemptSockets,
 		redirectMapExemptions:       m.Exemptions,
+		redirectMapLineages:         m.Lineages,
 		redirectMapHosts:            m.Hosts,
 		redirectMapNamespaces:       m.Namespaces,
 		redirectMapPassages:         m.Passages,

@@ -141,17 +141,17 @@ func probeLoad() error {
 
 // probeTracing loads and attaches what records lineages, for a moment.
 func probeTracing() error {
-	var shared redirectObjects
-	if err := loadRedirectObjects(&shared, nil); err != nil {
-		return err
-	}
-	defer func() { _ = shared.Close() }()
 	spec, err := loadLineage()
 	if err != nil {
 		return err
 	}
-	t := &tracing{}
-	if err := t.load(spec, &shared.redirectMaps, nil); err != nil {
+	lineages, err := ebpf.NewMap(spec.Maps[lineageMapLineages])
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lineages.Close() }() // it was only tried
+	t, err := newTracing(lineages)
+	if err != nil {
 		return err
 	}
 	return errors.Join(t.attachEach(func(link.Link, string) error { return nil }), t.close())

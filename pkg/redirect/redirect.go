@@ -157,7 +157,7 @@ func (r *Redirect) load(pins string, root *os.File) error {
 	if err := loadObjects(pins, &r.objects, false); err != nil {
 		return err
 	}
-	r.loadTracing(pins)
+	r.loadTracing()
 	if err := r.readRecords(); err != nil {
 		return err
 	}

@@ -163,6 +163,7 @@ type redirectLineage struct {
 	ExecId      uint64
 	Agents      uint64
 	Executed    uint64
+	StartedNs   uint64
 	CgroupLevel int32
 	Agent       uint8
 	Whole       uint8
@@ -261,6 +262,7 @@ const (
 	redirectMapExemptions            = "exemptions"
 	redirectMapHosts                 = "hosts"
 	redirectMapLayoutVersion         = "layout_version"
+	redirectMapLineages              = "lineages"
 	redirectMapNamespaces            = "namespaces"
 	redirectMapOpenConnections       = "open_connections"
 	redirectMapPassageCounts         = "passage_counts"
@@ -367,6 +369,7 @@ type redirectMapSpecs struct {
 	Exemptions       *ebpf.MapSpec `ebpf:"exemptions"`
 	Hosts            *ebpf.MapSpec `ebpf:"hosts"`
 	LayoutVersion    *ebpf.MapSpec `ebpf:"layout_version"`
+	Lineages         *ebpf.MapSpec `ebpf:"lineages"`
 	Namespaces       *ebpf.MapSpec `ebpf:"namespaces"`
 	OpenConnections  *ebpf.MapSpec `ebpf:"open_connections"`
 	PassageCounts    *ebpf.MapSpec `ebpf:"passage_counts"`
@@ -423,6 +426,7 @@ type redirectMaps struct {
 	Exemptions       *ebpf.Map `ebpf:"exemptions"`
 	Hosts            *ebpf.Map `ebpf:"hosts"`
 	LayoutVersion    *ebpf.Map `ebpf:"layout_version"`
+	Lineages         *ebpf.Map `ebpf:"lineages"`
 	Namespaces       *ebpf.Map `ebpf:"namespaces"`
 	OpenConnections  *ebpf.Map `ebpf:"open_connections"`
 	PassageCounts    *ebpf.Map `ebpf:"passage_counts"`
@@ -451,6 +455,7 @@ func (m *redirectMaps) Close() error {
 		m.Exemptions,
 		m.Hosts,
 		m.LayoutVersion,
+		m.Lineages,
 		m.Namespaces,
 		m.OpenConnections,
 		m.PassageCounts,

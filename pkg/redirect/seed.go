@@ -24,8 +24,8 @@ const lineageUnknown = "What a workload's ancestors executed is not known here"
 
 // loadTracing makes ready to record lineages. Without them this machine is
 // guarded as well, and less is known of who connects.
-func (r *Redirect) loadTracing(pins string) {
-	tracing, err := loadTracing(pins, &r.objects.redirectMaps)
+func (r *Redirect) loadTracing() {
+	tracing, err := newTracing(r.objects.Lineages)
 	if err != nil {
 		r.log.Warn(lineageUnknown, zap.Error(err))
 		return
@@ -43,7 +43,7 @@ func (r *Redirect) trace() {
 		r.tracing = nil
 		return
 	}
-	if err := r.seed(r.tracing.objects.Lineages); err != nil {
+	if err := r.seed(); err != nil {
 		r.log.Warn("What earlier processes executed could not be read", zap.Error(err))
 	}
 }
@@ -53,7 +53,7 @@ func (r *Redirect) trace() {
 // that it may be more. What the kernel has recorded stays as it is. It runs once
 // the programs are attached, and a process that it misses has no lineage until
 // it or a descendant executes something.
-func (r *Redirect) seed(lineages *ebpf.Map) error {
+func (r *Redirect) seed() error {
 	done := make(map[int]bool)
 	for range seedPasses {
 		all, err := listProcesses(done)
@@ -66,21 +66,26 @@ func (r *Redirect) seed(lineages *ebpf.Map) error {
 		for pid, p := range all {
 			done[pid] = true
 			p.lineage.Agents |= inherited(all, p.parent)
-			r.seedOne(lineages, pid, p)
+			r.seedOne(pid, p)
 		}
 	}
 	return nil
 }
 
-// seedOne does nothing for a process that is gone, or has a lineage.
-func (r *Redirect) seedOne(lineages *ebpf.Map, pid int, p *seeded) {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return
-	}
-	defer func() { _ = unix.Close(fd) }()
+// seedOne gives it to all threads that have none: any may be the one that goes on
+// after an execve. One that ends meanwhile leaves its entry to who has its id next,
+// whose begin writes it anew.
+func (r *Redirect) seedOne(pid int, p *seeded) {
 	p.lineage.CgroupId, p.lineage.CgroupLevel = r.cgroupAndLevel(pid)
-	_ = lineages.Update(int32(fd), p.lineage, ebpf.UpdateNoExist) // it has one, or has ended
+	threads, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task/[0-9]*"))
+	if err != nil {
+		return // the pattern is right
+	}
+	for _, path := range threads {
+		if id, err := strconv.ParseUint(filepath.Base(path), 10, 32); err == nil {
+			_ = r.objects.Lineages.Update(uint32(id), p.lineage, ebpf.UpdateNoExist) // it has one
+		}
+	}
 }
 
 // seeded is a process as /proc has it.
