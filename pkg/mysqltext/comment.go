@@ -11,11 +11,11 @@ func (l *lexer) skip() bool {
 		ok := true
 		switch {
 		case c == '#' || c == '-' && second == '-' && l.dashes():
-			ok = l.line()
+			ok, l.commented = l.line(), true
 		case c == '/' && second == '*':
-			ok = l.comment()
+			ok, l.commented = l.comment(), true
 		case c == '*' && second == '/' && l.special:
-			l.special = false
+			l.special, l.commented = false, true
 			l.pos += 2
 		default:
 			return true
@@ -70,8 +70,9 @@ func (l *lexer) comment() bool {
 	}
 	switch {
 	case hint:
-		// A hint sets variables of the session, sql_mode among them.
-		if !l.opt.MariaDB && bytes.Contains(bytes.ToLower(body), []byte("set_var")) {
+		// A hint sets variables of the session, sql_mode among them. The end of
+		// the comment in a quoted name of a hint is not its end.
+		if !l.opt.MariaDB && (bytes.Contains(bytes.ToLower(body), []byte("set_var")) || bytes.ContainsAny(body, "`'\"\\")) {
 			return false
 		}
 	case maria && !l.opt.MariaDB: // a comment like any other

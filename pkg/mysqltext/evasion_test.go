@@ -124,6 +124,8 @@ func TestWhatCannotBeReadIsNotParsed(t *testing.T) {
 		{"version, and the server's is not known", "SELECT /*!50000 1 */", noVersion, "comment"},
 		{"six digits", "SELECT /*!500001 */ 1", mysql8, "comment"},
 		{"hint that sets", "SELECT /*+ SET_VAR(sql_mode='ANSI_QUOTES') */ \"a\"", mysql8, "comment"},
+		{"hint that ends in a name", "SELECT /*+ QB_NAME(`*/ 1 -- `) */ ssn FROM t", mysql8, "comment"},
+		{"quotes of dollars", "SELECT $$, a FROM t -- $$", mysql8, "token"},
 		{"homoglyph", "DRОP TABLE t", mysql8, "no statement"},
 		{"no-break space", "DROP\u00a0TABLE t", mysql8, "no statement"},
 		{"too large a statement", "SELECT " + strings.Repeat("a,", 40_000) + "a", mysql8, "too large"},
@@ -197,6 +199,7 @@ func TestShapesAreShared(t *testing.T) {
 	}
 	for _, pair := range [][2]string{
 		{"SELECT a 'x' FROM t", "SELECT a 'y' FROM t"},
+		{"SELECT escape 'x' FROM t", "SELECT escape 'y' FROM t"},
 		{"SET @a = 1", "SET @a = 2"},
 		{"SELECT (1), (2) FROM t", "SELECT (1) FROM t"},
 		{"SELECT a FROM t WHERE b = 1", "SELECT a FROM t WHERE b = '1'"},
@@ -206,6 +209,17 @@ func TestShapesAreShared(t *testing.T) {
 	} {
 		if shape(pair[0]) == shape(pair[1]) {
 			t.Errorf("%q: one shape", pair)
+		}
+	}
+}
+
+// With IGNORE_SPACE space may stand before the bracket of the server's own
+// functions; a comment never may, and makes it a stored one's.
+func TestIgnoreSpaceIgnoresNoComment(t *testing.T) {
+	ignoring := with(mariadb, func(o *mysqltext.Options) { o.IgnoreSpace = true })
+	for text, want := range map[string]bool{"SELECT count (a) FROM t": false, "SELECT count/**/(a) FROM t": true, "SELECT count /**/ (a) FROM t": true} {
+		if got := analyzer.Analyze([]byte(text), ignoring); !got.Parsed || got.Statements[0].Opaque != want {
+			t.Errorf("%s: got %s, want opaque %v", text, describe(got), want)
 		}
 	}
 }

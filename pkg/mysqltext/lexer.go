@@ -27,6 +27,7 @@ type token struct {
 	kind       tokenKind
 	start, end int
 	spaced     bool // space or a comment stands before it
+	commented  bool // a comment does
 	named      bool // it stands behind a dot: a name, whatever it is
 	dotted     bool // a dot and a name follow directly: a name, too
 }
@@ -41,6 +42,7 @@ type lexer struct {
 	separatorAt int  // where it is
 	behindDot   bool // the next token is a name that may begin with a digit
 	special     bool // inside of /*! … */
+	commented   bool // a comment was passed
 	why         refusal
 }
 
@@ -106,10 +108,11 @@ func (l *lexer) next() token {
 	case behindDot && l.is(l.pos, identBytes):
 		t.named = true
 	default:
+		l.commented = false
 		if !l.skip() {
 			return token{kind: tokInvalid, start: l.pos, end: l.pos}
 		}
-		t.spaced, t.start = l.pos > t.start, l.pos
+		t.spaced, t.commented, t.start = l.pos > t.start, l.commented, l.pos
 	}
 	if l.pos >= len(l.text) {
 		if l.special {
@@ -172,7 +175,12 @@ func (l *lexer) separatesHere() bool {
 
 // word reads a name or key word. Directly before a dot that a name follows it
 // is a name, and so is what follows.
+//
+// Since 8.0.32 MySQL reads $…$ as the quote of a string.
 func (l *lexer) word(t *token) tokenKind {
+	if l.text[l.pos] == '$' && !l.opt.MariaDB {
+		return tokInvalid
+	}
 	l.pos = l.run(l.pos, identBytes)
 	l.ends(t)
 	return tokWord

@@ -253,14 +253,19 @@ func (s *scratch) wholeKey() []byte {
 // calls reports whether token i is a bracket that makes a call of the word
 // before it.
 func (s *scratch) calls(i int) bool {
-	return i > 0 && s.op(s.tokens[i], '(') && (!s.tokens[i].spaced || s.opt.IgnoreSpace) && s.tokens[i-1].kind == tokWord
+	return i > 0 && s.op(s.tokens[i], '(') && s.touches(s.tokens[i]) && s.tokens[i-1].kind == tokWord
 }
 
-// valueWords are key words behind which a string is a value, and no name.
+// touches reports whether a bracket stands directly behind what is before it,
+// as far as the server minds. Comments are never ignored.
+func (s *scratch) touches(t token) bool {
+	return !t.spaced || s.opt.IgnoreSpace && !t.commented
+}
+
+// valueWords are reserved key words behind which a string is a value, and no name.
 var valueWords = [...]string{
 	"like", "in", "and", "or", "not", "xor", "when", "then", "else", "case", "between", "select", "where", "having", "on",
-	"regexp", "rlike", "div", "mod", "escape", "values", "distinct", "all", "by", "binary", "interval", "returning", "_binary",
-	"separator",
+	"regexp", "rlike", "div", "mod", "values", "distinct", "all", "by", "binary", "interval", "_binary",
 }
 
 // precedesValue reports whether a string behind t is a value; otherwise it may

@@ -80,7 +80,7 @@ func (s *statement) write(dst []byte, neutral bool) ([]byte, refusal) {
 				value += stringValue(s.written(s.tokens[i]), s.opt)
 			}
 			if neutral {
-				value = "s"
+				value = neutralString
 			}
 			dst = append(appendString(dst, value), ' ')
 		case tokWord:
@@ -151,7 +151,7 @@ func (s *statement) standsApart(i int) bool {
 
 // joined reports whether bracket i makes a call of the word before it.
 func (s *statement) joined(i int) bool {
-	return (!s.tokens[i].spaced || s.opt.IgnoreSpace) && s.tokens[i-1].kind == tokWord
+	return s.touches(s.tokens[i]) && s.tokens[i-1].kind == tokWord
 }
 
 // parserNames are what the parser calls functions that have another name.
@@ -198,6 +198,10 @@ func (s *statement) writeOperator(dst []byte, i int) []byte {
 	}
 	return append(append(dst, written...), ' ')
 }
+
+// neutralString stands for any string. Nothing that is named so by mistake has
+// a name that is known (resultName).
+const neutralString = "\x01"
 
 func trimSpace(dst []byte) []byte {
 	if n := len(dst); n > 0 && dst[n-1] == ' ' {
