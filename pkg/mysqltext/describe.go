@@ -104,6 +104,9 @@ func (d *describer) fill(s *statement, at int, k kind, words int) refusal {
 		return d.set(s, st)
 	case "SET PASSWORD", "SET ROLE", "SET DEFAULT ROLE", "SET TRANSACTION", "SET RESOURCE GROUP", "GRANT", "REVOKE":
 		st.Relations = d.granted(s, k.class)
+		if k.name != "GRANT" && k.name != "REVOKE" { // SELECT is a privilege there
+			return d.queries(s, st)
+		}
 		return ""
 	case "SHOW":
 		return d.show(s, st)
@@ -134,10 +137,23 @@ func (d *describer) fill(s *statement, at int, k kind, words int) refusal {
 		st.Opaque, st.Hides = true, true
 		fallthrough
 	case k.traits&(lists|compound) != 0:
-		d.loose(s, st, words)
+		if why := d.loose(s, st, words); why != "" {
+			return why
+		}
 	}
 	if k.traits&compound != 0 {
 		d.bodies(s, at, words)
+		return ""
+	}
+	return d.queries(s, st)
+}
+
+// queries looks for a query in a statement of which nobody reads more than the
+// first words.
+func (d *describer) queries(s *statement, st *Statement) refusal {
+	if slices.ContainsFunc(s.tokens, func(t token) bool { return s.word(t, "select") }) && !st.Hides {
+		st.Opaque, st.Hides = true, true
+		return d.loose(s, st, 1)
 	}
 	return ""
 }
@@ -179,6 +195,9 @@ func (d *describer) tree(s *statement, st *Statement) refusal {
 		return why
 	}
 	name, ok := nodeKind(node)
+	if load, is := node.(*ast.LoadDataStmt); is && (load.FileLocRef != ast.FileLocClient) != st.Hides {
+		return refusedSyntax
+	}
 	switch {
 	case !ok:
 		return refusedSyntax

@@ -1,6 +1,7 @@
 package mysqltext_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -97,6 +98,10 @@ func TestDisguiseChangesNothing(t *testing.T) {
 }
 
 func TestWhatCannotBeReadIsNotParsed(t *testing.T) {
+	manyNames := ""
+	for i := range 5000 {
+		manyNames += fmt.Sprintf("n%d,", i)
+	}
 	ascii := mysqltext.Options{}
 	noVersion := mysqltext.Options{UTF8: true}
 	for _, test := range []struct {
@@ -129,6 +134,8 @@ func TestWhatCannotBeReadIsNotParsed(t *testing.T) {
 		{"homoglyph", "DRОP TABLE t", mysql8, "no statement"},
 		{"no-break space", "DROP\u00a0TABLE t", mysql8, "no statement"},
 		{"too large a statement", "SELECT " + strings.Repeat("a,", 40_000) + "a", mysql8, "too large"},
+		{"too many names", "SELECT " + manyNames + "a FROM t", mysql8, "too large"},
+		{"too many relations", "LOCK TABLES " + manyNames + "t READ", mysql8, "too large"},
 		{"too large a text", strings.Repeat(" ", 65<<20) + "SELECT 1", mysql8, "too large"},
 		{"nested", "SELECT " + strings.Repeat("(", 2000) + "1" + strings.Repeat(")", 2000), mysql8, "nested"},
 		{"signs", "SELECT " + strings.Repeat("- ", 20_000) + "1", mysql8, "nested"},

@@ -163,6 +163,9 @@ func (s *statement) kindOf() (k kind, words int, known bool) {
 	if len(s.tokens) == 0 {
 		return kind{}, 0, false
 	}
+	if len(s.tokens) > 1 && s.op(s.tokens[1], ':') {
+		return kind{}, 0, false // a label
+	}
 	verb := s.keyword(0)
 	switch verb {
 	case "create", "alter", "drop":

@@ -42,7 +42,7 @@ func (s *statement) header(i int) int {
 
 // loose takes every name in a statement for a relation's, and for a column's:
 // so that none is missed where no syntax tree tells which is which.
-func (d *describer) loose(s *statement, st *Statement, from int) {
+func (d *describer) loose(s *statement, st *Statement, from int) refusal {
 	from = s.header(from)
 	first := true // of an item of a list
 	for i := from; i < len(s.tokens); i++ {
@@ -64,7 +64,11 @@ func (d *describer) loose(s *statement, st *Statement, from int) {
 			parts = append(parts, s.name(s.tokens[i]))
 		}
 		d.looseName(st, parts)
+		if st.names() > maxNames {
+			return refusedSize
+		}
 	}
+	return ""
 }
 
 func (d *describer) looseName(st *Statement, parts []string) {

@@ -102,6 +102,13 @@ func (opt Options) columnName(n *ast.ColumnName) string {
 	return join(opt.foldRelation(n.Schema.O), opt.foldRelation(n.Table.O), fold(n.Name.O))
 }
 
+// maxNames bounds the names of a statement: each is compared with all others.
+const maxNames = 4096
+
+func (st *Statement) names() int {
+	return len(st.Relations) + len(st.Columns) + len(st.Functions) + len(st.Aliases) + len(st.Effects)
+}
+
 // addName adds a name that is not there yet.
 func addName(names []string, name string) []string {
 	if name == "" || slices.Contains(names, name) {

@@ -40,7 +40,7 @@ func (d *describer) session(s *statement, st *Statement, words int) {
 	case "UNLOCK TABLES", "UNLOCK INSTANCE":
 		effect(Unlock, "")
 	case "LOAD DATA", "LOAD XML":
-		if s.find(1, "local") < 0 {
+		if local := s.find(1, "local"); local < 0 || local > s.find(1, "infile") {
 			st.Opaque, st.Hides = true, true // it reads a file of the server's
 		} else {
 			st.Kind += " LOCAL"

@@ -128,13 +128,16 @@ func (d *describer) explain(s *statement, at, from int) refusal {
 func (d *describer) describeTable(s *statement, st *Statement, from int) refusal {
 	st.Kind = "SHOW COLUMNS"
 	st.Lineage = &Lineage{Outputs: []Output{{Star: true}}}
-	t := s.tokens[from]
-	if t.kind != tokWord && t.kind != tokQuoted {
+	t, end := s.tokens[from], from+1
+	if t.kind != tokQuoted && (t.kind != tokWord || reservedWords[s.keyword(from)]) {
 		return refusedSyntax
 	}
 	parts := []string{"", s.name(t)}
 	if from+2 < len(s.tokens) && s.op(s.tokens[from+1], '.') {
-		parts = []string{s.name(t), s.name(s.tokens[from+2])}
+		parts, end = []string{s.name(t), s.name(s.tokens[from+2])}, from+3
+	}
+	if len(s.tokens) > end+1 {
+		return refusedSyntax // a column, or a pattern, and no more
 	}
 	st.Relations = []string{d.opt.relationName(parts[0], parts[1])}
 	return ""

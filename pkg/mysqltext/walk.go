@@ -27,6 +27,9 @@ func (w *walker) walk(node ast.Node) {
 	if w.depth++; w.depth > maxDepth {
 		w.lost = refusedNesting
 	}
+	if w.lost == "" && w.st.names() > maxNames {
+		w.lost = refusedSize
+	}
 	if w.lost == "" {
 		w.look(node)
 	}
