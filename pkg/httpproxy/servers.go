@@ -69,6 +69,10 @@ func newServers(s *Session) (*servers, error) {
 	return p, nil
 }
 
+// oneAtATime has servers asked over HTTP/1.1, as a client asks that speaks no
+// other: HTTP/2 costs more, and pays where several requests share a connection.
+func (p *servers) oneAtATime() { p.transport.Protocols.SetHTTP2(false) }
+
 // secured is how the server leg is secured, with the agent's certificate where
 // it has one.
 func secured(conn *protocol.Conn) (*tls.Config, error) {
