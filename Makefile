@@ -61,6 +61,7 @@ bench: ## side-by-side ratios in one run: name, ratio, against
 	scripts/install-deps build lab kube bench
 	scripts/bench
 	scripts/bench kube
+	scripts/bench http
 
 # Emulated: a quarter of an hour for each kernel, and for systemd.
 kernels: ## the real-kernel tests in other kernels, under qemu; a table; then boot

@@ -46,6 +46,14 @@ func kube(rounds, seconds int) error {
 // get prints how often in a second some clients could read a configuration map
 // of the lab's cluster.
 func get(clients, seconds int, address, caFile, token string) error {
+	return repeat(clients, seconds, address, caFile, true, func(ctx context.Context, client *http.Client) error {
+		return getOnce(ctx, client, token)
+	})
+}
+
+// repeat prints how often in a second some clients, which keep their connection,
+// could do something at an address.
+func repeat(clients, seconds int, address, caFile string, http2 bool, once func(context.Context, *http.Client) error) error {
 	pem, err := os.ReadFile(caFile)
 	if err != nil {
 		return err
@@ -60,13 +68,13 @@ func get(clients, seconds int, address, caFile, token string) error {
 	for i := range clients {
 		wait.Go(func() {
 			client := &http.Client{Transport: &http.Transport{
-				TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true,
+				TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: http2,
 				DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 					return new(net.Dialer).DialContext(ctx, network, address)
 				},
 			}}
 			for ctx.Err() == nil && failed[i] == nil {
-				if failed[i] = getOnce(ctx, client, token); failed[i] == nil {
+				if failed[i] = once(ctx, client); failed[i] == nil {
 					counts[i]++
 				}
 			}

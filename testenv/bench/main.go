@@ -23,7 +23,7 @@ func main() {
 	}
 }
 
-const usage = "usage: bench points ROUNDS SECONDS | bulk ROUNDS | connects ROUNDS COUNT | hosts ROUNDS [NAME...] | kube ROUNDS SECONDS | get CLIENTS SECONDS ADDRESS CA TOKEN | connect ADDRESS COUNT | relay LISTEN SERVER [USER KEY CERTIFICATE]"
+const usage = "usage: bench points ROUNDS SECONDS | bulk ROUNDS | connects ROUNDS COUNT | hosts ROUNDS [NAME...] | kube ROUNDS SECONDS | http ROUNDS SECONDS | get|fetch CLIENTS SECONDS ADDRESS CA TOKEN | connect ADDRESS COUNT | relay LISTEN SERVER [USER KEY CERTIFICATE]"
 
 func run(args []string) error {
 	if len(args) == 3 && args[0] == "connect" {
@@ -43,12 +43,13 @@ func run(args []string) error {
 		}
 		return hosts(rounds[0], args[2:])
 	}
-	if len(args) == 6 && args[0] == "get" {
+	if len(args) == 6 && (args[0] == "get" || args[0] == "fetch") {
 		numbers, err := atoi(args[:3])
 		if err != nil {
 			return err
 		}
-		return get(numbers[0], numbers[1], args[3], args[4], args[5])
+		client := map[string]func(int, int, string, string, string) error{"get": get, "fetch": fetch}[args[0]]
+		return client(numbers[0], numbers[1], args[3], args[4], args[5])
 	}
 	numbers, err := atoi(args)
 	if err != nil {
@@ -59,6 +60,8 @@ func run(args []string) error {
 		return points(numbers[0], numbers[1])
 	case len(numbers) == 2 && args[0] == "kube":
 		return kube(numbers[0], numbers[1])
+	case len(numbers) == 2 && args[0] == "http":
+		return web(numbers[0], numbers[1])
 	case len(numbers) == 1 && args[0] == "bulk":
 		return bulk(numbers[0])
 	case len(numbers) == 2 && args[0] == "connects":

@@ -145,8 +145,11 @@ func TestRealClientsAreServed(t *testing.T) {
 		fmt.Fprintf(w, `{"path":%q,"proto":%q}`, r.URL.Path, r.Proto)
 	}, nil)
 	for _, args := range [][]string{
-		{"--http1.1", "https://" + host + "/v1/a"}, {"--http2", "https://" + host + "/v1/a"}, {"--http2", "--compressed", "-d", "a=b", "https://" + host + "/v1/a"},
-		{"--http1.1", "-H", "Expect: 100-continue", "-d", "a=b", "https://" + host + "/v1/a"}, {"--http1.1", "-F", "f=@/etc/hostname", "https://" + host + "/v1/a"},
+		{"--http1.1", "https://" + host + "/v1/a"},
+		{"--http2", "https://" + host + "/v1/a"},
+		{"--http2", "--compressed", "-d", "a=b", "https://" + host + "/v1/a"},
+		{"--http1.1", "-H", "Expect: 100-continue", "-d", "a=b", "https://" + host + "/v1/a"},
+		{"--http1.1", "-F", "f=@/etc/hostname", "https://" + host + "/v1/a"},
 	} {
 		if out, err := w.curl(t, args...); err != nil || !strings.Contains(out, `"path":"/v1/a"`) {
 			t.Errorf("%v: %v: %s", args, err, out)
