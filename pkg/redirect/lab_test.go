@@ -145,6 +145,9 @@ func (l *lab) accept(t testing.TB) *redirect.Accepted {
 	defer cancel()
 	a, err := l.agent.Accept(ctx)
 	must(t, err)
+	if a.Origin.Lineage == nil {
+		t.Error("nobody knows what was executed before this connect")
+	}
 	t.Cleanup(func() { _ = a.Conn.Close() }) // tests may close it themselves
 	return a
 }

@@ -3,6 +3,7 @@ package redirect_test
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -25,6 +26,12 @@ func playDescendant(generations, way, to string) error {
 			return err
 		}
 	}
+	if n == 0 && way == "worker" {
+		return connectByWorker(netip.MustParseAddrPort(to))
+	}
+	if n == 0 && way == "foreign" {
+		return connectForeign(to)
+	}
 	if n == 0 {
 		conn, err := net.Dial("tcp", to)
 		if err != nil {
@@ -38,8 +45,10 @@ func playDescendant(generations, way, to string) error {
 	}
 	args := []string{exe, "descend", strconv.Itoa(n - 1), way, to}
 	switch way {
-	case "exec", "held":
+	case "exec", "held", "worker":
 		return syscall.Exec(exe, args, nil)
+	case "foreign":
+		return runWithSocket(args)
 	case "thread":
 		return execOnThread(exe, args)
 	case "descriptor":
@@ -61,6 +70,24 @@ func playDescendant(generations, way, to string) error {
 		}
 		return spawn(args, &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.Fd())})
 	}
+}
+
+// runWithSocket gives a child a socket that was made here.
+func runWithSocket(args []string) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stderr = os.Stderr
+	cmd.ExtraFiles = []*os.File{os.NewFile(uintptr(fd), "socket")}
+	return cmd.Run()
+}
+
+// connectForeign connects with a socket of another process.
+func connectForeign(to string) error {
+	const inherited = 3
+	return unix.Connect(inherited, sockaddr(unix.AF_INET, netip.MustParseAddrPort(to)))
 }
 
 // spawn starts a child, with vfork, and does not wait for it.

@@ -124,6 +124,17 @@ func TestMarkSurvivesWhatBreaksTheTree(t *testing.T) {
 	}
 }
 
+// TestWhoConnectsCounts has a worker of the kernel connect, then a process whose
+// socket another made.
+func TestWhoConnectsCounts(t *testing.T) {
+	l := newLab(t)
+	program, exe := agentProgram(t, "claude"), executable(t)
+	mustBe(t, l.runIn(t, newCgroup(t), l.descend(program, 1, "worker")...), claude, program, exe)
+	outer := filepath.Join(t.TempDir(), "claude")
+	must(t, os.WriteFile(outer, []byte("#!/bin/sh\nexec \"$@\"\n"), 0o755))
+	mustBe(t, l.runIn(t, newCgroup(t), append([]string{outer}, l.descend(exe, 1, "foreign")...)...), claude, outer, exe, exe)
+}
+
 func TestScriptIsCalledAsItWasGiven(t *testing.T) {
 	l := newLab(t)
 	exe := executable(t)
@@ -163,19 +174,27 @@ func copyFile(t *testing.T, from, to string) {
 
 func TestLongChainKeepsMarkAndEnds(t *testing.T) {
 	l := newLab(t)
-	program, exe := agentProgram(t, "claude"), executable(t)
-	outer := filepath.Join(t.TempDir(), "first")
-	must(t, os.WriteFile(outer, []byte("#!/bin/sh\nexec \"$@\"\n"), 0o755))
-	const generations = 300
-	got := l.runIn(t, newCgroup(t), append([]string{outer}, l.descend(program, generations, "exec")...)...)
+	exe, dir := executable(t), t.TempDir()
+	script := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		must(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o755))
+		return path
+	}
+	first, agent := script("first", `exec "$@"`), script("claude", `exec "$@"`)
+	again := script("again", `n=$1; shift; [ $n = 1 ] && exec "$@"; exec "$0" $((n - 1)) "$@"`)
+	const times = 400
+	job := append([]string{agent, again, strconv.Itoa(times)}, l.descend(exe, 0, "exec")...)
+
+	got := l.runIn(t, newCgroup(t), append([]string{first}, job...)...)
 	mustMark(t, got, claude)
-	want := append([]string{outer, program}, slices.Repeat([]string{exe}, 6)...)
-	if p := paths(got); !slices.Equal(p, want) || got.LeftOut != generations+2-8 || !got.Whole {
+	want := append(append([]string{first, agent}, slices.Repeat([]string{again}, 5)...), exe)
+	if p := paths(got); !slices.Equal(p, want) || got.LeftOut != times-5 || !got.Whole {
 		t.Errorf("lineage %q, whole %t, %d left out; want %q", p, got.Whole, got.LeftOut, want)
 	}
-	got = l.runIn(t, newCgroup(t), append([]string{outer}, append([]string{outer, outer}, l.descend(program, generations, "exec")...)...)...)
-	if got.Agents == 0 || slices.Contains(paths(got), program) {
-		t.Errorf("lineage %q with marks %b: the agent's program has no place any more, its mark has", paths(got), got.Agents)
+	got = l.runIn(t, newCgroup(t), append([]string{first, first, first}, job...)...)
+	mustMark(t, got, claude)
+	if slices.Contains(paths(got), agent) {
+		t.Errorf("lineage %q: the agent's program should have no place any more", paths(got))
 	}
 }
 
