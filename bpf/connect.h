@@ -59,10 +59,11 @@ static __always_inline bool ask_to_enrol(__u64 cookie, struct netns *known, __u6
 static __always_inline bool remember_lineage(struct bpf_sock *sk, struct task_struct *task)
 {
 	struct lineage *lineage = lineage_of(task), *stored;
+	__u32 kept = LINEAGES_KEPT;
 
 	bpf_sk_storage_delete(&asked_lineages, sk); /* the socket may have asked before */
 	if (!lineage)
-		return true;
+		return !bpf_map_lookup_elem(&lineages, &kept);
 	stored = bpf_sk_storage_get(&asked_lineages, sk, lineage, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!stored)
 		return false;

@@ -36,11 +36,14 @@ struct lineage {
 
 /* By thread id, as the initial pid namespace has it. An entry lives as long as
  * its thread, and a fork writes that of the new one anew: so none is another's,
- * and none pushes another out. More threads than this have none. */
+ * and none pushes another out. More threads than this have none. The entry of
+ * LINEAGES_KEPT says that every thread should have one. */
+#define LINEAGES_KEPT 0 /* no thread's id */
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 524288);
+	__uint(max_entries, 262144);
 	__type(key, __u32);
 	__type(value, struct lineage);
 } lineages SEC(".maps");

@@ -62,7 +62,6 @@ func (c *counted) addOf(agent *redirect.Redirect) {
 var unmoved = map[string]string{
 	"alert_lost":                  "the ring buffer holds more alerts than the rate lets through in a test",
 	"alerts_lost":                 "as above, with the channel",
-	"connect_refused_no_room":     "the kernel has no memory for a record",
 	"egress_dropped_unreadable":   "no socket of this kernel sends less than an IP header",
 	"hold_short":                  "the kernel refuses TCP_SYNCNT",
 	"lineage_no_room":             "the kernel has no memory for a task's lineage",

@@ -14,7 +14,7 @@ import (
 // fingerprint is that of the maps of layout 1. When it changes, so did what the
 // maps contain: raise LAYOUT_VERSION in maps.h, then write the new one here. Only
 // a map that is new, and may begin empty, leaves the version as it is.
-const fingerprint = "0c032c42cf3c4142"
+const fingerprint = "4ceb3dfcea8ba212"
 
 func TestLayoutHasANewVersionWhenItChanges(t *testing.T) {
 	spec, err := loadRedirect()

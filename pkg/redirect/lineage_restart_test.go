@@ -155,6 +155,21 @@ func TestLostLineageIsNotWhole(t *testing.T) {
 	}
 }
 
+// TestThreadWithoutALineageIsRefused takes from a process what it carries: a flood
+// of threads could have done so before it began.
+func TestThreadWithoutALineageIsRefused(t *testing.T) {
+	l := newLab(t)
+	job := l.hold(t, agentProgram(t, "claude"), 0)
+	must(t, l.carried(t).Delete(job.id()))
+	job.let(t)
+	if err := job.cmd.Wait(); err == nil {
+		t.Error("it connects")
+	}
+	if l.counter(t, "connect_refused_no_room") == 0 {
+		t.Error("it is not counted")
+	}
+}
+
 // TestUnseenExecIsToldAsAGap pretends that one was not seen.
 func TestUnseenExecIsToldAsAGap(t *testing.T) {
 	l := newLab(t)

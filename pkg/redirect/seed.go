@@ -20,6 +20,14 @@ import (
 // lineage yet has none either, until it is seen itself.
 const seedPasses = 4
 
+// lineagesKept is LINEAGES_KEPT in lineage.h: an entry there lets no thread
+// without a lineage connect to a protected destination, since a flood of threads
+// may have taken its room.
+const lineagesKept = uint32(0)
+
+// errNoTracing means that this kernel cannot.
+var errNoTracing = errors.New("lineages are not recorded")
+
 const lineageUnknown = "What a workload's ancestors executed is not known here"
 
 // loadTracing makes ready to record lineages. Without them this machine is
@@ -35,16 +43,25 @@ func (r *Redirect) loadTracing() {
 
 // trace puts the programs that record lineages in force.
 func (r *Redirect) trace() {
-	if r.tracing == nil {
+	err := errNoTracing
+	if r.tracing != nil {
+		if err = r.tracing.attach(r.pins.Name()); err == nil {
+			err = r.seed()
+		}
+	}
+	if err == nil {
+		err = r.objects.Lineages.Put(lineagesKept, lineageLineage{})
+	}
+	if err == nil {
 		return
 	}
-	if err := r.tracing.attach(r.pins.Name()); err != nil {
+	// Threads without a lineage connect all the same then.
+	if err := r.objects.Lineages.Delete(lineagesKept); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		r.log.Error("Threads without a lineage stay refused", zap.Error(err))
+	}
+	if r.tracing != nil {
 		r.log.Warn(lineageUnknown, zap.Error(errors.Join(err, r.tracing.close())))
 		r.tracing = nil
-		return
-	}
-	if err := r.seed(); err != nil {
-		r.log.Warn("What earlier processes executed could not be read", zap.Error(err))
 	}
 }
 
