@@ -63,6 +63,12 @@ func (h *held) await(t *testing.T) {
 	})
 }
 
+// awaitHealth waits until the agent beats: before, connects are refused.
+func (l *lab) awaitHealth(t *testing.T) {
+	t.Helper()
+	until(t, func() bool { return l.agent.Healthy() == nil })
+}
+
 func TestProcessBeforeTheAgentIsKnownInPart(t *testing.T) {
 	l := newNetwork(t)
 	program := filepath.Join(t.TempDir(), "claude")
@@ -71,6 +77,7 @@ func TestProcessBeforeTheAgentIsKnownInPart(t *testing.T) {
 	l.pins = filepath.Join(t.TempDir(), "pins")
 	l.openAgent(t)
 	l.runAgent(t)
+	l.awaitHealth(t)
 	early.next(t)
 	early.let(t)
 	got := l.accept(t).Origin.Lineage
@@ -90,6 +97,7 @@ func TestLineageOutlivesTheAgent(t *testing.T) {
 	job.next(t) // while there is none
 	l.openAgent(t)
 	l.runAgent(t)
+	l.awaitHealth(t)
 	job.let(t)
 	mustBe(t, l.accept(t).Origin.Lineage, claude, program, exe, exe)
 }
@@ -123,6 +131,7 @@ func TestLineageOutlivesAnUpgrade(t *testing.T) {
 	must(t, first.LetGo())
 	l.agent = next
 	l.runAgent(t)
+	l.awaitHealth(t)
 	job.let(t)
 	mustBe(t, l.accept(t).Origin.Lineage, claude, program, exe, exe, exe)
 }
@@ -202,11 +211,11 @@ func TestUninstallStopsRecordingLineages(t *testing.T) {
 	}
 }
 
-// TestDetachedTracerIsNotHealthy removes a pin, after which the program would not
+// TestMissingTracerIsNotHealthy removes a pin, after which the program would not
 // outlive the agent.
 func TestMissingTracerIsNotHealthy(t *testing.T) {
 	l := newLab(t)
-	until(t, func() bool { return l.agent.Healthy() == nil })
+	l.awaitHealth(t)
 	must(t, os.Remove(filepath.Join(l.pins, "lineage", "lineage_exec")))
 	until(t, func() bool { return l.agent.Healthy() != nil })
 }
