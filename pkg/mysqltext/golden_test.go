@@ -48,8 +48,12 @@ func describe(a *mysqltext.Analysis) string {
 			name  string
 			names []string
 		}{
-			{"relations", st.Relations}, {"writes", st.Writes}, {"columns", st.Columns},
-			{"functions", st.Functions}, {"calls", st.Calls}, {"aliases", st.Aliases},
+			{"relations", st.Relations},
+			{"writes", st.Writes},
+			{"columns", st.Columns},
+			{"functions", st.Functions},
+			{"calls", st.Calls},
+			{"aliases", st.Aliases},
 		} {
 			if len(list.names) > 0 {
 				fmt.Fprintf(&b, "; %s %s", list.name, strings.Join(list.names, " "))

@@ -64,12 +64,6 @@ func SplitName(name string) []string {
 	}
 }
 
-// lastPart returns the last part of a name.
-func lastPart(name string) string {
-	parts := SplitName(name)
-	return parts[len(parts)-1]
-}
-
 // fold folds the name of a column, function, variable or alias of a column:
 // those are never compared by case.
 func fold(name string) string { return strings.ToLower(name) }

@@ -214,9 +214,7 @@ func (d *describer) setUser(s *statement, st *Statement, written *[]Written) ref
 	if why != "" {
 		return why
 	}
-	for _, w := range o.Written {
-		*written = append(*written, w)
-	}
+	*written = append(*written, o.Written...)
 	st.Effects = append(st.Effects[:before:before], append([]Effect{{Kind: Assign, Name: name}}, st.Effects[before:]...)...)
 	value := union(o.Outputs...)
 	*written = append(*written, Written{Relation: OfVariable, Column: name, Output: value})

@@ -219,8 +219,12 @@ func (d *describer) absorb(at int, inner *Statement) {
 		to   *[]string
 		from []string
 	}{
-		{&st.Relations, one.Relations}, {&st.Columns, one.Columns}, {&st.Functions, one.Functions}, {&st.Writes, one.Writes},
-		{&st.Aliases, one.Aliases}, {&st.Calls, one.Calls},
+		{&st.Relations, one.Relations},
+		{&st.Columns, one.Columns},
+		{&st.Functions, one.Functions},
+		{&st.Writes, one.Writes},
+		{&st.Aliases, one.Aliases},
+		{&st.Calls, one.Calls},
 	} {
 		for _, name := range lists.from {
 			*lists.to = addName(*lists.to, name)
