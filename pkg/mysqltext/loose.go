@@ -170,6 +170,8 @@ func (d *describer) options(s *statement, st *Statement) {
 			st.Secret = true
 		case s.word(t, "tablespace") || s.word(t, "directory"):
 			st.Opaque, st.Hides = true, true
+		case s.word(t, "union") && s.merges(i+1):
+			st.Opaque, st.Hides = true, true
 		case s.word(t, "engine") || s.word(t, "type"):
 			at := i + 1
 			if at < len(s.tokens) && s.op(s.tokens[at], '=') {
@@ -187,4 +189,23 @@ func (d *describer) options(s *statement, st *Statement) {
 			}
 		}
 	}
+}
+
+// merges reports whether the UNION before token i lists the tables that a MERGE
+// table reads, whatever engine the statement names, and not a query.
+func (s *statement) merges(i int) bool {
+	if i+1 >= len(s.tokens) {
+		return false
+	}
+	if s.op(s.tokens[i], '=') {
+		return true
+	}
+	if !s.op(s.tokens[i], '(') {
+		return false
+	}
+	switch s.keyword(i + 1) {
+	case "select", "values", "table", "with", "(":
+		return false
+	}
+	return true
 }
