@@ -123,6 +123,36 @@ func TestKillReachesTheOwnSessionsOfTheJobAndNoOther(t *testing.T) {
 	}
 }
 
+// TestNoFormOfKillReachesAStranger: prepared, several at once, in a text that
+// nobody understands.
+func TestNoFormOfKillReachesAStranger(t *testing.T) {
+	s := realServer(t)
+	p := startProxy(t, s, proxyOptions{})
+	victim := p.open(t, "")
+	var id int
+	if err := victim.QueryRow("SELECT CONNECTION_ID()").Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	other := startProxy(t, s, proxyOptions{}) // a plug-in that knows nothing of it
+	db := other.open(t, "multiStatements=true")
+	for _, statement := range []string{
+		"KILL %d", "KILL QUERY %d", "KILL /* x */ %d", "SELECT 1; KILL %d", "KILL %d; SELECT 1", "PREPARE s FROM 'KILL %d'; EXECUTE s",
+		"EXECUTE IMMEDIATE 'KILL %d'", "KILL (SELECT %d)", "KILL %d + 0", "KILL USER app, %d", "kill hard connection %d",
+	} {
+		statement = fmt.Sprintf(statement, id)
+		runAll(db, statement)
+		runPrepared(db, statement)
+	}
+	if _, err := db.Exec("SET sql_mode = 'ORACLE'"); err != nil {
+		t.Fatal(err)
+	}
+	runAll(db, fmt.Sprintf("KILL %d", id))
+	var again int
+	if err := victim.QueryRow("SELECT CONNECTION_ID()").Scan(&again); err != nil || again != id {
+		t.Errorf("the connection is %d, was %d: %v", again, id, err)
+	}
+}
+
 func TestWhatBreaksTheProtocolEndsTheSession(t *testing.T) {
 	s := realServer(t)
 	p := startProxy(t, s, proxyOptions{})
@@ -131,9 +161,9 @@ func TestWhatBreaksTheProtocolEndsTheSession(t *testing.T) {
 		"an empty packet":         func(c *raw) { c.send(t, 0, nil) },
 		"a message of 16 MiB":     func(c *raw) { _, _ = c.Write([]byte{0xff, 0xff, 0xff, 0, 3}) },
 		"an execute that lies": func(c *raw) {
-			c.command(t, append([]byte{22}, "SELECT ?"...))
+			id := c.command(t, append([]byte{22}, "SELECT ?"...))[1:5] // a server that uses a thread again counts on
 			c.drain(t)
-			c.send(t, 0, []byte{23, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 253})
+			c.send(t, 0, append(append([]byte{23}, id...), 0, 1, 0, 0, 0, 0, 1, 253))
 		},
 	} {
 		c := p.raw(t)

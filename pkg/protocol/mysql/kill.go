@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,27 +19,35 @@ func (c *conversation) killing(id uint64) *op {
 }
 
 // kills does what a text that is one KILL asks for. It reports whether it was
-// one.
+// one, or was refused because it may be.
 func (c *conversation) kills(s *stream, size int) bool {
-	analysis := c.front.op.analysis
-	if analysis == nil {
-		return false
-	}
-	for i := range analysis.Statements {
-		if strings.HasPrefix(analysis.Statements[i].Kind, "KILL") && len(analysis.Statements) > 1 {
-			c.deny(s, size, errorOf(codeRefused, "sluice: KILL is passed on by itself only"), "")
-			return true
-		}
-	}
-	if len(analysis.Statements) != 1 || !strings.HasPrefix(analysis.Statements[0].Kind, "KILL") {
+	if !c.mayKill(c.front.op, s.src[s.pos+headerSize+1:s.pos+size]) {
 		return false
 	}
 	id, query, ok := killed(string(s.src[s.pos+headerSize+1 : s.pos+size]))
-	if !ok {
-		c.deny(s, size, errorOf(codeRefused, "sluice: KILL is passed on for the number of a connection only"), "")
+	if ok {
+		c.kill(s, size, id, query)
 		return true
 	}
-	c.kill(s, size, id, query)
+	return c.denyKill(s, size)
+}
+
+// mayKill reports whether an operation may kill a session: one of its
+// statements does, or nobody knows and the word is there.
+func (c *conversation) mayKill(o *op, text []byte) bool {
+	if o.analysis == nil {
+		return strings.Contains(strings.ToUpper(string(text)), "KILL")
+	}
+	return slices.ContainsFunc(o.sql.Statements, func(s operation.SQLStatement) bool { return strings.HasPrefix(s.Kind, "KILL") })
+}
+
+// denyKill refuses a KILL whose session cannot be told, unless a rule, and not
+// the default, allows it. It reports whether it did.
+func (c *conversation) denyKill(s *stream, size int) bool {
+	if c.front.answer.Rule != "" {
+		return false
+	}
+	c.deny(s, size, errorOf(codeRefused, "sluice: KILL is passed on as a text by itself, with the number of a connection"), "")
 	return true
 }
 

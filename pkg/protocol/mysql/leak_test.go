@@ -25,6 +25,7 @@ var (
 		{Schema: "shop", Table: "customers", Column: "email", Mask: "pii", Method: mask.Redact},
 		{Schema: "shop", Table: "customers", Column: "ssn", Mask: "pii", Method: mask.Partial},
 		{Schema: "shop", Table: "customers", Column: "pay", Mask: "pii", Method: mask.Redact},
+		{Schema: "shop", Table: "cards", Column: "email", Mask: "pii", Method: mask.Redact},
 	}
 	customerPaths = []mask.Path{{Column: mask.Column{Schema: "shop", Table: "customers", Column: "doc", Mask: "card", Method: mask.Redact}, Keys: []string{"card", "code"}}}
 )
@@ -39,6 +40,8 @@ func customers(t testing.TB, s *server) {
 		"CREATE TABLE orders (id int PRIMARY KEY, customer int, total int, item varchar(200))",
 		"INSERT INTO orders SELECT seq, seq, seq*10, CONCAT('item', seq) FROM seq_1_to_20",
 		"CREATE TABLE codes (id int UNIQUE, code varchar(200) UNIQUE)",
+		"CREATE TABLE cards (id int, email varchar(200)) ENGINE=MyISAM", "INSERT INTO cards SELECT id, email FROM customers",
+		"CREATE TABLE empty_merge (id int, email varchar(200)) ENGINE=MERGE",
 		"CREATE VIEW contacts AS SELECT id, email AS contact FROM customers", "CREATE VIEW outer_contacts AS SELECT * FROM contacts",
 		"CREATE VIEW plain AS SELECT id, name FROM customers", "CREATE VIEW joined AS SELECT o.item, c.ssn AS item2 FROM orders o JOIN customers c ON c.id = o.customer",
 		"CREATE VIEW renamed (a, b) AS SELECT pay, id FROM customers", "CREATE ALGORITHM=TEMPTABLE VIEW kept AS SELECT email AS name, id FROM customers",

@@ -145,7 +145,7 @@ func (c *conversation) clientExecute(s *stream, frame []byte) {
 		return
 	}
 	o := c.front.op
-	if !c.cleared(s, len(frame)) {
+	if !c.cleared(s, len(frame)) || c.mayKill(o, kept.text) && c.denyKill(s, len(frame)) {
 		return
 	}
 	kept.ran = o

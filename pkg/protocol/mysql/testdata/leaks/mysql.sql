@@ -199,3 +199,9 @@ SELECT d.*, c.id FROM (SELECT id AS email, email AS id FROM customers) d JOIN cu
 SELECT * FROM (SELECT id AS email, email AS name FROM customers) d NATURAL JOIN (SELECT 1 AS x) e
 SELECT * FROM (SELECT a.email AS id, b.* FROM customers a JOIN (SELECT 1 AS item) b) d
 SELECT * FROM customers a JOIN (SELECT ssn AS note FROM customers) b
+CREATE TABLE merged (id int, email varchar(200)) ENGINE=MERGE UNION=(cards); SELECT * FROM merged
+SET default_storage_engine = MERGE; CREATE TABLE merged2 (id int, email varchar(200)) UNION=(cards); SELECT * FROM merged2
+CREATE TABLE merged3 (id int, email varchar(200)) UNION (cards); SELECT email FROM merged3
+ALTER TABLE empty_merge UNION=(cards); SELECT * FROM empty_merge
+CREATE TEMPORARY TABLE merged4 (id int, email varchar(200)) ENGINE=MRG_MyISAM UNION=(shop.cards); SELECT * FROM merged4
+SET default_storage_engine = InnoDB

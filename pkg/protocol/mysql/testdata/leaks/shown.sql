@@ -14,7 +14,7 @@ name1 | WITH c AS (SELECT name, email FROM customers WHERE id = 1) SELECT name F
 1|name1 | SELECT d.id, d.name FROM (SELECT * FROM customers WHERE id = 1) d
 5 | SELECT 2 + 3
 customers | SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'shop' AND TABLE_NAME = 'customers'
-codes | SHOW TABLES
+cards | SHOW TABLES
 id|int(11) | SHOW COLUMNS FROM customers
 id|int(11) | DESCRIBE customers
 customers|CREATE TABLE | SHOW CREATE TABLE customers
