@@ -26,13 +26,19 @@ func noForce(_ context.Context, op *operation.Operation) protocol.Decision {
 // A repository over HTTPS, with git's own server and client: pushed to, cloned,
 // rewound, in each protocol and version of HTTP.
 func TestPushAndFetch(t *testing.T) {
-	for name, options := range map[string][]string{
-		"protocol v2 over HTTP/2":   {"-c", "protocol.version=2"},
-		"protocol v0 over HTTP/1.1": {"-c", "protocol.version=0", "-c", "http.version=HTTP/1.1"},
-		"protocol v1 over HTTP/1.1": {"-c", "protocol.version=1", "-c", "http.version=HTTP/1.1"},
+	for name, way := range map[string]struct {
+		options []string
+		http2   bool // at the server
+	}{
+		"protocol v2 over HTTP/2":               {[]string{"-c", "protocol.version=2"}, true},
+		"protocol v0 over HTTP/1.1":             {[]string{"-c", "protocol.version=0", "-c", "http.version=HTTP/1.1"}, true},
+		"protocol v1 over HTTP/1.1":             {[]string{"-c", "protocol.version=1", "-c", "http.version=HTTP/1.1"}, true},
+		"to a server that knows no HTTP/2":      {nil, false},
+		"over HTTP/1.1 to one that knows no /2": {[]string{"-c", "http.version=HTTP/1.1"}, false},
 	} {
+		options := way.options
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, noForce)
+			w := newWorldOver(t, way.http2, noForce)
 			with := func(args ...string) []string { return append(options[:len(options):len(options)], args...) }
 			w.commit(t, "one")
 			w.commit(t, "two")
@@ -77,6 +83,7 @@ func TestPushAndFetch(t *testing.T) {
 			}
 			w.mustGit(t, "work", with("push", "-q", w.url(), "HEAD:new")...)
 			w.clean(t)
+			w.tellsLengths(t)
 		})
 	}
 }
@@ -101,26 +108,40 @@ func (w *world) clean(t *testing.T) {
 	}
 }
 
+// tellsLengths reports small requests that a server of HTTP/1.1 may not take.
+func (w *world) tellsLengths(t *testing.T) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.seen {
+		if r.ContentLength < 0 {
+			t.Errorf("%s %s did not tell its length", r.Method, r.URL.Path)
+		}
+	}
+}
+
 // A large push comes in chunks, and is larger than what is held in memory.
 func TestLargePush(t *testing.T) {
-	w := newWorld(t, nil)
 	noise := make([]byte, 24<<20)
 	state := uint32(1)
 	for i := range noise {
 		state = state*1664525 + 1013904223
 		noise[i] = byte(state >> 24)
 	}
-	if err := os.WriteFile(w.path("work/noise"), noise, 0o600); err != nil {
-		t.Fatal(err)
+	for _, http2 := range []bool{true, false} {
+		w := newWorldOver(t, http2, nil)
+		if err := os.WriteFile(w.path("work/noise"), noise, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.mustGit(t, "work", "add", "noise")
+		w.commit(t, "noise")
+		w.mustGit(t, "work", "push", "-q", w.url(), "main")
+		if push := w.last(t, operation.Push); len(push.Streams["stdin"]) < len(noise)/2 || push.Streams["objects"] == "" {
+			t.Errorf("of the pack %d bytes were recorded", len(push.Streams["stdin"]))
+		}
+		w.mustGit(t, "", "clone", "-q", w.url(), "clone")
+		w.clean(t)
 	}
-	w.mustGit(t, "work", "add", "noise")
-	w.commit(t, "noise")
-	w.mustGit(t, "work", "push", "-q", w.url(), "main")
-	if push := w.last(t, operation.Push); len(push.Streams["stdin"]) < len(noise)/2 || push.Streams["objects"] == "" {
-		t.Errorf("of the pack %d bytes were recorded", len(push.Streams["stdin"]))
-	}
-	w.mustGit(t, "", "clone", "-q", w.url(), "clone")
-	w.clean(t)
 }
 
 // What a rule refuses never reaches the server's service.

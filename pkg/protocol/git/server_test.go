@@ -54,13 +54,19 @@ const (
 // newWorld starts both. decide is nil to allow everything.
 func newWorld(t *testing.T, decide func(context.Context, *operation.Operation) protocol.Decision) *world {
 	t.Helper()
+	return newWorldOver(t, true, decide)
+}
+
+// newWorldOver is newWorld whose server may speak HTTP/1.1 alone.
+func newWorldOver(t *testing.T, http2 bool, decide func(context.Context, *operation.Operation) protocol.Decision) *world {
+	t.Helper()
 	w := &world{dir: t.TempDir(), guard: &protocoltest.Journal{Decide: decide}}
 	w.mustGit(t, "", "init", "-q", "--bare", "-b", "main", "srv/shop.git")
 	w.mustGit(t, "srv/shop.git", "config", "http.receivepack", "true")
 	w.mustGit(t, "srv/shop.git", "config", "receive.advertisePushOptions", "true")
 	w.mustGit(t, "", "init", "-q", "-b", "main", "work")
 	server := httptest.NewUnstartedServer(w.backend(t))
-	server.EnableHTTP2 = true
+	server.EnableHTTP2 = http2
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	w.listen(t, server)
@@ -89,6 +95,7 @@ func (w *world) backend(t *testing.T) http.Handler {
 			return
 		}
 		inner := r.Clone(r.Context())
+		inner.TransferEncoding = nil // net/http/cgi takes no chunks, but a body of any length
 		inner.Header.Set("Git-Protocol", r.Header.Get("Git-Protocol"))
 		host := *backend
 		host.Env = append(append([]string(nil), backend.Env...), "REMOTE_USER="+user, "GIT_PROTOCOL="+r.Header.Get("Git-Protocol"))

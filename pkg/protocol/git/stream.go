@@ -73,8 +73,8 @@ func (x *exchange) open(ctx context.Context) (gitwire.Stream, error) {
 	if err != nil {
 		return nil, errors.Join(err, offered.Close())
 	}
-	return newUpload(ctx, &advertised{plain, offered}, func(ctx context.Context, body io.ReadCloser) (io.ReadCloser, error) {
-		return x.use(ctx, service, version, body, -1)
+	return newUpload(ctx, &advertised{plain, offered}, func(ctx context.Context, body io.ReadCloser, length int64) (io.ReadCloser, error) {
+		return x.use(ctx, service, version, body, length)
 	}), nil
 }
 

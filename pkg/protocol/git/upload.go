@@ -1,6 +1,7 @@
 package git
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -12,9 +13,11 @@ import (
 type upload struct {
 	offered io.ReadCloser
 	known   bool // all of offered was read; the reader's own
-	post    func(ctx context.Context, body io.ReadCloser) (io.ReadCloser, error)
+	post    func(ctx context.Context, body io.ReadCloser, length int64) (io.ReadCloser, error)
 	ctx     context.Context
 	cancel  context.CancelFunc
+	held    []byte // written, while it may still be all; the writer's own
+	streams bool   // it is more: the request has begun; the writer's own
 	body    *io.PipeReader
 	to      *io.PipeWriter
 
@@ -24,25 +27,47 @@ type upload struct {
 	err      error
 }
 
-func newUpload(ctx context.Context, offered io.ReadCloser, post func(context.Context, io.ReadCloser) (io.ReadCloser, error)) *upload {
+// maxHeld is how much is sent with its length, as git's own client does
+// (git-config, http.postBuffer). Servers need not take a request over HTTP/1.1
+// that does not tell its length.
+const maxHeld = 1 << 20
+
+func newUpload(ctx context.Context, offered io.ReadCloser, post func(context.Context, io.ReadCloser, int64) (io.ReadCloser, error)) *upload {
 	u := &upload{offered: offered, post: post, answered: make(chan struct{})}
 	u.ctx, u.cancel = context.WithCancel(ctx)
 	u.body, u.to = io.Pipe()
 	return u
 }
 
-// Write implements io.Writer. The first one starts the request.
+// Write implements io.Writer.
 func (u *upload) Write(p []byte) (int, error) {
+	if u.streams {
+		return u.to.Write(p)
+	}
+	if len(u.held)+len(p) <= maxHeld {
+		u.held = append(u.held, p...)
+		return len(p), nil
+	}
+	u.streams = true
+	u.start(u.body, -1)
+	if _, err := u.to.Write(u.held); err != nil {
+		return 0, err
+	}
+	u.held = nil
+	return u.to.Write(p)
+}
+
+// start begins the request.
+func (u *upload) start(body io.ReadCloser, length int64) {
 	u.begin.Do(func() {
 		go func() {
 			defer close(u.answered)
-			u.answer, u.err = u.post(u.ctx, u.body)
+			u.answer, u.err = u.post(u.ctx, body, length)
 			if u.err != nil {
 				_ = u.body.CloseWithError(u.err) // nobody reads it
 			}
 		}()
 	})
-	return u.to.Write(p)
 }
 
 // Read implements io.Reader.
@@ -66,7 +91,12 @@ func (u *upload) Read(p []byte) (int, error) {
 }
 
 // CloseWrite implements gitwire.Stream.
-func (u *upload) CloseWrite() error { return u.to.Close() }
+func (u *upload) CloseWrite() error {
+	if !u.streams && len(u.held) > 0 {
+		u.start(io.NopCloser(bytes.NewReader(u.held)), int64(len(u.held)))
+	}
+	return u.to.Close()
+}
 
 // Close implements io.Closer. It returns when the request has ended.
 func (u *upload) Close() error {
