@@ -31,12 +31,24 @@ func holds(let <-chan struct{}, begun *atomic.Int32) decider {
 	}
 }
 
+// within waits until something is true, and reports whether that came about.
+func within(most time.Duration, done func() bool) bool {
+	tick, over := time.NewTicker(10*time.Millisecond), time.After(most)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-over:
+			return false
+		}
+	}
+	return true
+}
+
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for began := time.Now(); !done(); time.Sleep(10 * time.Millisecond) {
-		if time.Since(began) > 30*time.Second {
-			t.Fatalf("%s did not come about", what)
-		}
+	if !within(time.Minute, done) {
+		t.Fatalf("%s did not come about", what)
 	}
 }
 

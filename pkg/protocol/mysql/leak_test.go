@@ -108,7 +108,7 @@ func runAll(db *sql.DB, statement string) {
 	if err != nil {
 		return
 	}
-	defer rows.Close() //nolint:errcheck // it may have failed
+	defer rows.Close()
 	for {
 		for rows.Next() {
 		}
@@ -191,7 +191,7 @@ func first(db *sql.DB, statement string, prepared bool) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		defer stmt.Close() //nolint:errcheck // nothing is left in it
+		defer stmt.Close()
 		rows, err = stmt.Query()
 		if err != nil {
 			return "", err
@@ -199,7 +199,7 @@ func first(db *sql.DB, statement string, prepared bool) (string, error) {
 	} else if rows, err = db.Query(statement); err != nil {
 		return "", err
 	}
-	defer rows.Close() //nolint:errcheck // it was read
+	defer rows.Close()
 	columns, err := rows.Columns()
 	if err != nil || !rows.Next() {
 		return "", rows.Err()

@@ -94,7 +94,7 @@ func splitName(name string) (schema, table string) {
 	var parts [2]string
 	n := 0
 	for name != "" {
-		part := name
+		var part string
 		if name[0] == '`' {
 			end := 1
 			for end < len(name) && (name[end] != '`' || end+1 < len(name) && name[end+1] == '`') {

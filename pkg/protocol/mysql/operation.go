@@ -14,7 +14,6 @@ type front struct {
 	answer   protocol.Decision
 	err      error
 	reads    int // how often relations were looked up for it
-	told     []byte
 }
 
 // op is an operation and the memory of what it says.

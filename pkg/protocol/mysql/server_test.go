@@ -92,13 +92,8 @@ func startServer() (*server, error) {
 		_ = s.process.Wait() // however it ended
 		close(s.ended)
 	}()
-	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		if _, err = s.query("SELECT 1"); err == nil {
-			break
-		}
-		if time.Since(began) > time.Minute {
-			return s, err
-		}
+	if !within(time.Minute, func() bool { _, err = s.query("SELECT 1"); return err == nil }) {
+		return s, err
 	}
 	return s, s.sql(
 		"CREATE USER app@'%' IDENTIFIED BY 'app-secret'", "CREATE USER ed@'%' IDENTIFIED VIA ed25519 USING PASSWORD('ed-secret')",

@@ -205,3 +205,42 @@ CREATE TABLE merged3 (id int, email varchar(200)) UNION (cards); SELECT email FR
 ALTER TABLE empty_merge UNION=(cards); SELECT * FROM empty_merge
 CREATE TEMPORARY TABLE merged4 (id int, email varchar(200)) ENGINE=MRG_MyISAM UNION=(shop.cards); SELECT * FROM merged4
 SET default_storage_engine = InnoDB
+SELECT name FROM customers GROUP BY name HAVING EXTRACTVALUE(1, CONCAT(0x7e, MAX(email)))
+SELECT item FROM orders ORDER BY EXTRACTVALUE(1, CONCAT(0x7e, (SELECT email FROM customers LIMIT 1)))
+SELECT 1 LIMIT 1 OFFSET 0; SELECT (SELECT email FROM customers LIMIT 1) AS `id`
+SELECT orders.* FROM orders, (SELECT 1) x UNION ALL SELECT id, pay, pay, email FROM customers
+SELECT * FROM (SELECT item, (SELECT email FROM customers WHERE id = o.id) AS total FROM orders o) orders
+SELECT item FROM (SELECT item FROM orders UNION SELECT email FROM customers) orders
+SELECT `item` FROM (SELECT email `item` FROM `customers`) AS `shop.orders`
+SELECT * FROM customers PARTITION (p0)
+SELECT * FROM customers USE INDEX (email) WHERE email > ''
+SELECT c.email FROM orders LEFT JOIN (customers c, codes d) ON c.id = orders.id
+SELECT id, (SELECT b.email FROM customers b WHERE b.id = a.id) FROM customers a
+SELECT a.id FROM customers a WHERE a.id IN (SELECT LAST_INSERT_ID(pay) FROM customers); SELECT LAST_INSERT_ID()
+INSERT INTO orders (id, item) VALUES (500, (SELECT email FROM customers LIMIT 1)); SELECT item FROM orders WHERE id = 500
+INSERT INTO orders (id, item) WITH c AS (SELECT email FROM customers) SELECT 600, email FROM c LIMIT 1; SELECT item FROM orders WHERE id = 600
+INSERT INTO orders (id, item) TABLE codes
+INSERT INTO customers (id, notes) SELECT 700, email FROM contacts LIMIT 1; SELECT notes FROM customers WHERE id = 700
+INSERT INTO contacts (id, contact) VALUES (800, 'x') ON DUPLICATE KEY UPDATE id = 801
+UPDATE contacts SET id = 900 WHERE contact LIKE 'u1.%'
+UPDATE customers c JOIN contacts k ON k.id = c.id SET c.notes = k.contact; SELECT notes FROM customers
+UPDATE customers SET notes = DEFAULT(email)
+CREATE OR REPLACE VIEW plain AS SELECT id, email AS name FROM customers; SELECT name FROM plain
+ALTER VIEW plain AS SELECT id, ssn AS name FROM customers; SELECT * FROM plain
+DROP VIEW plain; CREATE VIEW plain AS SELECT email FROM customers; SELECT * FROM plain
+LOCK TABLES customers READ; SELECT email FROM customers; UNLOCK TABLES
+START TRANSACTION; SELECT email FROM customers; ROLLBACK
+XA START 'x'; SELECT email FROM customers; XA END 'x'; XA ROLLBACK 'x'
+SET STATEMENT max_statement_time = 5 FOR SELECT email FROM customers
+SET STATEMENT sql_mode = 'ANSI_QUOTES' FOR SELECT "email" FROM customers
+SELECT HIGH_PRIORITY SQL_NO_CACHE email FROM customers
+SELECT STRAIGHT_JOIN email FROM customers, orders
+SELECT email FROM shop.customers AS OF TIMESTAMP NOW()
+SELECT * FROM customers FOR SYSTEM_TIME ALL
+GET DIAGNOSTICS CONDITION 1 @m = MESSAGE_TEXT; SELECT @m
+SHOW PROFILES
+SHOW BINLOG EVENTS
+SHOW ENGINE INNODB STATUS
+SHOW EXPLAIN FOR 1
+DESCRIBE SELECT email FROM customers WHERE id = 1
+EXPLAIN FORMAT=JSON UPDATE customers SET name = 'x' WHERE email = (SELECT MIN(email) FROM customers)
