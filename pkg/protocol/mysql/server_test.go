@@ -79,7 +79,9 @@ func startServer() (*server, error) {
 	if err := l.Close(); err != nil {
 		return nil, err
 	}
-	s.process = exec.Command("mariadbd", "--no-defaults", "--user=mysql", "--datadir="+data, "--bind-address=127.0.0.1", "--port="+strconv.Itoa(s.port),
+	// By setpriv, as a server that changes its user by itself outlives a test that
+	// is killed.
+	s.process = exec.Command("setpriv", "--reuid=mysql", "--regid=mysql", "--clear-groups", "--pdeathsig=KILL", "mariadbd", "--no-defaults", "--datadir="+data, "--bind-address=127.0.0.1", "--port="+strconv.Itoa(s.port),
 		"--socket="+s.socket(), "--pid-file="+filepath.Join(dir, "pid"), "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M", "--key-buffer-size=1M",
 		"--general-log=1", "--general-log-file="+filepath.Join(dir, "general.log"), "--log-error="+filepath.Join(dir, "error.log"), "--plugin-load-add=auth_ed25519",
 		"--ssl-cert="+filepath.Join(dir, "server.crt"), "--ssl-key="+filepath.Join(dir, "server.key"), "--performance-schema=ON", "--skip-name-resolve", "--local-infile=ON",
