@@ -47,7 +47,7 @@ func kube(rounds, seconds int) error {
 // of the lab's cluster.
 func get(clients, seconds int, address, caFile, token string) error {
 	return repeat(clients, seconds, address, caFile, true, func(ctx context.Context, client *http.Client) error {
-		return getOnce(ctx, client, token)
+		return readPage(ctx, client, "https://kube.lab:6443/api/v1/namespaces/shop/configmaps/settings", token, "currency", 2)
 	})
 }
 
@@ -92,8 +92,9 @@ func repeat(clients, seconds int, address, caFile string, http2 bool, once func(
 	return errors.Join(failed...)
 }
 
-func getOnce(ctx context.Context, client *http.Client, token string) error {
-	const url = "https://kube.lab:6443/api/v1/namespaces/shop/configmaps/settings"
+// readPage reads a page, and is content with one of a version of HTTP that holds a
+// word.
+func readPage(ctx context.Context, client *http.Client, url, token, want string, major int) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
@@ -105,7 +106,7 @@ func getOnce(ctx context.Context, client *http.Client, token string) error {
 	}
 	defer response.Body.Close() //nolint:errcheck // it is read to its end
 	body, err := io.ReadAll(response.Body)
-	if err == nil && (response.StatusCode != http.StatusOK || !strings.Contains(string(body), "currency") || response.ProtoMajor != 2) {
+	if err == nil && (response.StatusCode != http.StatusOK || !strings.Contains(string(body), want) || response.ProtoMajor != major) {
 		err = fmt.Errorf("%s %s: %s", response.Proto, response.Status, body)
 	}
 	return err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strconv"
@@ -48,20 +47,6 @@ func web(rounds, seconds int) error {
 // the lab's API.
 func fetch(clients, seconds int, address, caFile, token string) error {
 	return repeat(clients, seconds, address, caFile, false, func(ctx context.Context, client *http.Client) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://web.lab/v1/customers", http.NoBody)
-		if err != nil {
-			return err
-		}
-		request.Header.Set("Authorization", "Bearer "+token)
-		response, err := client.Do(request)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close() //nolint:errcheck // it is read to its end
-		body, err := io.ReadAll(response.Body)
-		if err == nil && (response.StatusCode != http.StatusOK || !strings.Contains(string(body), "Ada Example") || response.ProtoMajor != 1) {
-			err = fmt.Errorf("%s %s: %s", response.Proto, response.Status, body)
-		}
-		return err
+		return readPage(ctx, client, "https://web.lab/v1/customers", token, "Ada Example", 1)
 	})
 }
