@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -42,8 +43,7 @@ func nested(to target) seen {
 	for tick := time.NewTicker(50 * time.Millisecond); docker("version").Run() != nil; {
 		select {
 		case <-ended:
-			words := strings.Fields(log.String())
-			return seen{Saw: "dockerd: … " + strings.Join(words[max(0, len(words)-20):], " ")}
+			return seen{Saw: "dockerd: … " + lastWords(log.String())}
 		case <-deadline:
 			return seen{Saw: "dockerd: time-out"}
 		case <-tick.C:
@@ -53,6 +53,19 @@ func nested(to target) seen {
 	_ = daemon.Process.Signal(syscall.SIGTERM)
 	<-ended
 	return s
+}
+
+// lastWords is the end of what dockerd gave as its reason to end: the lines that
+// are no entries of its log, where there are any. Parts of it may log on behind.
+func lastWords(log string) string {
+	reason := ""
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, " level=") {
+			reason += line
+		}
+	}
+	words := strings.Fields(cmp.Or(strings.TrimSpace(reason), log))
+	return strings.Join(words[max(0, len(words)-20):], " ")
 }
 
 func fromNested(docker func(args ...string) *exec.Cmd, to target) seen {
