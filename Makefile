@@ -11,7 +11,7 @@ export REQUIRE_ROOT := 1
 # Packages with concurrency worth the race detector, which needs cgo. What
 # imports libpg_query is left out: with cgo that is minutes of C.
 RACE := ./pkg/agent ./pkg/approval ./pkg/attribution ./pkg/audit ./pkg/broker ./pkg/bus ./pkg/collector/... ./pkg/guard \
-	./pkg/destination ./pkg/gitwire ./pkg/httpproxy ./pkg/identity ./pkg/protocol ./pkg/protocol/git ./pkg/protocol/kubernetes ./pkg/protocol/ssh ./pkg/protocol/web ./pkg/redirect ./pkg/spool ./pkg/translog
+	./pkg/destination ./pkg/gitwire ./pkg/httpproxy ./pkg/identity ./pkg/protocol ./pkg/protocol/git ./pkg/protocol/kubernetes ./pkg/protocol/mysql ./pkg/protocol/ssh ./pkg/protocol/web ./pkg/redirect ./pkg/spool ./pkg/translog
 
 .PHONY: help build generate fmt check lint test race fuzz bypass faults bench regress kernels boot demo clean
 
