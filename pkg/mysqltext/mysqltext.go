@@ -22,6 +22,7 @@ import (
 	"sync"
 
 	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/textcache"
 )
 
 // Options is what a session's state adds to the meaning of a text. The zero
@@ -97,13 +98,13 @@ type Statement struct {
 type Analyzer struct {
 	parsers parsers
 	names   *builtins
-	cache   *cache
+	cache   *textcache.Cache[*Analysis]
 	scratch sync.Pool // of *scratch
 }
 
 // New returns an Analyzer that has read nothing yet.
 func New() *Analyzer {
-	return &Analyzer{names: newBuiltins(), cache: newCache(maxCacheEntries, maxCacheBytes)}
+	return &Analyzer{names: newBuiltins(), cache: textcache.New[*Analysis](1, maxCacheEntries, maxCacheBytes)}
 }
 
 // Analyze returns what text says. It allocates nothing when the shape of text
@@ -133,12 +134,12 @@ func (a *Analyzer) analyze(text []byte, opt Options, parse bool) *Analysis {
 // recall returns what is remembered of a text, by shape or else by itself.
 func (a *Analyzer) recall(s *scratch) *Analysis {
 	if !s.exact {
-		known, ok := a.cache.find(s.shape)
+		known, ok := a.cache.Find(0, s.shape)
 		if !ok || known != nil {
 			return known
 		}
 	}
-	known, _ := a.cache.find(s.wholeKey())
+	known, _ := a.cache.Find(0, s.wholeKey())
 	return known
 }
 
@@ -152,17 +153,17 @@ func (a *Analyzer) analyzeNew(s *scratch) *Analysis {
 			return refuse(why)
 		case shared:
 			found.Shape = digest(s.shape)
-			a.cache.add(s.shape, found)
+			a.cache.Add(0, s.shape, found, found.size())
 			return found
 		}
-		a.cache.add(s.shape, nil)
+		a.cache.Add(0, s.shape, nil, 0)
 	}
 	found, _, why := a.describe(s, false)
 	if why != "" {
 		return refuse(why)
 	}
 	found.Shape = digest(s.text)
-	a.cache.add(s.wholeKey(), found)
+	a.cache.Add(0, s.wholeKey(), found, found.size())
 	return found
 }
 

@@ -1,56 +1,28 @@
 package sqltext
 
-import (
-	"sync"
-	"sync/atomic"
-)
-
+// Analyses are remembered by shape where no literal matters and by whole text
+// elsewhere. The nil analysis of a shape says that its texts are remembered one
+// by one.
 const (
 	maxCacheEntries = 8192
 	maxCacheBytes   = 16 << 20
-	// entryOverhead is what an entry costs beside its key and its names, in
-	// bytes, roughly.
-	entryOverhead = 512
 )
 
-// cache remembers analyses, by shape where no literal matters and by whole
-// text elsewhere. When it is full it forgets what was not used since it last
-// looked (second chance), so that one job's one-off statements do not push
-// out what is used all the time. Go's maps are seeded per process and compare
-// whole keys: no text can be made to get another's analysis.
-type cache struct {
-	maxEntries, maxBytes int
+// statementOverhead is what a statement costs beside its names, in bytes, roughly.
+const statementOverhead = 512
 
-	mu      sync.RWMutex
-	entries [keySpaces]map[string]*entry // guarded by mu
-	ring    []*entry                     // guarded by mu
-	hand    int                          // guarded by mu; where the next look begins
-	bytes   int                          // guarded by mu
-}
-
-// entry is one remembered analysis.
-type entry struct {
-	space    keySpace
-	key      string
-	analysis *Analysis // nil: texts of this shape are remembered one by one
-	size     int       // in bytes, roughly
-	used     atomic.Bool
-}
-
-// keySpace keeps apart what the same key means under different options, and
-// shapes from texts.
-type keySpace uint8
-
+// Spaces keep apart what the same key means under different options, and shapes
+// from texts.
 const (
-	ofText keySpace = 1 << iota
+	ofText = uint8(1) << iota
 	ofConformingStrings
 	ofUTF8
 	ofBuiltinNames
 	keySpaces
 )
 
-func (opt Options) space() keySpace {
-	var s keySpace
+func (opt Options) space() uint8 {
+	var s uint8
 	if opt.StandardConformingStrings {
 		s |= ofConformingStrings
 	}
@@ -63,68 +35,6 @@ func (opt Options) space() keySpace {
 	return s
 }
 
-func newCache(maxEntries, maxBytes int) *cache {
-	c := &cache{maxEntries: maxEntries, maxBytes: maxBytes}
-	for i := range c.entries {
-		c.entries[i] = make(map[string]*entry)
-	}
-	return c
-}
-
-// find returns what is remembered under key; known is true with a nil analysis
-// where the texts of a shape are remembered one by one.
-func (c *cache) find(space keySpace, key []byte) (analysis *Analysis, known bool) {
-	c.mu.RLock()
-	e := c.entries[space][string(key)]
-	c.mu.RUnlock()
-	if e == nil {
-		return nil, false
-	}
-	if !e.used.Load() {
-		e.used.Store(true)
-	}
-	return e.analysis, true
-}
-
-// add remembers analysis under key, which it copies.
-func (c *cache) add(space keySpace, key []byte, analysis *Analysis) {
-	size := entryOverhead + len(key) + analysis.size()
-	if size > c.maxBytes/16 {
-		return
-	}
-	e := &entry{space: space, key: string(key), analysis: analysis, size: size}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.entries[space][e.key] != nil {
-		return
-	}
-	for len(c.ring) > 0 && (len(c.ring) >= c.maxEntries || c.bytes+e.size > c.maxBytes) {
-		c.forgetOne()
-	}
-	c.entries[space][e.key] = e
-	c.ring = append(c.ring, e)
-	c.bytes += e.size
-}
-
-// forgetOne drops the next entry that was not used since the hand last passed.
-func (c *cache) forgetOne() {
-	for {
-		c.hand %= len(c.ring)
-		e := c.ring[c.hand]
-		if e.used.CompareAndSwap(true, false) {
-			c.hand++
-			continue
-		}
-		last := len(c.ring) - 1
-		c.ring[c.hand] = c.ring[last]
-		c.ring[last] = nil
-		c.ring = c.ring[:last]
-		delete(c.entries[e.space], e.key)
-		c.bytes -= e.size
-		return
-	}
-}
-
 // size returns what an analysis holds, in bytes, roughly.
 func (a *Analysis) size() int {
 	if a == nil {
@@ -133,7 +43,7 @@ func (a *Analysis) size() int {
 	n := 0
 	for i := range a.Statements {
 		st := &a.Statements[i]
-		n += entryOverhead
+		n += statementOverhead
 		for _, names := range [...][]string{
 			st.Relations, st.Columns, st.Functions, st.Writes, st.Refs, st.Aliases, st.Calls,
 		} {

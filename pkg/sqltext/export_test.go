@@ -1,6 +1,10 @@
 package sqltext
 
-import pg_query "github.com/pganalyze/pg_query_go/v6"
+import (
+	pg_query "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/sluicegate/sluice/pkg/textcache"
+)
 
 // Token is a token as the tests see it.
 type Token struct {
@@ -36,33 +40,13 @@ func Classify(node *pg_query.Node) Statement {
 	return describe(tree, newBuiltins(), true).analysis.Statements[0]
 }
 
-// Cached says how many analyses are remembered, and how many bytes they take.
-func (a *Analyzer) Cached() (entries, bytes int) {
-	a.cache.mu.RLock()
-	defer a.cache.mu.RUnlock()
-	return len(a.cache.ring), a.cache.bytes
-}
-
-// The limits that the tests go to.
-const (
-	MaxCacheEntries = maxCacheEntries
-	MaxCacheBytes   = maxCacheBytes
-	MaxNesting      = maxNesting
-)
+// MaxNesting is the limit that the tests go to.
+const MaxNesting = maxNesting
 
 // AnalyzeAlone analyses text with a's parser and an empty memory.
 func AnalyzeAlone(a *Analyzer, text string) *Analysis {
-	alone := &Analyzer{parser: a.parser, names: a.names, cache: newCache(1, 1)}
+	alone := &Analyzer{parser: a.parser, names: a.names, cache: textcache.New[*Analysis](int(keySpaces), 1, 1)}
 	return alone.Analyze([]byte(text), Options{StandardConformingStrings: true, UTF8: true, BuiltinNames: true})
-}
-
-// Remember adds an empty analysis for a shape.
-func (a *Analyzer) Remember(shape string) { a.cache.add(0, []byte(shape), &Analysis{Parsed: true}) }
-
-// Recalls says whether the shape is still known.
-func (a *Analyzer) Recalls(shape string) bool {
-	_, known := a.cache.find(0, []byte(shape))
-	return known
 }
 
 // Readable says whether text gets as far as the parser.

@@ -21,6 +21,7 @@ import (
 	"sync"
 
 	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/textcache"
 )
 
 // Options is what a session's state adds to the meaning of a text. The zero
@@ -99,7 +100,7 @@ type Statement struct {
 type Analyzer struct {
 	parser  *parser
 	names   *builtins
-	cache   *cache
+	cache   *textcache.Cache[*Analysis]
 	scratch sync.Pool // of *scratch
 }
 
@@ -108,7 +109,7 @@ func New() *Analyzer {
 	return &Analyzer{
 		parser: newParser(),
 		names:  newBuiltins(),
-		cache:  newCache(maxCacheEntries, maxCacheBytes),
+		cache:  textcache.New[*Analysis](int(keySpaces), maxCacheEntries, maxCacheBytes),
 	}
 }
 
@@ -148,12 +149,12 @@ func (a *Analyzer) analyze(text []byte, opt Options, parse func(*scratch, []byte
 // recall returns what is remembered of text, by shape or else by itself.
 func (a *Analyzer) recall(s *scratch, text []byte, opt Options) *Analysis {
 	if !s.exact {
-		known, ok := a.cache.find(opt.space(), s.shape)
+		known, ok := a.cache.Find(opt.space(), s.shape)
 		if !ok || known != nil {
 			return known
 		}
 	}
-	known, _ := a.cache.find(opt.space()|ofText, text)
+	known, _ := a.cache.Find(opt.space()|ofText, text)
 	return known
 }
 
@@ -179,12 +180,12 @@ func (a *Analyzer) analyzeNew(s *scratch, text []byte, opt Options) *Analysis {
 	}
 	switch {
 	case shared:
-		a.cache.add(opt.space(), s.shape, found.analysis)
+		a.cache.Add(opt.space(), s.shape, found.analysis, found.analysis.size())
 	case s.shortened:
 		return refuse(refusedSize)
 	default:
-		a.cache.add(opt.space(), s.shape, nil)
-		a.cache.add(opt.space()|ofText, text, found.analysis)
+		a.cache.Add(opt.space(), s.shape, nil, 0)
+		a.cache.Add(opt.space()|ofText, text, found.analysis, found.analysis.size())
 	}
 	return found.analysis
 }

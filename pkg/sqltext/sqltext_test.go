@@ -1,7 +1,6 @@
 package sqltext_test
 
 import (
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -108,35 +107,6 @@ func TestSharedAnalysesDoNotDependOnLiterals(t *testing.T) {
 	}
 	if mutated < 40 {
 		t.Errorf("only %d statements were varied", mutated)
-	}
-}
-
-func TestCacheIsBounded(t *testing.T) {
-	a := sqltext.New()
-	long := strings.Repeat("x", 4000)
-	for i := range 6000 {
-		a.Remember(fmt.Sprintf("shape %d %s", i, long))
-	}
-	entries, bytes := a.Cached()
-	if entries > sqltext.MaxCacheEntries || bytes > sqltext.MaxCacheBytes || entries < 1000 {
-		t.Errorf("%d entries of %d bytes", entries, bytes)
-	}
-	for i := range 20000 {
-		a.Remember(fmt.Sprintf("shape %d", i))
-	}
-	if entries, bytes = a.Cached(); entries > sqltext.MaxCacheEntries || bytes > sqltext.MaxCacheBytes {
-		t.Errorf("%d entries of %d bytes", entries, bytes)
-	}
-}
-
-func TestAFloodOfShapesDoesNotPushOutWhatIsUsed(t *testing.T) {
-	a := sqltext.New()
-	a.Remember("used")
-	for i := range 3 * sqltext.MaxCacheEntries {
-		a.Remember(fmt.Sprintf("flood %d", i))
-		if i%100 == 0 && !a.Recalls("used") {
-			t.Fatalf("forgotten after %d shapes", i)
-		}
 	}
 }
 
