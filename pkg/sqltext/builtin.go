@@ -42,6 +42,16 @@ type builtins struct {
 	functions, operators map[string]bool
 }
 
+// rowCalls are functions of pg_catalog that take a row and that can be written
+// as a column of it: t.to_json is to_json(t). Those that only count are left
+// out, and what PostgreSQL 16 to 18 have beside 15 is there.
+var rowCalls = map[string]bool{
+	"any_value": true, "array_agg": true, "concat": true, "hash_record": true, "json_agg": true, "json_agg_strict": true,
+	"json_build_array": true, "json_build_object": true, "jsonb_agg": true, "jsonb_agg_strict": true, "jsonb_build_array": true,
+	"jsonb_build_object": true, "max": true, "min": true, "pg_column_size": true, "quote_literal": true, "quote_nullable": true,
+	"record_out": true, "record_send": true, "row_to_json": true, "to_json": true, "to_jsonb": true,
+}
+
 func newBuiltins() *builtins {
 	b := &builtins{functions: lineSet(builtinFunctions), operators: lineSet(builtinOperators)}
 	// What the grammar makes of x BETWEEN y AND z.

@@ -207,10 +207,7 @@ func (t *tracer) selects(n *pg_query.SelectStmt, outer *scope) []Output {
 func zip(left, right []Output) []Output {
 	star := func(o Output) bool { return o.Star }
 	if len(left) != len(right) || slices.ContainsFunc(left, star) || slices.ContainsFunc(right, star) {
-		all := union(slices.Concat(left, right)...)
-		all.Star = true
-		all.items = []*item{{any: &Output{Sources: all.Sources, Unknown: all.Unknown}}}
-		return []Output{all}
+		return []Output{spread(slices.Concat(left, right)...)}
 	}
 	both := make([]Output, len(left))
 	for i := range left {
@@ -221,19 +218,34 @@ func zip(left, right []Output) []Output {
 	return both
 }
 
+// values reads the rows of VALUES. A star in one stands for any number of
+// columns, so that nobody knows any more which column is whose.
 func (t *tracer) values(lists []*pg_query.Node, sc *scope) []Output {
 	var outputs []Output
+	star := false
 	for row, list := range lists {
 		for i, node := range list.GetList().GetItems() {
 			if i == len(outputs) {
 				outputs = append(outputs, Output{Direct: row == 0})
 			}
-			value := t.expr(node, sc)
+			value := t.target(node, sc)
+			star = star || value.Star
 			outputs[i].Direct = outputs[i].Direct && value.Direct
 			outputs[i].add(value)
 		}
 	}
+	if star {
+		return []Output{spread(outputs...)}
+	}
 	return outputs
+}
+
+// spread is any number of columns, each of which may be any of outputs.
+func spread(outputs ...Output) Output {
+	all := union(outputs...)
+	all.Star = true
+	all.items = []*item{{any: &Output{Sources: all.Sources, Unknown: all.Unknown}}}
+	return all
 }
 
 // targets reads a list of results.
@@ -265,8 +277,7 @@ func (t *tracer) target(node *pg_query.Node, sc *scope) Output {
 	case *pg_query.Node_AIndirection:
 		o := t.expr(node, sc)
 		if list := n.AIndirection.GetIndirection(); len(list) > 0 && list[len(list)-1].GetAStar() != nil {
-			o.Star = true
-			o.items = []*item{{any: &Output{Sources: o.Sources, Unknown: o.Unknown}}}
+			return spread(o)
 		}
 		return o
 	case *pg_query.Node_FuncCall:

@@ -84,6 +84,11 @@ func (it *item) whole(t *tracer) Output {
 	return all
 }
 
+// names reports whether a column of the item certainly has that name.
+func (it *item) names(column string) bool {
+	return slices.ContainsFunc(it.outputs, func(o Output) bool { return !o.Star && o.Name == column })
+}
+
 // rename gives the item's columns the names of an alias.
 func (it *item) rename(names []string) {
 	if len(names) == 0 {
@@ -145,7 +150,7 @@ func (t *tracer) resolve(parts []string, sc *scope) Output {
 }
 
 // qualified is a column of what has a name. A column that FROM's item does not
-// have may be a function of its row.
+// have may be a function of its row, written as a column.
 func (t *tracer) qualified(name, column string, sc *scope) Output {
 	items := sc.named(name)
 	o := Output{Unknown: len(items) == 0, Direct: len(items) > 0}
@@ -153,6 +158,9 @@ func (t *tracer) qualified(name, column string, sc *scope) Output {
 		p, found := it.column(column, t)
 		if column == "*" || !found {
 			p = it.whole(t)
+		} else if rowCalls[column] && !it.names(column) {
+			p.Direct = false
+			p.add(it.whole(t))
 		}
 		o.Direct = o.Direct && p.Direct
 		o.add(p)
@@ -216,10 +224,7 @@ func (t *tracer) follow(c *cte) {
 	it := &item{outputs: outputs}
 	it.rename(nameList(c.query.GetAliascolnames()))
 	if it.renamed {
-		all := it.whole(t)
-		all.Star = true
-		all.items = []*item{{any: &Output{Sources: all.Sources, Unknown: all.Unknown}}}
-		it.outputs = []Output{all}
+		it.outputs = []Output{spread(it.whole(t))}
 	}
 	c.outputs, c.state = it.outputs, cteDone
 }

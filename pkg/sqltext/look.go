@@ -17,6 +17,9 @@ func (w *walker) look(node any) {
 		parts := withoutDatabase(nameList(n.GetFields()), 3)
 		w.column(parts...)
 		w.ref(parts...)
+		if len(parts) > 1 && rowCalls[parts[len(parts)-1]] {
+			w.ref("*") // the call of a function with the row
+		}
 	case *pg_query.Alias:
 		w.alias(n)
 	case *pg_query.A_Indirection:

@@ -98,6 +98,7 @@ func TestAgainstAServer(t *testing.T) {
 	conn := startServer(t)
 	t.Run("BuiltinsAreTheServersHarmlessOnes", func(t *testing.T) { builtinsMatch(t, conn) })
 	t.Run("ReadOnlyStatementsRunInAReadOnlyTransaction", func(t *testing.T) { readOnlyHolds(t, conn) })
+	t.Run("RowCallsAreTheServers", func(t *testing.T) { rowCallsMatch(t, conn) })
 	t.Run("ShadowQuerySeesWhatTakesABuiltinName", func(t *testing.T) { shadowsSeen(t, conn) })
 }
 
@@ -199,6 +200,32 @@ func readOnlyHolds(t *testing.T, conn *pgx.Conn) {
 	}
 	if ran < 60 {
 		t.Errorf("only %d of %d statements ran to their end", ran, len(proven))
+	}
+}
+
+// rowCallsMatch writes each function that might take a row as a column of one.
+func rowCallsMatch(t *testing.T, conn *pgx.Conn) {
+	rows, err := conn.Query(t.Context(), `SELECT DISTINCT proname FROM pg_proc WHERE pronargs >= 1 AND pronargs - pronargdefaults <= 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	harmless := []string{"count", "pg_column_compression", "num_nonnulls", "num_nulls", "pg_typeof"}
+	called := 0
+	for _, name := range names {
+		if exec1(t, conn, fmt.Sprintf(`SELECT x.%q FROM (SELECT 1 AS a, 'v'::text AS b) x`, name)) != nil {
+			continue
+		}
+		called++
+		if !sqltext.IsRowCall(name) && !slices.Contains(harmless, name) {
+			t.Errorf("x.%s is a call that lineages do not know", name)
+		}
+	}
+	if called < 15 {
+		t.Errorf("only %d functions can be written as columns", called)
 	}
 }
 

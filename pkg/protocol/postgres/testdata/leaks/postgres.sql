@@ -197,6 +197,17 @@ SELECT e.* FROM customers c, jsonb_each_text(to_jsonb(c)) e
 SELECT e.value FROM customers c, json_each(row_to_json(c)) e
 SELECT jsonb_path_query(to_jsonb(c), '$.email') FROM customers c
 SELECT to_jsonb(c) ->> 'email', to_jsonb(c) #>> '{ssn}' FROM customers c
+SELECT c.row_to_json FROM customers c
+SELECT customers.concat, c.record_send FROM customers, vips c
+SELECT x.to_jsonb FROM (SELECT * FROM customers) x
+SELECT x.quote_literal FROM (SELECT (id), email FROM customers) x
+SELECT c.json_agg, c.array_agg FROM customers c
+WITH q AS (SELECT email, ssn FROM customers) SELECT q.to_json FROM q
+SELECT o.json_build_array FROM outer_contacts o
+ALTER TABLE customers ALTER COLUMN notes TYPE text USING customers.concat
+SELECT notes FROM customers
+SELECT x.q FROM (SELECT id, email FROM customers) c, LATERAL (VALUES (c.*, 1)) AS x(p, q)
+SELECT x.column2 || '' FROM (SELECT id, email FROM customers) c, LATERAL (VALUES (1, 'a', 2), ((c).*, 1)) AS x
 -- shapes of queries
 SELECT email FROM customers INTERSECT SELECT email FROM customers
 SELECT ssn FROM customers EXCEPT SELECT 'x'
