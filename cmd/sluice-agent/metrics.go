@@ -32,6 +32,7 @@ func metrics(privileged *broker.Client, trail *trail, guarding *agent.Agent) htt
 		return 1
 	})
 	m.Gauge("observed_unrecorded", "Records of sessions in mode observe that could not be made, since the start.", func() float64 { return float64(guarding.Unrecorded()) })
+	m.Gauge("observed_unread", "Sessions in mode observe that were relayed without being read, from their beginning or from some point on, since the start.", func() float64 { return float64(guarding.Unread()) })
 	m.Gauge("policies_refused", "Published policies that were not put in force, since the start.", func() float64 { return float64(trail.policies.Refused()) })
 	m.Gauge("policy_sequence", "Of the published policy in force, in milliseconds since 1970; 0: the node's file.", func() float64 { return float64(trail.policies.Sequence()) })
 	page := http.NewServeMux()

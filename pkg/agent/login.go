@@ -21,8 +21,8 @@ func (a *Agent) speaks(resource policy.Resource) error {
 		return fmt.Errorf("resource %s: this agent does not speak %q", resource.Name, resource.Protocol)
 	}
 	info := speaker.Info()
-	if resource.Observe && !info.Observes {
-		return fmt.Errorf("resource %s: %s cannot be observed only: write mode: enforce", resource.Name, resource.Protocol)
+	if resource.Observe {
+		return nil // the job logs in and checks the server by itself
 	}
 	if !resource.Select.IsZero() && !info.Chooses {
 		return fmt.Errorf("resource %s: select: %s says nothing to select by", resource.Name, resource.Protocol)
@@ -36,7 +36,7 @@ func (a *Agent) speaks(resource policy.Resource) error {
 			errs = append(errs, fmt.Errorf("resource %s: credentials[%d]: %s cannot log in with all that it names", resource.Name, i, resource.Protocol))
 		}
 	}
-	if known := len(a.Servers[resource.Name].KnownHosts) > 0; !resource.Observe && known != info.HostKeys {
+	if known := len(a.Servers[resource.Name].KnownHosts) > 0; known != info.HostKeys {
 		word := map[bool]string{true: "has no use here", false: "is missing"}[known]
 		errs = append(errs, fmt.Errorf("resource %s: server_ssh.known_hosts_file %s", resource.Name, word))
 	}

@@ -107,6 +107,10 @@ func (a *Agent) lost(log *zap.Logger, err error) {
 // Unrecorded is how many records of observed sessions could not be made.
 func (a *Agent) Unrecorded() uint64 { return a.unrecorded.Load() }
 
+// Unread is how many observed sessions were relayed without being read, from
+// their beginning or from some point on.
+func (a *Agent) Unread() uint64 { return a.unread.Load() }
+
 // ending says in the trail's words how Serve ended, and keeps only what is a
 // fault of ours.
 func ending(ctx context.Context, err error) (string, error) {

@@ -174,6 +174,7 @@ func (v *serving) open(ctx context.Context, resource *policy.Resource) (*protoco
 		Stopped: stopped,
 		Observe: resource.Observe,
 		Lost:    func(err error) { v.lost(log, err) },
+		Unread:  func() { v.unread.Add(1) },
 	})
 	if resource.Observe && stopped() != nil {
 		v.reason = string(stopped().Kind) // the guard refuses nothing there

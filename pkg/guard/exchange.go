@@ -114,6 +114,9 @@ func (x *exchange) rule() policy.Ruling {
 	if order := x.guard.Stopped(); order != nil {
 		return policy.Ruling{Rule: policy.RuleStopped, Reason: Stopped(order)}
 	}
+	if x.op.Kind == operation.Unread {
+		return policy.Ruling{Reason: "where policy is enforced nothing passes unread"}
+	}
 	return x.policy.Evaluate(x.guard.Session, x.op)
 }
 

@@ -41,6 +41,7 @@ type Config struct {
 	// Lost and holds nothing up.
 	Observe bool
 	Lost    func(error)
+	Unread  func() // with Observe: is told of each operation that nobody reads
 	// Reach tells what an operation would touch, before its end of ctx; nil:
 	// nobody can tell.
 	Reach func(ctx context.Context, op *operation.Operation) *operation.Reach

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/protocol"
 )
 
@@ -19,11 +21,21 @@ var errNoTrail = errors.New("the session has no trail")
 func (o *observed) Decide(context.Context, func(protocol.Waiting)) (protocol.Decision, error) {
 	o.x.decided = true
 	o.x.policy = o.x.guard.Policy()
-	ruling := o.x.policy.Evaluate(o.x.guard.Session, o.x.op)
+	ruling := o.ruling()
 	in := o.x.intent(protocol.Decision{Rule: ruling.Rule, Reason: ruling.Reason})
 	in.Effect, in.Observed = ruling.Effect.String(), true
 	o.keep(func() error { return o.x.guard.Trail.Intent(o.x.op, in, false) })
 	return protocol.Decision{Effect: protocol.Allow}, nil
+}
+
+// ruling is what policy would have said. It has nothing to say of what nobody
+// reads, which is counted instead.
+func (o *observed) ruling() policy.Ruling {
+	if o.x.op.Kind != operation.Unread {
+		return o.x.policy.Evaluate(o.x.guard.Session, o.x.op)
+	}
+	o.x.guard.Unread()
+	return policy.Ruling{Effect: policy.Allow, Reason: o.x.op.Unread}
 }
 
 // DecideNow is Decide, which never waits.

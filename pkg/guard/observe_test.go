@@ -77,6 +77,39 @@ func TestObservedOperationGoesOnWhenNothingCanBeRecorded(t *testing.T) {
 	}
 }
 
+// TestWhatNobodyReadsIsCountedAndPolicyIsNotAsked: where a resource is only
+// observed it goes on, and where policy is enforced it does not.
+func TestWhatNobodyReadsIsCountedAndPolicyIsNotAsked(t *testing.T) {
+	unread := func() *operation.Operation {
+		return &operation.Operation{Kind: operation.Unread, Unread: "encrypted by the job", Text: operation.Text("TLS for db.example.com")}
+	}
+	b := newBench(t, verified())
+	decision, err := b.decide(t, t.Context(), unread())
+	must(t, err)
+	if decision.Effect != protocol.Deny || decision.Reason != "where policy is enforced nothing passes unread" {
+		t.Errorf("where policy is enforced: %+v", decision)
+	}
+	b.observing()
+	told := 0
+	cfg := b.guard.Config
+	cfg.Unread = func() { told++ }
+	b.guard = guard.New(cfg)
+	decision, err = b.decide(t, t.Context(), unread())
+	must(t, err)
+	var in *record.Intent
+	for _, h := range b.headers(t) {
+		if h.Intent != nil {
+			in = h.Intent
+		}
+	}
+	if decision.Effect != protocol.Allow || told != 1 || in == nil {
+		t.Fatalf("got %+v, told %d times, %+v", decision, told, in)
+	}
+	if in.Kind != "unread" || in.Effect != "allow" || !in.Observed || in.Parsed || in.Reason != "encrypted by the job" || in.Rule != "" {
+		t.Errorf("recorded %+v", in)
+	}
+}
+
 // headers returns the header of each record in the spool.
 func (b *bench) headers(t *testing.T) (all []record.Header) {
 	t.Helper()

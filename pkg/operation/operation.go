@@ -27,6 +27,7 @@ const (
 	Fetch       Kind = "fetch"       // read a repository
 	Push        Kind = "push"        // change refs of a repository
 	Request     Kind = "http"        // one request of an HTTP interface
+	Unread      Kind = "unread"      // a session, or the rest of one, that is relayed without being read: policy is not asked
 )
 
 // Text is something that a job or a server wrote. It prints as its length;
@@ -61,13 +62,14 @@ type Operation struct {
 	Bytes    []byte  // exactly what will be forwarded if it is allowed; an approval binds it
 	Source   []byte  // the exact text that Bytes runs by a name; an approval binds it, and it is never recorded
 	Context  Context
-	SQL      *SQL  // nil when this is not SQL
-	SSH      *SSH  // nil when this is nothing asked of a host
-	Git      *Git  // nil when this is nothing asked of a repository
-	HTTP     *HTTP // nil when this did not come over HTTP
-	Kube     *Kube // nil when this is nothing asked of a cluster
-	Parsed   bool  // false: we could not understand the request
-	ReadOnly bool  // proven free of lasting effect; false when in doubt
+	SQL      *SQL   // nil when this is not SQL
+	SSH      *SSH   // nil when this is nothing asked of a host
+	Git      *Git   // nil when this is nothing asked of a repository
+	HTTP     *HTTP  // nil when this did not come over HTTP
+	Kube     *Kube  // nil when this is nothing asked of a cluster
+	Unread   string // why nobody reads it; of Kind Unread alone, and never bytes from the wire
+	Parsed   bool   // false: we could not understand the request
+	ReadOnly bool   // proven free of lasting effect; false when in doubt
 
 	// Data that follows from the client, and the answer, are recorded by keyed
 	// hash and size only.

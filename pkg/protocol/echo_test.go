@@ -34,8 +34,11 @@ func (echo) Recognize(prefix []byte) protocol.Match {
 }
 
 func (echo) Serve(ctx context.Context, conn *protocol.Conn) error {
-	if conn.TLS.Mode != protocol.TLSOff || !conn.Masks.Empty() || conn.Observe {
-		return errors.New("echo has no TLS, no columns to mask and no way to observe")
+	if conn.Observe {
+		return protocol.RelayUnread(ctx, conn, "nobody reads echo", nil)
+	}
+	if conn.TLS.Mode != protocol.TLSOff || !conn.Masks.Empty() {
+		return errors.New("echo has no TLS and no columns to mask")
 	}
 	const maxLine = 64 << 10
 	return protocol.NewPump(conn, &echoing{}, maxLine).Run(ctx)

@@ -32,7 +32,6 @@ type Info struct {
 	ServerSpeaksFirst bool     // the server greets before the client sends
 	Ports             []uint16 // usual ports, for documentation
 	Logins            Login    // what the agent can log in with
-	Observes          bool     // it can serve a Conn with Observe
 	HostKeys          bool     // its servers are known by SSH host keys: Conn.KnownHosts must be there
 	Chooses           bool     // its clients say at their start what a resource may select them by: Conn.Choose
 }
@@ -149,7 +148,7 @@ type Conn struct {
 	Masks      *mask.Set     // never nil; may be empty
 	MaskKey    []byte        // for mask.Hash, the same in all sessions; empty: the plug-in has one of its own
 	SQLRules   bool          // a rule that reads op.sql could apply to this resource
-	Observe    bool          // change nothing, refuse nothing
+	Observe    bool          // change nothing, refuse nothing; what cannot be read is relayed as an Unread
 	Stopped    func() string // why a person stopped the session; "" while nobody has
 	Log        *zap.Logger
 	Loop       *Loop // that drives the session; nil: it gets one of its own

@@ -57,6 +57,9 @@ func (*Git) Recognize(prefix []byte) protocol.Match { return httpproxy.Recognize
 
 // Serve runs one session.
 func (p *Git) Serve(ctx context.Context, conn *protocol.Conn) error {
+	if conn.Observe {
+		return protocol.RelayUnread(ctx, conn, protocol.Encrypted, protocol.LookTLS)
+	}
 	if err := able(conn); err != nil {
 		return err
 	}

@@ -9,7 +9,13 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/protocol/git"
+	"github.com/sluicegate/sluice/pkg/protocol/protocoltest"
 )
+
+func TestGitPassesAllThatIsObserved(t *testing.T) {
+	protocoltest.Observes(t, git.New(git.Options{}))
+}
 
 // noForce refuses a push that rewrites main, after a person was asked.
 func noForce(_ context.Context, op *operation.Operation) protocol.Decision {

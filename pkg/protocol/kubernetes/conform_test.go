@@ -40,6 +40,14 @@ func TestKubernetesKeepsWhatEveryPluginPromises(t *testing.T) {
 	})
 }
 
+func TestKubernetesPassesAllThatIsObserved(t *testing.T) {
+	plugin, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	protocoltest.Observes(t, plugin)
+}
+
 func TestRecognizesEveryMethodAndThePreface(t *testing.T) {
 	plugin, err := New(Options{})
 	if err != nil {
@@ -86,7 +94,6 @@ func TestWhatCannotBeHonouredIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, conn := range map[string]*protocol.Conn{
-		"cannot be observed":       {Observe: true, Masks: &mask.Set{}},
 		"trust.ca_file is missing": {Masks: &mask.Set{}},
 		"has no columns":           {Masks: &mask.Set{Columns: []mask.Column{{Mask: "pii"}}}, ClientTLS: &tls.Config{}},
 	} {

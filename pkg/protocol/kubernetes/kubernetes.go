@@ -41,6 +41,9 @@ func (*Kubernetes) Recognize(prefix []byte) protocol.Match { return httpproxy.Re
 
 // Serve runs one session.
 func (p *Kubernetes) Serve(ctx context.Context, conn *protocol.Conn) error {
+	if conn.Observe {
+		return protocol.RelayUnread(ctx, conn, protocol.Encrypted, protocol.LookTLS)
+	}
 	for _, column := range conn.Masks.Columns {
 		return fmt.Errorf("kubernetes has no columns, so that mask %q cannot be applied: name its resources", column.Mask)
 	}

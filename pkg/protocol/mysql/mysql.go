@@ -70,10 +70,10 @@ func (*MySQL) Recognize(prefix []byte) protocol.Match {
 
 // Serve runs one session.
 func (m *MySQL) Serve(ctx context.Context, conn *protocol.Conn) error {
-	switch {
-	case conn.Observe:
-		return errors.New("mysql cannot only observe: its password proofs are of the agent's own greeting")
-	case conn.Choose != nil:
+	if conn.Observe {
+		return protocol.RelayUnread(ctx, conn, "MySQL that is only observed is not read yet", nil)
+	}
+	if conn.Choose != nil {
 		return errors.New("mysql's clients say too late what a resource could be selected by")
 	}
 	known, err := m.profile(ctx, conn)

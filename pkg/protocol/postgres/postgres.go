@@ -45,7 +45,7 @@ func New(options Options) (protocol.Protocol, error) {
 
 // Info says that the client speaks first.
 func (*Postgres) Info() protocol.Info {
-	return protocol.Info{Name: "postgres", Ports: []uint16{5432}, Logins: protocol.PasswordLogin | protocol.CertificateLogin, Observes: true, Chooses: true}
+	return protocol.Info{Name: "postgres", Ports: []uint16{5432}, Logins: protocol.PasswordLogin | protocol.CertificateLogin, Chooses: true}
 }
 
 // Recognize looks for a start-up packet: a length, then a version or one of

@@ -72,6 +72,9 @@ func (*SSH) Recognize(prefix []byte) protocol.Match {
 
 // Serve runs one session.
 func (p *SSH) Serve(ctx context.Context, conn *protocol.Conn) error {
+	if conn.Observe {
+		return protocol.RelayUnread(ctx, conn, protocol.Encrypted, lookSSH)
+	}
 	if err := able(conn); err != nil {
 		return err
 	}
@@ -81,8 +84,6 @@ func (p *SSH) Serve(ctx context.Context, conn *protocol.Conn) error {
 // able reports what of a session's configuration cannot be honoured.
 func able(conn *protocol.Conn) error {
 	switch {
-	case conn.Observe:
-		return errors.New("ssh cannot be observed only: what is not decrypted cannot be seen")
 	case conn.HostKeys == nil:
 		return errors.New("ssh has no host keys to show: trust.ssh_key_file is missing")
 	}

@@ -40,6 +40,9 @@ func (*Web) Recognize(prefix []byte) protocol.Match { return httpproxy.Recognize
 
 // Serve runs one session.
 func (p *Web) Serve(ctx context.Context, conn *protocol.Conn) error {
+	if conn.Observe {
+		return protocol.RelayUnread(ctx, conn, protocol.Encrypted, protocol.LookTLS)
+	}
 	for _, column := range conn.Masks.Columns {
 		return fmt.Errorf("the web has no columns, so that mask %q cannot be applied: write json_paths", column.Mask)
 	}

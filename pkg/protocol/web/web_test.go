@@ -32,10 +32,13 @@ func TestWebKeepsWhatEveryPluginPromises(t *testing.T) {
 	})
 }
 
+func TestWebPassesAllThatIsObserved(t *testing.T) {
+	protocoltest.Observes(t, web.New(web.Options{}))
+}
+
 func TestWhatCannotBeHonouredIsAnError(t *testing.T) {
 	plugin := web.New(web.Options{})
 	for want, conn := range map[string]*protocol.Conn{
-		"cannot be observed":       {Observe: true, Masks: &mask.Set{}},
 		"trust.ca_file is missing": {Masks: &mask.Set{}},
 		"has no columns":           {Masks: &mask.Set{Columns: []mask.Column{{Mask: "pii"}}}, ClientTLS: &tls.Config{}},
 		"has no kinds":             {Masks: &mask.Set{Kinds: []mask.Kind{{Mask: "pii"}}}, ClientTLS: &tls.Config{}},
