@@ -20,7 +20,7 @@ import (
 //	ready        client.go                  server.go
 //	cancelling   –                          nothing, then the end
 //	leaving      anything, dropped          as ready
-//	blind        anything, relayed          anything, relayed: only in mode observe
+//	blind        – (nobody reads on)         –                     only in mode observe
 //	replicating  anything, relayed          anything, relayed: where a rule allows it
 type phase int
 
@@ -149,8 +149,10 @@ func (c *conversation) fromClient(s *stream) {
 			if !c.clientFrame(s) {
 				return
 			}
-		case blind, replicating:
+		case replicating:
 			c.pass(s, len(s.src)-s.pos, c.replica)
+			return
+		case blind:
 			return
 		case leaving, cancelling:
 			s.skip(len(s.src) - s.pos)
@@ -175,8 +177,10 @@ func (c *conversation) fromServer(s *stream) {
 			if !c.serverFrame(s) {
 				return
 			}
-		case blind, replicating:
+		case replicating:
 			c.pass(s, len(s.src)-s.pos, c.replica)
+			return
+		case blind:
 			return
 		default:
 			s.skip(len(s.src) - s.pos)

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"encoding/binary"
 
 	"github.com/sluicegate/sluice/pkg/operation"
@@ -10,12 +11,14 @@ import (
 // observer is a session in mode observe: it changes no byte and refuses
 // nothing. The client logs in by itself. Statements are asked about, so that
 // they are recorded, and forwarded whatever the answer. Once the session is
-// encrypted, or says what cannot be parsed, it is relayed blindly, which its
-// operations tell: the one that was open is abandoned.
+// encrypted, or says what cannot be parsed, what was open is abandoned, and the
+// rest is relayed without being read.
 type observer struct {
 	*conversation
 	stage  observing
 	dialed bool
+	why    string           // the rest is not read
+	rest   *protocol.Unread // nil while the session is read
 }
 
 // observing is how far an observed session is before it is ready.
@@ -31,8 +34,12 @@ const (
 
 // Feed implements protocol.Conversation.
 func (o *observer) Feed(from protocol.Leg, unread []byte, to []protocol.Action) (int, []protocol.Action) {
+	if o.rest != nil {
+		return o.rest.Feed(from, unread, to)
+	}
 	if o.stage == conversing {
-		return o.conversation.Feed(from, unread, to)
+		n, to := o.conversation.Feed(from, unread, to)
+		return n, o.handOver(to)
 	}
 	o.begin(from, to)
 	s := &o.legs[from]
@@ -44,7 +51,16 @@ func (o *observer) Feed(from protocol.Leg, unread []byte, to []protocol.Action) 
 	}
 	o.cut()
 	s.src = nil
-	return s.pos, o.out
+	return s.pos, o.handOver(o.out)
+}
+
+// handOver has what comes next relayed unread, once nobody can read on.
+func (o *observer) handOver(to []protocol.Action) []protocol.Action {
+	if o.phase != blind || o.rest != nil {
+		return to
+	}
+	o.rest = protocol.NewUnread(cmp.Or(o.why, "not understood"), o.dialed, protocol.LookTLS)
+	return append(to, protocol.Action{Kind: protocol.Pause, Leg: protocol.ClientLeg}, protocol.Action{Kind: protocol.Resume, Leg: protocol.ClientLeg})
 }
 
 func (o *observer) client(s *stream) {
@@ -58,8 +74,7 @@ func (o *observer) client(s *stream) {
 	}
 	size, code := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
 	if size < 8 || size > maxStartup {
-		o.relayBlindly() // without a dial there is nothing to relay to
-		o.act(protocol.Action{Kind: protocol.End, Err: &protocol.Violation{Leg: protocol.ClientLeg, Reason: errFrameLength.Error()}})
+		o.goBlind()
 		return
 	}
 	if len(b) < int(size) {
@@ -101,8 +116,10 @@ func (o *observer) send(code uint32) {
 		o.pause()
 	case code>>16 == 3:
 		o.stage = identifying
+	case code == cancelRequest:
+		o.stage, o.phase = conversing, cancelling
 	default:
-		o.relayBlindly()
+		o.goBlind()
 	}
 }
 
@@ -111,7 +128,8 @@ func (o *observer) server(s *stream) {
 		accepted := s.src[0] != 'N'
 		o.pass(s, 1, nil)
 		if accepted {
-			o.relayBlindly()
+			o.why = protocol.Encrypted
+			o.goBlind()
 		} else {
 			o.stage = greeting
 			o.endGreeting(protocol.Outcome{Status: protocol.OK})
@@ -130,8 +148,7 @@ func (o *observer) identify(s *stream) bool {
 	}
 	kind, size, err := header(b)
 	if err != nil || size > maxLoginFrame {
-		o.relayBlindly()
-		o.pass(s, len(b), nil)
+		o.goBlind()
 		return false
 	}
 	if len(b) < size {
@@ -159,14 +176,8 @@ func (o *observer) endGreeting(outcome protocol.Outcome) {
 	}
 }
 
-// relayBlindly gives up on understanding the session.
-func (o *observer) relayBlindly() {
-	o.stage = conversing
-	o.goBlind()
-}
-
-// goBlind relays all that comes and ends the operations whose answers will not
-// be recognised.
+// goBlind gives up on understanding the session, and ends the operations whose
+// answers will not be recognised.
 func (c *conversation) goBlind() {
 	c.phase = blind
 	c.abandonFront()
@@ -176,9 +187,16 @@ func (c *conversation) goBlind() {
 }
 
 // Decided implements protocol.Conversation: every answer lets it go on.
-func (o *observer) Decided(_ protocol.Decision, _ error, to []protocol.Action) []protocol.Action {
+func (o *observer) Decided(answer protocol.Decision, err error, to []protocol.Action) []protocol.Action {
+	if o.rest != nil && o.front.op == nil {
+		return o.rest.Decided(answer, err, to)
+	}
 	o.begin(protocol.ClientLeg, to)
 	o.front.answered = true
+	if o.rest != nil {
+		o.goBlind() // while it was decided
+		return o.out
+	}
 	if o.stage != greeting {
 		return o.out
 	}
@@ -195,6 +213,9 @@ func (o *observer) Waiting(_ protocol.Waiting, to []protocol.Action) []protocol.
 
 // Changed implements protocol.Conversation.
 func (o *observer) Changed(leg protocol.Leg, change protocol.Change, to []protocol.Action) []protocol.Action {
+	if o.rest != nil {
+		return o.rest.Changed(leg, change, to)
+	}
 	switch {
 	case change == protocol.Opened:
 		return to

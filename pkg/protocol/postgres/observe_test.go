@@ -3,8 +3,13 @@ package postgres_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,7 +17,11 @@ import (
 	"github.com/sluicegate/sluice/pkg/protocol"
 )
 
-func denyAll(context.Context, *operation.Operation, func(protocol.Waiting)) (protocol.Decision, error) {
+// denyAll denies all but what the guard itself lets pass unread.
+func denyAll(_ context.Context, op *operation.Operation, _ func(protocol.Waiting)) (protocol.Decision, error) {
+	if op.Kind == operation.Unread {
+		return protocol.Decision{Effect: protocol.Allow}, nil
+	}
 	return protocol.Decision{Rule: "nothing"}, nil
 }
 
@@ -63,4 +72,44 @@ func TestObserveRelaysEncryptionAndCancel(t *testing.T) {
 	}
 	plain := p.connectAs(t, "app", "app-secret", pgx.QueryExecModeSimpleProtocol)
 	wantCancelled(t, plain)
+	p.guard.mu.Lock()
+	defer p.guard.mu.Unlock()
+	var why []string
+	for _, op := range p.guard.seen {
+		if op.Kind == operation.Unread {
+			why = append(why, op.Unread)
+		}
+	}
+	if len(why) != 1 || why[0] != protocol.Encrypted {
+		t.Errorf("not read: %q", why)
+	}
+}
+
+// TestObserveRelaysWhatIsNotUnderstood: a client that speaks something else gets
+// what the server says to it.
+func TestObserveRelaysWhatIsNotUnderstood(t *testing.T) {
+	s := realServer(t)
+	p := startProxy(t, s, proxyOptions{observe: true, decide: denyAll})
+	for _, said := range []string{"\x00\x00\x00\x02\x00\x03\x00\x00", "GET / HTTP/1.1\r\nHost: example\r\n\r\n", "\x00\x00\x00\x09\x00\x09\x00\x00\x00"} {
+		var heard [2]string
+		for i, port := range []int{s.port, p.port} {
+			conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			if _, err := io.WriteString(conn, said); err != nil {
+				t.Fatal(err)
+			}
+			all, err := io.ReadAll(conn)
+			if err != nil && !errors.Is(err, syscall.ECONNRESET) {
+				t.Error(err)
+			}
+			heard[i] = string(all)
+			_ = conn.Close()
+		}
+		if heard[0] != heard[1] {
+			t.Errorf("%q: direct %q, through the plug-in %q", said, heard[0], heard[1])
+		}
+	}
 }
