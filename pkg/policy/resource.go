@@ -122,13 +122,26 @@ func (c *compiler) resource(path string, clause *resourceClause) *resource {
 			c.doc.Problem(path+".server_ssh.known_hosts_file", "is missing: write the path of a file with the server's keys")
 		}
 	}
-	if r.Observe && len(clause.Credentials) > 0 {
-		c.doc.Problem(path+".credentials", "has no use in mode observe: the job logs in by itself")
-	}
-	if !r.Observe {
+	if r.Observe {
+		c.onlyObserved(path, clause)
+	} else {
 		r.credentials = c.credentials(path+".credentials", clause.Credentials)
 	}
 	return r
+}
+
+// onlyObserved refuses what would be the agent's part: where it only observes,
+// the job logs in, and checks the server, by itself.
+func (c *compiler) onlyObserved(path string, clause *resourceClause) {
+	if len(clause.Credentials) > 0 {
+		c.doc.Problem(path+".credentials", "has no use in mode observe: the job logs in by itself")
+	}
+	if clause.ServerTLS != nil {
+		c.doc.Problem(path+".server_tls", "has no use in mode observe: the job checks the server by itself")
+	}
+	if clause.ServerSSH != nil {
+		c.doc.Problem(path+".server_ssh", "has no use in mode observe: the job checks the server by itself")
+	}
 }
 
 // serverTLS compiles how the server is checked; nothing written means

@@ -47,12 +47,26 @@ func TestResourcesShareAnAddressOnlyWhenSessionsTellThemApart(t *testing.T) {
 		"protocol: postgres, hosts: [192.0.2.7], select: {server_names: [pg.lab]}":          both,
 		"protocol: postgres, hosts: [db.lab, 198.51.100.0/24], select: {databases: [shop]}": "",
 		// What is written has to mean something.
-		"protocol: postgres, hosts: [other.lab], select: {}":                          "selects nothing",
-		"protocol: postgres, hosts: [other.lab], select: {databases: [\"\"]}":         "empty name",
-		"protocol: postgres, hosts: [other.lab], select: {server_names: [\"\"]}":      "not a server name",
-		"protocol: postgres, hosts: [other.lab], mode: observe, select: {users: [a]}": "no use in mode observe",
+		"protocol: postgres, hosts: [other.lab], select: {}":                                  "selects nothing",
+		"protocol: postgres, hosts: [other.lab], select: {databases: [\"\"]}":                 "empty name",
+		"protocol: postgres, hosts: [other.lab], select: {server_names: [\"\"]}":              "not a server name",
+		"protocol: postgres, hosts: [other.lab], mode: observe, select: {users: [a]}":         "no use in mode observe",
+		"protocol: mysql, hosts: [other.lab], mode: observe, server_tls: {mode: 'off'}":       "server_tls: has no use in mode observe",
+		"protocol: ssh, hosts: [other.lab], mode: observe, server_ssh: {known_hosts_file: k}": "server_ssh: has no use in mode observe",
 	} {
 		parses(t, sharing(first, second), want)
+	}
+}
+
+// TestObservedResourceHasNothingOfTheAgents: the job logs in, and knows the
+// server, by itself, whatever is spoken.
+func TestObservedResourceHasNothingOfTheAgents(t *testing.T) {
+	for _, protocol := range []string{"postgres", "mysql", "ssh", "git", "kubernetes", "web"} {
+		parses(t, fmt.Sprintf(`version: 1
+resources:
+  - {name: shop, protocol: %s, port: 5432, hosts: [pg.lab], mode: observe}
+default: deny
+`, protocol), "")
 	}
 }
 
