@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/workload"
 )
 
@@ -118,6 +119,9 @@ func decided(op *view.Operation) string {
 		return "no decision was recorded"
 	}
 	out := op.Effect
+	if op.Kind == string(operation.Unread) {
+		return view.Printable(notRead + ": " + op.Reason)
+	}
 	if op.Observed {
 		out = "only observed, would be " + op.Effect
 	}

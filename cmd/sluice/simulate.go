@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/collector/simulate"
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/policy"
 )
 
@@ -38,7 +39,7 @@ func newObserveReport(e *env) *cobra.Command {
 	var since string
 	cmd := &cobra.Command{
 		Use:   "observe-report",
-		Short: "Add up what would have been denied or held where a resource is only observed",
+		Short: "Add up what would have been denied or held where a resource is only observed, and what was not read there",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return e.tallied(cmd.Context(), since, "would be", observedOnly)
@@ -48,12 +49,13 @@ func newObserveReport(e *env) *cobra.Command {
 	return cmd
 }
 
-// observedOnly says what would not have been allowed, or was not understood,
-// where nothing was enforced.
+// observedOnly says what would not have been allowed, was not understood, or was
+// not read at all, where nothing was enforced.
 func observedOnly(was simulate.Past) (simulate.Change, bool) {
 	in := was.Intent
 	return simulate.Change{
-		Resource: was.Session.Resource, Was: "allow", Effect: in.Effect, Rule: in.Rule, Parsed: in.Parsed, Job: simulate.Job(was),
+		Resource: was.Session.Resource, Was: "allow", Effect: in.Effect, Rule: in.Rule, Parsed: in.Parsed, Unread: was.Operation.Unread,
+		Job: simulate.Job(was),
 	}, in.Observed && (in.Effect != policy.Allow.String() || !in.Parsed)
 }
 
@@ -74,25 +76,32 @@ func (e *env) tallied(ctx context.Context, since, verb string, pick func(simulat
 	}
 	rows := tally.Rows()
 	if e.flags.json {
-		return e.printJSON(map[string]any{"operations": tally.Operations, "changes": rows})
+		return e.printJSON(map[string]any{"operations": tally.Operations, "unread": tally.Unread, "changes": rows})
 	}
-	return e.printTally(rows, tally.Operations, verb)
+	if err := e.printTally(rows, verb); err != nil {
+		return err
+	}
+	e.printf("%s asked about", plural(uint64(tally.Operations), "operation"))
+	if tally.Unread > 0 {
+		e.printf(", and %s of which nobody read all", plural(uint64(tally.Unread), "session"))
+	}
+	e.printf("\n")
+	return nil
 }
 
-func (e *env) printTally(rows []*simulate.Counted, asked int, verb string) error {
+func (e *env) printTally(rows []*simulate.Counted, verb string) error {
 	lines := make([][]string, len(rows))
 	for i, r := range rows {
 		effect := verb + " " + r.Effect
-		if !r.Parsed {
+		switch {
+		case r.Unread != "":
+			effect = notRead + ": " + r.Unread
+		case !r.Parsed:
 			effect += " (not understood)"
 		}
 		lines[i] = []string{strconv.Itoa(r.Count), r.Resource, r.Was, effect, r.Rule, r.Job, fmt.Sprintf("%s #%d", r.Session, r.Operation)}
 	}
-	if err := e.table([]string{"COUNT", "RESOURCE", "WAS", "EFFECT", "RULE", "JOB", "EXAMPLE"}, lines); err != nil {
-		return err
-	}
-	e.printf("%s asked about\n", plural(uint64(asked), "operation"))
-	return nil
+	return e.table([]string{"COUNT", "RESOURCE", "WAS", "EFFECT", "RULE", "JOB", "EXAMPLE"}, lines)
 }
 
 func newExplain(e *env) *cobra.Command {
@@ -120,6 +129,18 @@ type explained struct {
 	Asked     []policy.Asked `json:"asked"`
 }
 
+// said is it in a line.
+func (x *explained) said() string {
+	by := " by " + cmp.Or(x.Rule, "the default")
+	if x.Effect == notRead {
+		by = ""
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%s%s: %s", x.Effect, by, x.Reason), ": ")
+}
+
+// notRead stands in the place of an effect where policy is not asked.
+const notRead = "not read"
+
 func (e *env) explain(ctx context.Context, parsed *policy.Policy, id string, only []string) error {
 	c, err := e.client()
 	if err != nil {
@@ -129,6 +150,10 @@ func (e *env) explain(ctx context.Context, parsed *policy.Policy, id string, onl
 	h := newHistory(c)
 	err = h.session(ctx, id, func(p simulate.Past) {
 		if len(only) > 0 && only[0] != strconv.FormatUint(p.Operation.ID, 10) {
+			return
+		}
+		if p.Operation.Kind == operation.Unread {
+			all = append(all, explained{Operation: p.Operation.ID, Text: string(p.Operation.Text.Reveal()), Effect: notRead, Reason: p.Operation.Unread, Asked: []policy.Asked{}})
 			return
 		}
 		ruling, asked := parsed.Explain(p.Session, p.Operation)
@@ -141,7 +166,7 @@ func (e *env) explain(ctx context.Context, parsed *policy.Policy, id string, onl
 		return e.printJSON(all)
 	}
 	for _, x := range all {
-		e.printf("#%d  %s\n    %s\n", x.Operation, view.OneLine(x.Text, maxCell), strings.TrimSuffix(fmt.Sprintf("%s by %s: %s", x.Effect, cmp.Or(x.Rule, "the default"), x.Reason), ": "))
+		e.printf("#%d  %s\n    %s\n", x.Operation, view.OneLine(x.Text, maxCell), x.said())
 		for _, a := range x.Asked {
 			mark := " "
 			if a.Decides {

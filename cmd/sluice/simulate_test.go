@@ -76,12 +76,26 @@ func TestObserveReportAddsUpWhatWouldHaveBeen(t *testing.T) {
 	unclear := s.Query("SELEC", "x")
 	unclear[0].Header.Intent = &record.Intent{Kind: "statement", Effect: "allow", Observed: true}
 	records = append(records, unclear...)
+	hidden := s.Query("TLS for db.lab", "x")
+	hidden[0].Header.Intent = &record.Intent{Kind: "unread", Effect: "allow", Observed: true, Reason: "encrypted by the job"}
+	records = append(records, hidden...)
 	records = append(records, s.Denied("DROP TABLE enforced", "never-drop-a-table")...)
 	d.send(s.ID, append(records, s.Closed())...)
 	out := d.sluice(0, "policy", "observe-report")
-	for _, want := range []string{"2      shop-db   allow  would be deny", "would be allow (not understood)", "never-drop-a-table", "ci-job"} {
+	for _, want := range []string{"2      shop-db   allow  would be deny", "would be allow (not understood)", "never-drop-a-table", "ci-job",
+		"not read: encrypted by the job", "4 operations asked about, and 1 session of which nobody read all"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
+	}
+	if out := d.sluice(0, "show", s.ID); !strings.Contains(out, "not read: encrypted by the job") {
+		t.Errorf("shown as %s", out)
+	}
+	d.write("stricter.yaml", stricter)
+	if out := d.sluice(0, "policy", "explain", d.path("stricter.yaml"), s.ID, "4"); !strings.Contains(out, "not read: encrypted by the job") {
+		t.Errorf("explained as %s", out)
+	}
+	if out := d.sluice(0, "policy", "simulate", d.path("stricter.yaml")); !strings.Contains(out, "1 session of which") || strings.Contains(out, "encrypted") {
+		t.Errorf("simulated as %s", out)
 	}
 }

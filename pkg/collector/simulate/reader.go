@@ -30,6 +30,9 @@ func (r Reader) operation(header *record.Header, folded *view.Operation) *operat
 		SSH: in.SSH.Operation(operation.Text(folded.Text)), Git: in.Git.Operation(),
 		Kube: in.Kube.Operation(operation.Text(folded.Text)), HTTP: in.HTTP.Operation(operation.Text(folded.Text)),
 	}
+	if op.Kind == operation.Unread {
+		op.Unread = in.Reason
+	}
 	if in.Parsed && op.Kind == operation.Statement {
 		op.SQL = r.sql(in, folded.Text)
 	}

@@ -79,19 +79,24 @@ type Change struct {
 	Effect   string `json:"effect"`
 	Rule     string `json:"rule,omitempty"`
 	Parsed   bool   `json:"parsed"`
+	Unread   string `json:"unread,omitempty"` // why nobody read it, of what no policy can be asked about
 	Job      string `json:"job"`
 }
 
 // By says what a policy decides otherwise than was decided, and whether it is
-// otherwise. A hold that was approved was a hold.
+// otherwise. A hold that was approved was a hold. Of what nobody read a policy
+// says nothing.
 func By(p *policy.Policy, was Past) (Change, bool) {
+	if was.Operation.Kind == operation.Unread {
+		return Change{}, false
+	}
 	effect := was.Intent.Effect
 	if was.Intent.Approval > 0 {
 		effect = policy.Hold.String()
 	}
 	ruling := p.Evaluate(was.Session, was.Operation).Changed(was.Changed)
 	return Change{
-		was.Session.Resource, effect, ruling.Effect.String(), ruling.Rule, was.Operation.Parsed, Job(was),
+		Resource: was.Session.Resource, Was: effect, Effect: ruling.Effect.String(), Rule: ruling.Rule, Parsed: was.Operation.Parsed, Job: Job(was),
 	}, ruling.Effect.String() != effect
 }
 
@@ -112,12 +117,17 @@ type Counted struct {
 // Tally counts changes. The zero value is empty.
 type Tally struct {
 	Operations int // asked about
+	Unread     int // sessions, or the rests of such, that nobody read
 	changes    map[Change]*Counted
 }
 
 // Add counts one operation, and its change where it is one.
 func (t *Tally) Add(was Past, found Change, counts bool) {
-	t.Operations++
+	if was.Operation.Kind == operation.Unread {
+		t.Unread++
+	} else {
+		t.Operations++
+	}
 	if !counts {
 		return
 	}
