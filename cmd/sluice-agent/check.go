@@ -37,7 +37,7 @@ func check(cfg config.Agent) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	_, err = identity.NewWorkloads(ctx, issuers(cfg), nil)
+	_, err = identity.NewWorkloads(ctx, issuers(cfg), nil, nil)
 	return errors.Join(append(errs, err)...)
 }
 

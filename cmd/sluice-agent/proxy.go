@@ -46,7 +46,7 @@ func proxy(ctx context.Context, cfg config.Agent) error {
 	if err != nil {
 		return err
 	}
-	identities, err := identity.NewWorkloads(ctx, issuers(cfg), privileged.Open)
+	identities, err := identity.NewWorkloads(ctx, issuers(cfg), privileged.Open, nil)
 	if err == nil {
 		err = giveUp(cfg)
 	}

@@ -71,6 +71,13 @@ func New(sources Sources, log *zap.Logger) *Registry {
 
 // Workload returns all that can be found out about an origin.
 func (r *Registry) Workload(ctx context.Context, o Origin) workload.Workload {
+	w, _ := r.WorkloadWith(ctx, o, nil)
+	return w
+}
+
+// WorkloadWith returns what Workload does and, apart from it, the values that
+// the process has for some variables.
+func (r *Registry) WorkloadWith(ctx context.Context, o Origin, variables []string) (workload.Workload, Variables) {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
 
@@ -87,27 +94,28 @@ func (r *Registry) Workload(ctx context.Context, o Origin) workload.Workload {
 	addLineage(&w.Kernel, o.Lineage)
 	// The process may end at any time, so it is opened first; but a job that
 	// makes the reading of its claims hang must not cost the other facts.
-	claims, cgroups := r.addProcess(ctx, &w, o)
+	said, cgroups := r.addProcess(ctx, &w, o, variables)
 	r.addContainer(ctx, &w, cgroups)
-	w.Claimed = await(ctx, claims)
+	came := await(ctx, said)
+	w.Claimed = came.claims
 	w.Agent = classify(w, o.Lineage)
-	return w
+	return w, came.variables
 }
 
 // addProcess fills what the kernel says of the process, if it is still the one
-// that connected, and returns where its claims will arrive, and its cgroups.
-func (r *Registry) addProcess(ctx context.Context, w *workload.Workload, o Origin) (claims <-chan workload.Claims, cgroups []byte) {
+// that connected, and returns where what it says will arrive, and its cgroups.
+func (r *Registry) addProcess(ctx context.Context, w *workload.Workload, o Origin, variables []string) (said <-chan said, cgroups []byte) {
 	p, err := r.sources.Process(ctx, o.PID, o.Started)
 	if err != nil {
 		r.log.Debug("process facts are missing", zap.Uint32("pid", o.PID), zap.Error(err))
-		return noClaims(), nil
+		return nothingSaid(), nil
 	}
 	w.Kernel.Exe = printable(p.Exe, maxValue)
 	reader := o.CgroupID
 	if reader == rootID { // everybody's, on a host with cgroup v1 alone
 		reader = o.NetnsCookie
 	}
-	return r.readClaims(reader, p), p.Cgroups
+	return r.readClaims(reader, p, variables), p.Cgroups
 }
 
 // addContainer fills the cgroup, the boundary it names and the orchestrator's

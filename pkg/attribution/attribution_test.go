@@ -193,7 +193,10 @@ func TestReusedPidGivesNoClaims(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			origin := origin
 			origin.Started = started
-			got := registry(t, attribution.Config{CgroupRoot: root}).Workload(t.Context(), origin)
+			got, variables := registry(t, attribution.Config{CgroupRoot: root}).WorkloadWith(t.Context(), origin, []string{"CI"})
+			if value := variables.Value("CI"); value != "" {
+				t.Errorf("CI of another process is %q", value)
+			}
 			if got.Kernel.Exe != "" || got.Claimed.Command != nil || got.Claimed.Env != nil {
 				t.Errorf("facts of another process: exe %q, claims %+v", got.Kernel.Exe, got.Claimed)
 			}

@@ -34,43 +34,53 @@ type Process struct {
 // Close closes the files.
 func (p *Process) Close() error { return errors.Join(p.Environ.Close(), p.Cmdline.Close()) }
 
+// said is what a process says: its claims, and the variables that were asked for.
+type said struct {
+	claims    workload.Claims
+	variables Variables
+}
+
 // readClaims reads environment and command line, and closes p when that is
 // done. The job may make the read hang, so nobody should wait for it without
 // end.
-func (r *Registry) readClaims(reader uint64, p *Process) <-chan workload.Claims {
+func (r *Registry) readClaims(reader uint64, p *Process, variables []string) <-chan said {
 	if !r.beginReading(reader) {
 		r.log.Warn("too many reads of claims hang in one cgroup", zap.Uint64("cgroup_id", reader), zap.Error(p.Close()))
-		return noClaims()
+		return nothingSaid()
 	}
-	done := make(chan workload.Claims, 1)
+	done := make(chan said, 1)
 	go func() {
 		defer r.endReading(reader)
 		defer p.Close() //nolint:errcheck // opened for reading only
 		environ, _ := io.ReadAll(io.LimitReader(p.Environ, maxEnviron))
 		cmdline, _ := io.ReadAll(io.LimitReader(p.Cmdline, maxCmdline))
-		done <- workload.Claims{Command: parseCommand(cmdline), Env: parseEnviron(environ)}
+		done <- said{
+			claims:    workload.Claims{Command: parseCommand(cmdline), Env: parseEnviron(environ)},
+			variables: parseVariables(environ, variables),
+		}
+		clear(environ) // it may hold secrets that nobody asked for
 	}()
 	return done
 }
 
-// await returns the claims that have come, or that come before ctx ends.
-func await(ctx context.Context, claims <-chan workload.Claims) workload.Claims {
+// await returns what has been said, or is before ctx ends.
+func await(ctx context.Context, coming <-chan said) said {
 	select {
-	case c := <-claims:
-		return c
+	case s := <-coming:
+		return s
 	default:
 	}
 	select {
-	case c := <-claims:
-		return c
+	case s := <-coming:
+		return s
 	case <-ctx.Done():
-		return workload.Claims{}
+		return said{}
 	}
 }
 
-// noClaims is the answer for a process that cannot be read.
-func noClaims() <-chan workload.Claims {
-	none := make(chan workload.Claims)
+// nothingSaid is the answer for a process that cannot be read.
+func nothingSaid() <-chan said {
+	none := make(chan said)
 	close(none)
 	return none
 }

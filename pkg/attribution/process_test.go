@@ -38,14 +38,14 @@ func TestHangingReadsOfOneCgroupDoNotReachAnother(t *testing.T) {
 			t.Fatal("a read was refused too early")
 		}
 	}
-	if claims := <-r.readClaims(1, opened(t)); claims.Command != nil {
-		t.Errorf("one read too many gave %v", claims.Command)
+	if got := <-r.readClaims(1, opened(t), nil); got.claims.Command != nil {
+		t.Errorf("one read too many gave %v", got.claims.Command)
 	}
-	if claims := <-r.readClaims(2, opened(t)); claims.Command == nil {
+	if got := <-r.readClaims(2, opened(t), nil); got.claims.Command == nil {
 		t.Error("another cgroup's read gave nothing")
 	}
 	r.endReading(1)
-	if claims := <-r.readClaims(1, opened(t)); claims.Command == nil {
+	if got := <-r.readClaims(1, opened(t), nil); got.claims.Command == nil {
 		t.Error("after a read ended the next gave nothing")
 	}
 }

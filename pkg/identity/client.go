@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -16,9 +17,16 @@ import (
 // maxDocument bounds what an issuer answers, in bytes.
 const maxDocument = 1 << 20
 
+// maxHeader bounds the head of an issuer's answer, in bytes.
+const maxHeader = 64 << 10
+
+// Dialer opens a connection, as net.Dialer.DialContext does.
+type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
 // newClient returns a client that speaks TLS to servers under the roots of
-// caFile, or the system's when it is empty.
-func newClient(caFile string) (*http.Client, error) {
+// caFile, or the system's when it is empty, and takes at most within for an
+// answer.
+func newClient(caFile string, within time.Duration, dial Dialer) (*http.Client, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if caFile != "" {
 		text, err := os.ReadFile(caFile)
@@ -32,13 +40,15 @@ func newClient(caFile string) (*http.Client, error) {
 	}
 	return &http.Client{
 		Transport: careful{&http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			TLSClientConfig:     config,
-			TLSHandshakeTimeout: patience,
-			IdleConnTimeout:     time.Minute,
-			MaxIdleConns:        2,
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            dial,
+			TLSClientConfig:        config,
+			TLSHandshakeTimeout:    within,
+			IdleConnTimeout:        time.Minute,
+			MaxIdleConns:           2,
+			MaxResponseHeaderBytes: maxHeader,
 		}},
-		Timeout:       patience,
+		Timeout:       within,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("an issuer must not redirect") },
 	}, nil
 }

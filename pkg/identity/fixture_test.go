@@ -61,7 +61,7 @@ func (a *authority) config() identity.Issuer {
 
 func (a *authority) workloads(t testing.TB) *identity.Workloads {
 	t.Helper()
-	w, err := identity.NewWorkloads(t.Context(), []identity.Issuer{a.config()}, openToken)
+	w, err := identity.NewWorkloads(t.Context(), []identity.Issuer{a.config()}, openToken, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

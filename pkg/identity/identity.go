@@ -51,6 +51,7 @@ var algorithms = []string{
 // program can start without it.
 type source struct {
 	url      string
+	audience string
 	config   *oidc.Config
 	lifetime context.Context // of fetching; carries the HTTP client
 	flight   singleflight.Group
@@ -69,7 +70,7 @@ type discovered struct {
 
 // newSource checks what configuration says of an issuer. Nil algorithms mean
 // RS256 and ES256.
-func newSource(ctx context.Context, url, audience, caFile string, allowed []string) (*source, error) {
+func newSource(ctx context.Context, url, audience, caFile string, allowed []string, dial Dialer) (*source, error) {
 	if err := checkURL(url); err != nil {
 		return nil, fmt.Errorf("issuer %q: %w", url, err)
 	}
@@ -84,19 +85,20 @@ func newSource(ctx context.Context, url, audience, caFile string, allowed []stri
 			return nil, fmt.Errorf("issuer %s: algorithm %q is not allowed: choose of %v", url, algorithm, algorithms)
 		}
 	}
-	client, err := newClient(caFile)
+	client, err := newClient(caFile, patience, dial)
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", url, err)
 	}
 	return &source{
 		url:      url,
-		config:   &oidc.Config{ClientID: audience, SupportedSigningAlgs: allowed},
+		audience: audience,
+		config:   &oidc.Config{SkipClientIDCheck: true, SupportedSigningAlgs: allowed}, // verify checks the audience
 		lifetime: oidc.ClientContext(ctx, client),
 	}, nil
 }
 
 // verify returns the token if its signature, issuer, audience and time hold.
-func (s *source) verify(ctx context.Context, raw string) (*oidc.IDToken, error) {
+func (s *source) verify(ctx context.Context, raw, audience string) (*oidc.IDToken, error) {
 	if len(raw) > maxToken {
 		return nil, fmt.Errorf("the token is longer than %d bytes", maxToken)
 	}
@@ -109,6 +111,9 @@ func (s *source) verify(ctx context.Context, raw string) (*oidc.IDToken, error) 
 	token, err := known.verifier.Verify(ctx, raw)
 	if err != nil {
 		return nil, fmt.Errorf("verify token: %s", brief(err))
+	}
+	if !slices.Contains(token.Audience, audience) {
+		return nil, errors.New("verify token: it is meant for another audience")
 	}
 	if token.Subject == "" {
 		return nil, errors.New("verify token: it has no subject")

@@ -79,7 +79,7 @@ func (p *People) FinishLogin(ctx context.Context, redirect string, begun Pending
 // proof verifies the ID token among an issuer's tokens.
 func (p *People) proof(ctx context.Context, tokens *oauth2.Token, nonce string) (Proof, error) {
 	raw, _ := tokens.Extra("id_token").(string)
-	token, err := p.source.verify(ctx, raw)
+	token, err := p.source.verify(ctx, raw, p.source.audience)
 	if err != nil {
 		return Proof{}, fmt.Errorf("%w: %w", ErrLogin, err)
 	}
@@ -109,7 +109,7 @@ func (p *People) client(ctx context.Context, redirect string) (*oauth2.Config, e
 		return nil, err
 	}
 	return &oauth2.Config{
-		ClientID: p.source.config.ClientID, ClientSecret: p.secret, Endpoint: known.endpoint,
+		ClientID: p.source.audience, ClientSecret: p.secret, Endpoint: known.endpoint,
 		RedirectURL: redirect, Scopes: p.scopes,
 	}, nil
 }

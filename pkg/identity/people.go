@@ -45,7 +45,7 @@ type People struct {
 // NewPeople checks the configuration. It does not ask the issuer yet. When ctx
 // ends nothing is fetched any more.
 func NewPeople(ctx context.Context, cfg PeopleConfig) (*People, error) {
-	source, err := newSource(ctx, cfg.Issuer, cfg.Audience, cfg.CAFile, cfg.Algorithms)
+	source, err := newSource(ctx, cfg.Issuer, cfg.Audience, cfg.CAFile, cfg.Algorithms, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func NewPeople(ctx context.Context, cfg PeopleConfig) (*People, error) {
 
 // Person returns who presents a bearer token.
 func (p *People) Person(ctx context.Context, bearer string) (Person, error) {
-	token, err := p.source.verify(ctx, bearer)
+	token, err := p.source.verify(ctx, bearer, p.source.audience)
 	if err != nil {
 		return Person{}, fmt.Errorf("verify person: %w", err)
 	}

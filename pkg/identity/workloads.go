@@ -31,14 +31,9 @@ type Issuer struct {
 	Bind []Binding
 }
 
-// Binding ties a claim to a fact.
-type Binding struct {
-	Claim string // path through nested claims: kubernetes.io/pod/uid
-	To    string // container_id, container_name or pod_uid
-}
-
 // Why a workload is not verified.
 var (
+	ErrNoFact   = errors.New("what the token would be bound to is not known of this workload")
 	ErrNoToken  = errors.New("there is no token for this workload")
 	ErrUnbound  = errors.New("the token is not bound to this workload")
 	ErrNodeRoot = errors.New("the workload can become root on the node, so a token does not say who holds it")
@@ -60,12 +55,13 @@ type workloadIssuer struct {
 }
 
 // NewWorkloads checks the configuration of all issuers. It asks none of them
-// yet. When ctx ends nothing is fetched any more.
-func NewWorkloads(ctx context.Context, issuers []Issuer, open Opener) (*Workloads, error) {
+// yet. When ctx ends nothing is fetched any more. dial opens connections to
+// issuers; nil: as any program does.
+func NewWorkloads(ctx context.Context, issuers []Issuer, open Opener, dial Dialer) (*Workloads, error) {
 	w := &Workloads{open: open}
 	var problems []error
 	for _, issuer := range issuers {
-		source, err := newSource(ctx, issuer.URL, issuer.Audience, issuer.CAFile, issuer.Algorithms)
+		source, err := newSource(ctx, issuer.URL, issuer.Audience, issuer.CAFile, issuer.Algorithms, dial)
 		problems = append(problems, err, issuer.validate())
 		w.issuers = append(w.issuers, workloadIssuer{issuer, source})
 	}
@@ -86,13 +82,8 @@ func (i Issuer) validate() error {
 			return fmt.Errorf("issuer %s: token_file: %s is not known: write {container_id} or {pod_uid}", i.URL, name)
 		}
 	}
-	if len(i.Bind) == 0 {
-		return fmt.Errorf("issuer %s: bind must name a claim that says whose the token is", i.URL)
-	}
-	for _, binding := range i.Bind {
-		if binding.Claim == "" || !isFact(binding.To) {
-			return fmt.Errorf("issuer %s: bind: write a claim and to: container_id, container_name or pod_uid", i.URL)
-		}
+	if err := validBindings(i.Bind); err != nil {
+		return fmt.Errorf("issuer %s: %w", i.URL, err)
 	}
 	return nil
 }
@@ -130,7 +121,7 @@ func (i workloadIssuer) verify(ctx context.Context, wl workload.Workload, open O
 	if err != nil {
 		return nil, err
 	}
-	token, err := i.source.verify(ctx, raw)
+	token, err := i.source.verify(ctx, raw, i.Audience)
 	if err != nil {
 		return nil, err
 	}
@@ -138,11 +129,8 @@ func (i workloadIssuer) verify(ctx context.Context, wl workload.Workload, open O
 	if err := token.Claims(&claims); err != nil {
 		return nil, fmt.Errorf("read claims: %w", err)
 	}
-	for _, binding := range i.Bind {
-		attested := fact(wl, binding.To)
-		if claimed, ok := lookup(claims, binding.Claim).(string); !ok || attested == "" || claimed != attested {
-			return nil, fmt.Errorf("%w: %s is not its %s", ErrUnbound, binding.Claim, binding.To)
-		}
+	if err := checkBindings(i.Bind, claims, wl); err != nil {
+		return nil, err
 	}
 	return claims, nil
 }
@@ -164,34 +152,4 @@ func expand(template string, wl workload.Workload) (string, error) {
 		return value
 	})
 	return path, err
-}
-
-// fact returns what is attested of a workload under a name of configuration.
-func fact(wl workload.Workload, name string) string {
-	switch name {
-	case "container_id":
-		return wl.Kernel.Container
-	case "container_name":
-		return wl.Orch.Name
-	case "pod_uid":
-		return wl.Orch.Pod
-	}
-	return ""
-}
-
-func isFact(name string) bool {
-	return name == "container_id" || name == "container_name" || name == "pod_uid"
-}
-
-// lookup follows a path through nested claims.
-func lookup(claims map[string]any, path string) any {
-	var value any = claims
-	for name := range strings.SplitSeq(path, "/") {
-		object, ok := value.(map[string]any)
-		if !ok {
-			return nil
-		}
-		value = object[name]
-	}
-	return value
 }

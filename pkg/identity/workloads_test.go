@@ -121,7 +121,7 @@ func TestAlgorithmThatIsNotConfiguredDoesNotCount(t *testing.T) {
 	a.projectRaw(t, token)
 	cfg := a.config()
 	cfg.Algorithms = []string{"RS256"}
-	w, err := identity.NewWorkloads(t.Context(), []identity.Issuer{cfg}, openToken)
+	w, err := identity.NewWorkloads(t.Context(), []identity.Issuer{cfg}, openToken, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestWorkloadWithoutPodOrTokenHasNone(t *testing.T) {
 
 // TestWithoutIssuersNothingIsMissing would else be a warning for each session.
 func TestWithoutIssuersNothingIsMissing(t *testing.T) {
-	none, err := identity.NewWorkloads(t.Context(), nil, nil)
+	none, err := identity.NewWorkloads(t.Context(), nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestIssuerThatNeverAnswersCostsASecondOnce(t *testing.T) {
 	a.project(t, claimsFor(podUID))
 	cfg := a.config()
 	cfg.URL = "https://" + silent.Addr().String()
-	w, err := identity.NewWorkloads(t.Context(), []identity.Issuer{cfg}, openToken)
+	w, err := identity.NewWorkloads(t.Context(), []identity.Issuer{cfg}, openToken, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +264,7 @@ func TestIssuerThatNeverAnswersCostsASecondOnce(t *testing.T) {
 func TestSecondIssuerIsTried(t *testing.T) {
 	first, second := newAuthority(t), newAuthority(t)
 	second.project(t, claimsFor(podUID))
-	w, err := identity.NewWorkloads(t.Context(), []identity.Issuer{first.config(), second.config()}, openToken)
+	w, err := identity.NewWorkloads(t.Context(), []identity.Issuer{first.config(), second.config()}, openToken, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +289,7 @@ func TestWrongConfigurationIsNamed(t *testing.T) {
 	} {
 		cfg := a.config()
 		change(&cfg)
-		if _, err := identity.NewWorkloads(t.Context(), []identity.Issuer{cfg}, openToken); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := identity.NewWorkloads(t.Context(), []identity.Issuer{cfg}, openToken, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want an error that says %q", err, want)
 		}
 	}

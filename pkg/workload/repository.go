@@ -2,7 +2,8 @@ package workload
 
 // Repository is the repository whose pipeline the workload belongs to, as a
 // verified token names it: "acme/shop". It is empty where none does: what a
-// job says of itself decides nothing. The claims are GitHub's and GitLab's.
+// job says of itself decides nothing. The claims are GitHub's, GitLab's and
+// Buildkite's, whose pipelines stand for their repositories.
 func (w *Workload) Repository() string {
 	if w.Assurance < Verified {
 		return ""
@@ -12,5 +13,10 @@ func (w *Workload) Repository() string {
 			return name
 		}
 	}
-	return ""
+	organization, _ := w.Verified["organization_slug"].(string)
+	pipeline, _ := w.Verified["pipeline_slug"].(string)
+	if organization == "" || pipeline == "" {
+		return ""
+	}
+	return organization + "/" + pipeline
 }
