@@ -10,7 +10,6 @@ import (
 	"github.com/sluicegate/sluice/pkg/agent"
 	"github.com/sluicegate/sluice/pkg/config"
 	"github.com/sluicegate/sluice/pkg/confine"
-	"github.com/sluicegate/sluice/pkg/identity"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
 
@@ -37,7 +36,7 @@ func check(cfg config.Agent) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	_, err = identity.NewWorkloads(ctx, issuers(cfg), nil, nil)
+	_, _, err = loadIdentity(ctx, cfg, nil, nil)
 	return errors.Join(append(errs, err)...)
 }
 

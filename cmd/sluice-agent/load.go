@@ -29,6 +29,10 @@ type inputs struct {
 	roster  []byte               // signed; nil where none is configured
 	trust   *trust.Authority     // nil where none is configured
 	hosts   *trust.HostAuthority // likewise
+
+	// Made by loadIdentity, which needs the privileged half.
+	identities *identity.Workloads
+	borrower   *identity.Borrower
 }
 
 // load reads all, and reports everything that is wrong.
@@ -94,20 +98,6 @@ func (k keys) masking() []byte {
 	mac := hmac.New(sha256.New, k.private.Seed())
 	mac.Write([]byte("sluice masked values"))
 	return mac.Sum(nil)
-}
-
-func issuers(cfg config.Agent) []identity.Issuer {
-	var all []identity.Issuer
-	for _, issuer := range cfg.Identity.Issuers {
-		one := identity.Issuer{
-			URL: issuer.Issuer, CAFile: string(issuer.CAFile), Audience: issuer.Audience, TokenFile: string(issuer.TokenFile),
-		}
-		for _, bind := range issuer.Bind {
-			one.Bind = append(one.Bind, identity.Binding{Claim: bind.Claim, To: bind.To})
-		}
-		all = append(all, one)
-	}
-	return all
 }
 
 // version is the module's version as the build recorded it.

@@ -17,7 +17,6 @@ import (
 	"github.com/sluicegate/sluice/pkg/broker"
 	"github.com/sluicegate/sluice/pkg/config"
 	"github.com/sluicegate/sluice/pkg/confine"
-	"github.com/sluicegate/sluice/pkg/identity"
 	"github.com/sluicegate/sluice/pkg/telemetry"
 )
 
@@ -46,12 +45,12 @@ func proxy(ctx context.Context, cfg config.Agent) error {
 	if err != nil {
 		return err
 	}
-	identities, err := identity.NewWorkloads(ctx, issuers(cfg), privileged.Open, nil)
+	in.identities, in.borrower, err = loadIdentity(ctx, cfg, privileged.Open, privileged.DialContext)
 	if err == nil {
 		err = giveUp(cfg)
 	}
 	if err == nil {
-		err = serve(ctx, cfg, in, privileged, identities, log)
+		err = serve(ctx, cfg, in, privileged, log)
 	}
 	return errors.Join(err, privileged.Close())
 }
@@ -78,7 +77,7 @@ func spoolDir(cfg config.Agent) string { return filepath.Join(string(cfg.StateDi
 
 // serve guards until ctx ends. The order is that of trust: nothing is served
 // before the trail is open, and the trail is sealed after the last session.
-func serve(ctx context.Context, cfg config.Agent, in inputs, privileged *broker.Client, identities *identity.Workloads, log *zap.Logger) (err error) {
+func serve(ctx context.Context, cfg config.Agent, in inputs, privileged *broker.Client, log *zap.Logger) (err error) {
 	speaks, err := protocols(".") // takes a while: before anybody waits for the trail
 	if err != nil {
 		return err
@@ -90,7 +89,8 @@ func serve(ctx context.Context, cfg config.Agent, in inputs, privileged *broker.
 	defer func() { err = errors.Join(err, trail.close()) }()
 	guarding, err := agent.New(agent.Parts{
 		Name: cfg.Name, Cluster: cfg.Cluster, Link: cfg.ConsoleURL, Strict: cfg.Audit.Durability != "default",
-		Policy: in.rules, MaskKey: in.keys.masking(), Servers: in.servers, Trust: in.trust, HostTrust: in.hosts, Broker: privileged, Identities: identities,
+		Policy: in.rules, MaskKey: in.keys.masking(), Servers: in.servers, Trust: in.trust, HostTrust: in.hosts, Broker: privileged,
+		Borrower: in.borrower, Identities: in.identities,
 		Registry: attribution.New(privileged.Sources(string(cfg.Attribution.DockerSocket), string(cfg.Attribution.CRISocket)), log),
 		Trail:    trail.log, Desk: trail.desk, Orders: trail.orders, Policies: trail.policies, Protocols: speaks, Log: log,
 	})

@@ -45,6 +45,7 @@ type Parts struct {
 	Broker        *broker.Client // the privileged half
 	Servers       Servers        // of the policy
 	Registry      *attribution.Registry
+	Borrower      *identity.Borrower // nil: no credential of a job is read
 	Identities    *identity.Workloads
 	Trust         *trust.Authority     // nil: client legs have no TLS
 	HostTrust     *trust.HostAuthority // nil: no SSH host can be served

@@ -11,7 +11,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/broker"
 	"github.com/sluicegate/sluice/pkg/destination"
 	"github.com/sluicegate/sluice/pkg/policy"
@@ -19,7 +18,6 @@ import (
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/redirect"
 	"github.com/sluicegate/sluice/pkg/session"
-	"github.com/sluicegate/sluice/pkg/workload"
 )
 
 // serve runs one session. Whatever goes wrong closes this connection and no
@@ -124,27 +122,6 @@ func ending(ctx context.Context, err error) (string, error) {
 		return "agent", nil
 	}
 	return "peer", nil
-}
-
-// workload says who opened a connection, with a verified token where one is
-// bound to it.
-func (a *Agent) workload(ctx context.Context, log *zap.Logger, origin redirect.Origin) workload.Workload {
-	w := a.Registry.Workload(ctx, attribution.Origin{
-		CgroupID:    origin.CgroupID,
-		NetnsCookie: origin.NetnsCookie,
-		PID:         origin.PID,
-		UID:         origin.UID,
-		Started:     origin.Started,
-		Lineage:     origin.Lineage,
-	})
-	claims, bound, err := a.Identities.Verify(ctx, w)
-	if err != nil {
-		log.Warn("A workload's token was not accepted", zap.Error(err))
-	}
-	if err == nil && bound {
-		w.Verified, w.Assurance = claims, workload.Verified
-	}
-	return w
 }
 
 // dialler opens the server leg.

@@ -148,9 +148,16 @@ type Attribution struct {
 
 // Identity says whose tokens prove what a workload is.
 type Identity struct {
-	// Issuers are tried in order for each workload. Empty: no workload is above
-	// assurance A2.
+	// Issuers are tried in order for each workload that no provider vouches for.
+	// Empty: there are no tokens in files.
 	Issuers []Issuer `yaml:"issuers"`
+
+	// Providers are CI systems that are asked, in order, whose a credential is
+	// that a job has in its environment. To name one is to consent that the agent
+	// reads it there and shows it to that provider, to nobody else. Without
+	// providers and issuers no workload is above assurance A2. Empty: no
+	// credential is read.
+	Providers []Provider `yaml:"providers"`
 }
 
 // Issuer is one issuer of workload tokens.
@@ -181,9 +188,48 @@ type Binding struct {
 	// kubernetes.io/pod/uid. A part that itself holds a / is matched too.
 	Claim string `yaml:"claim"`
 
-	// To is the fact that the claim must equal: pod_uid, container_id or
-	// container_name.
+	// To is the fact that the claim must equal: pod_uid, container_id,
+	// container_name, or label: and the name of a label of the container or its
+	// pod, as in label:com.gitlab.gitlab-runner.job.id. Use a label that no job
+	// can set.
 	To string `yaml:"to"`
+}
+
+// Provider is one CI system.
+type Provider struct {
+	// Kind is github, also for Forgejo, or buildkite: the agent has a token
+	// minted for itself, which gives A4; gitlab: it looks up whose CI_JOB_TOKEN
+	// is, or environment: it verifies a token that lies in a variable. Both give A3.
+	Kind string `yaml:"kind"`
+
+	// Issuer is the iss of the provider's tokens and where its keys are
+	// discovered, an https URL; for gitlab that of the instance. Buildkite's API
+	// and GitLab's are asked below it.
+	Issuer string `yaml:"issuer"`
+
+	// CAFile holds the certificates that those of all its servers are checked
+	// against. Empty: the system's.
+	CAFile Path `yaml:"ca_file"`
+
+	// Audience is what tokens are minted for, with something after it that no
+	// other token has; for environment it must be among the token's aud. For
+	// gitlab there is none.
+	Audience string `yaml:"audience"`
+
+	// Hosts are those, for github, that a job's ACTIONS_ID_TOKEN_REQUEST_URL may
+	// be at, with all names below them, as in actions.githubusercontent.com or
+	// forge.example.com:3000. A job writes that URL: name hosts of the provider's
+	// alone.
+	Hosts []string `yaml:"hosts"`
+
+	// Variable is where, for environment, the token lies, as in
+	// CIRCLE_OIDC_TOKEN_V2.
+	Variable string `yaml:"variable"`
+
+	// Bind says which claims must equal which facts for an answer to count. At
+	// least one: a job can show what it stole from another, but not from within
+	// that one's container.
+	Bind []Binding `yaml:"bind"`
 }
 
 // Trust is what jobs have to believe: an authority for those that insist on

@@ -48,6 +48,9 @@ func (a *Agent) Validate(report Problems) {
 	for i := range a.Identity.Issuers {
 		a.Identity.Issuers[i].validate(report, fmt.Sprintf("identity.issuers[%d]", i))
 	}
+	for i := range a.Identity.Providers {
+		a.Identity.Providers[i].validate(report, fmt.Sprintf("identity.providers[%d]", i))
+	}
 	if (a.Trust.CAFile == "") != (a.Trust.KeyFile == "") {
 		report("trust", "has half of an authority: write ca_file and key_file, or neither")
 	}
@@ -76,32 +79,6 @@ func (r *Redirect) validate(report Problems) {
 	}
 	if r.OpenConnections != "drain" && r.OpenConnections != "destroy" {
 		report("redirect.open_connections", "%q is not known: write drain or destroy", r.OpenConnections)
-	}
-}
-
-// validate reports what cannot work in an issuer.
-func (i *Issuer) validate(report Problems, path string) {
-	required(report, path+".issuer", i.Issuer, "the issuer's URL, as its tokens have it in iss")
-	if i.Issuer != "" {
-		address(report, path+".issuer", i.Issuer, "https")
-	}
-	required(report, path+".audience", i.Audience, "the audience that tokens for Sluice are minted for")
-	required(report, path+".token_file", string(i.TokenFile), "where tokens lie, as in /run/tokens/{container_id}/token")
-	if i.TokenFile != "" {
-		fields := strings.NewReplacer("{container_id}", "", "{pod_uid}", "").Replace(string(i.TokenFile))
-		if fields == string(i.TokenFile) || strings.ContainsAny(fields, "{}") {
-			report(path+".token_file", "must differ per workload: put {container_id} or {pod_uid} in it, and no other braces")
-		}
-	}
-	if len(i.Bind) == 0 {
-		report(path+".bind", "is missing: say which claim equals which fact, as in [{claim: kubernetes.io/pod/uid, to: pod_uid}]")
-	}
-	for j, b := range i.Bind {
-		at := fmt.Sprintf("%s.bind[%d]", path, j)
-		required(report, at+".claim", b.Claim, "the path of a claim, as in kubernetes.io/pod/uid")
-		if !slices.Contains([]string{"pod_uid", "container_id", "container_name"}, b.To) {
-			report(at+".to", "%q is not a fact: write pod_uid, container_id or container_name", b.To)
-		}
 	}
 }
 

@@ -127,10 +127,12 @@ func (l *lab) job(args []string) error {
 			run = append(run, "--name", options[1])
 		case "--env":
 			env = append(env, options[1])
+		case "--label":
+			run = append(run, "--label", options[1])
 		case "--commit":
 			commit = options[1]
 		default:
-			return fmt.Errorf("unknown option %s: --name N, --env K=V or --commit ID", options[0])
+			return fmt.Errorf("unknown option %s: --name N, --env K=V, --label K=V or --commit ID", options[0])
 		}
 		options = options[2:]
 	}

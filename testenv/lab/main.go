@@ -15,8 +15,10 @@ import (
 
 const usage = `usage: lab COMMAND
   up [--policy FILE] [--without kube]    start servers, collector and agent; return when ready
-  job [--name N] [--env K=V]... [--commit ID] -- CMD
+  job [--name N] [--env K=V]... [--label K=V]... [--commit ID] -- CMD
                                          run CMD as an unmodified CI job in a container of its own
+  ci github|buildkite|gitlab NAME=VALUE...
+                                         start a job at the CI system, of which it says that; print its variables
   admin SERVER -- CMD                    run CMD beside a server (pg, ssh, git, web, kube), around the agent
   ctl ARGS...                            sluice against the lab's collector, as an approver
   stop|start|kill agent|collector        kill is SIGKILL
@@ -68,6 +70,8 @@ func run(args []string) error {
 		return lab.job(args)
 	case "admin":
 		return lab.admin(args)
+	case "ci":
+		return lab.ci(args)
 	case "ctl":
 		return lab.ctl(args)
 	case "issuer": // started by up, inside the node's netns

@@ -30,7 +30,7 @@ func (l *lab) issuer() (*issuer.Issuer, error) { return issuer.New(l.issuerURL()
 // makePeople starts the issuer of tokens, where people log in too, and makes
 // the one person of the lab: an approver with a key of their own.
 func (l *lab) makePeople() error {
-	for _, dir := range []string{l.path("issuer"), l.path("ctl"), l.path("tokens")} {
+	for _, dir := range []string{l.path("issuer"), l.path("ctl"), l.path("tokens"), l.path("ci")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -76,7 +76,15 @@ func (l *lab) serveIssuer() error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: provider, ReadHeaderTimeout: 5 * time.Second}
+	system, err := l.ciSystem()
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", provider)
+	mux.Handle("/_apis/", system.Handler())
+	mux.Handle("/v3/", system.Handler())
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	return server.Serve(tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}))
 }
 

@@ -123,12 +123,12 @@ identity:
       audience: %s
       token_file: %s
       bind: [{claim: sluice/container_id, to: container_id}]
-trust: {ca_file: trust/ca.pem, key_file: trust/ca.key, ssh_key_file: trust/ssh.key}
+%strust: {ca_file: trust/ca.pem, key_file: trust/ca.key, ssh_key_file: trust/ssh.key}
 approvals:
   roster_file: %s
   root_key: %q
 `, agentName, l.consoleURL(), l.nodeAddress(), strings.TrimSpace(string(logKey)), l.pins(), l.Port, filepath.Base(l.Hosts), proxyUser, l.dockerSocket(),
-		l.issuerURL(), l.caFile(), audience, l.path("tokens", "{container_id}", "token"),
+		l.issuerURL(), l.caFile(), audience, l.path("tokens", "{container_id}", "token"), l.providers(),
 		l.path("roster.json"), strings.TrimSpace(root))
 	if err := l.write(config, "agent", "agent.yaml"); err != nil {
 		return err

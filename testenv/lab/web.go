@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sluicegate/sluice/testenv/issuer"
 )
 
 // webURL is the shop's own API, on the machine of its database, and webPlainURL
@@ -59,7 +61,11 @@ func (l *lab) serveWeb() error {
 	if err != nil {
 		return err
 	}
-	api := &shopAPI{token: token, releases: map[string]bool{"1": true, "2": true}}
+	system, err := issuer.NewCI(nil, l.path("ci")) // its GitLab mints no tokens
+	if err != nil {
+		return err
+	}
+	api := &shopAPI{token: token, gitlab: system.Handler(), releases: map[string]bool{"1": true, "2": true}}
 	server := func(port string) *http.Server {
 		return &http.Server{Addr: port, Handler: api, ReadHeaderTimeout: 5 * time.Second}
 	}
@@ -71,7 +77,8 @@ func (l *lab) serveWeb() error {
 
 // shopAPI is what a shop has for its own programs, in memory.
 type shopAPI struct {
-	token string
+	token  string
+	gitlab http.Handler // the CI system's, on the same host
 
 	mu       sync.Mutex
 	releases map[string]bool // by number; guarded by mu
@@ -84,6 +91,10 @@ const customers = `{"customers":[{"id":1,"name":"Ada Example","email":"ada@examp
 
 // ServeHTTP logs a request, to whoever sent it, and answers it.
 func (a *shopAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/api/v4/job" {
+		a.gitlab.ServeHTTP(w, r)
+		return
+	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil {
 		return
