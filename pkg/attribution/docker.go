@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+
+	"github.com/sluicegate/sluice/pkg/workload"
 )
 
 // docker asks the Docker Engine for a container's record, once.
@@ -27,5 +30,31 @@ func (s Sources) docker(ctx context.Context, id string) (container, error) {
 	if err != nil {
 		return container{}, err
 	}
-	return container{facts: record.facts(s.sockets()), home: home}, nil
+	fromImage, err := s.imageLabels(ctx, record)
+	if ctx.Err() != nil {
+		return container{}, fmt.Errorf("inspect image: %w", err)
+	}
+	facts := record.facts(s.sockets(), fromImage)
+	if err != nil {
+		facts.Labels, facts.Taints = nil, append(facts.Taints, workload.TaintLabelsUntold)
+	}
+	return container{facts: facts, home: home}, nil
+}
+
+// imageLabels asks the Docker Engine for the labels of a container's image. Of a
+// container without labels nobody need know.
+func (s Sources) imageLabels(ctx context.Context, of inspection) (map[string]string, error) {
+	if len(of.Config.Labels) == 0 {
+		return nil, nil
+	}
+	answer, err := s.Image(ctx, strings.TrimPrefix(of.Image, "sha256:"))
+	if err != nil {
+		return nil, err
+	}
+	var image struct {
+		Config struct {
+			Labels map[string]string
+		}
+	}
+	return image.Config.Labels, json.Unmarshal(answer, &image)
 }

@@ -28,6 +28,8 @@ type engine struct {
 	socket string
 	parent string // cgroup in which its containers are
 	log    string
+
+	archive string // of the image's file system
 }
 
 // startEngine runs dockerd in mount and network namespaces of its own, so that
@@ -126,13 +128,13 @@ func (e *engine) importImage(dir string) {
 	}
 	build := exec.Command("go", "build", "-o", filepath.Join(root, "wait"), source)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	archive := filepath.Join(dir, "root.tar")
-	for _, cmd := range []*exec.Cmd{build, exec.Command("tar", "-C", root, "-cf", archive, ".")} {
+	e.archive = filepath.Join(dir, "root.tar")
+	for _, cmd := range []*exec.Cmd{build, exec.Command("tar", "-C", root, "-cf", e.archive, ".")} {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			e.t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
 		}
 	}
-	e.docker("import", archive, "waiter:1")
+	e.docker("import", e.archive, "waiter:1")
 }
 
 // run starts a container and returns its id and the origin of a connection of

@@ -1,6 +1,7 @@
 package attribution
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ const (
 type inspection struct {
 	ID    string `json:"Id"`
 	Name  string
+	Image string // its digest, sha256:…
 	State struct {
 		Pid int
 	}
@@ -42,8 +44,10 @@ type inspection struct {
 }
 
 // facts puts the record into our words, with all text made safe to print.
-// sockets are where the node's runtimes listen.
-func (i inspection) facts(sockets []string) workload.OrchFacts {
+// sockets are where the node's runtimes listen, and fromImage the labels that the
+// image brings: the engine shows them among the container's, but whoever chose
+// the image wrote them.
+func (i inspection) facts(sockets []string, fromImage map[string]string) workload.OrchFacts {
 	facts := workload.OrchFacts{
 		Source:    "docker",
 		Container: i.ID,
@@ -51,7 +55,12 @@ func (i inspection) facts(sockets []string) workload.OrchFacts {
 		Image:     printable(i.Config.Image, maxValue),
 		Taints:    i.taints(sockets),
 	}
-	labels, ok := boundedLabels(i.Config.Labels)
+	own := maps.Clone(i.Config.Labels)
+	maps.DeleteFunc(own, func(name, value string) bool {
+		brought, found := fromImage[name]
+		return found && brought == value
+	})
+	labels, ok := boundedLabels(own)
 	if !ok {
 		facts.Taints = append(facts.Taints, workload.TaintLabels)
 		return facts

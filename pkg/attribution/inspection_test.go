@@ -18,7 +18,7 @@ func taintsOf(t *testing.T, answer string) []string {
 	if err := json.Unmarshal([]byte(answer), &record); err != nil {
 		t.Fatal(err)
 	}
-	return record.facts([]string{"/srv/docker/engine.sock"}).Taints
+	return record.facts([]string{"/srv/docker/engine.sock"}, nil).Taints
 }
 
 func TestTaintsOfContainer(t *testing.T) {
@@ -68,7 +68,7 @@ func TestTooManyLabelsAreAllLeftOut(t *testing.T) {
 	} {
 		record := inspection{}
 		record.Config.Labels = labels
-		facts := record.facts(nil)
+		facts := record.facts(nil, nil)
 		if facts.Labels != nil || len(facts.Taints) == 0 || facts.Taints[len(facts.Taints)-1] != workload.TaintLabels {
 			t.Errorf("%s: %d labels, taints %v", name, len(facts.Labels), facts.Taints)
 		}

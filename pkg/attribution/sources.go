@@ -34,7 +34,8 @@ const (
 // MaxAnswer bounds one answer of a container runtime, in bytes.
 const MaxAnswer = 16 << 20
 
-// containerID is what the runtimes call a container. It needs no escaping.
+// containerID is what the runtimes call a container, and the digest of an image. It
+// needs no escaping.
 var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // Sources are what a Registry reads, each through a function, because on a
@@ -50,6 +51,9 @@ type Sources struct {
 	// Container returns the Engine's record of a container, as JSON. The id is
 	// 64 hex digits.
 	Container func(ctx context.Context, id string) ([]byte, error)
+	// Image returns the Engine's record of an image, as JSON. The id is 64 hex
+	// digits.
+	Image func(ctx context.Context, id string) ([]byte, error)
 	// Containers returns the Engine's list of all running containers, as JSON.
 	Containers func(ctx context.Context) ([]byte, error)
 	// Addresses returns the addresses of the node's own links.
@@ -84,7 +88,8 @@ func Local(cfg Config) Sources {
 		Process:      openProcess,
 		Cgroup:       func(ctx context.Context, id uint64) (string, error) { return cgroupPath(ctx, cfg.CgroupRoot, id) },
 		Cgroups:      readCgroups,
-		Container:    func(ctx context.Context, id string) ([]byte, error) { return inspect(ctx, ask, id) },
+		Container:    func(ctx context.Context, id string) ([]byte, error) { return inspect(ctx, ask, "/containers/", id) },
+		Image:        func(ctx context.Context, id string) ([]byte, error) { return inspect(ctx, ask, "/images/sha256:", id) },
 		Containers:   func(ctx context.Context) ([]byte, error) { return ask(ctx, "/containers/json") },
 		Addresses:    func(context.Context) ([]netip.Addr, error) { return ownAddresses() },
 		EngineSocket: cfg.DockerSocket,
@@ -122,11 +127,12 @@ func engine(socket string) asking {
 	}
 }
 
-func inspect(ctx context.Context, ask asking, id string) ([]byte, error) {
+// inspect asks for one record, below one path.
+func inspect(ctx context.Context, ask asking, below, id string) ([]byte, error) {
 	if !containerID.MatchString(id) {
-		return nil, errors.New("no id of a container")
+		return nil, errors.New("no id of a container or an image")
 	}
-	return ask(ctx, "/containers/"+id+"/json")
+	return ask(ctx, below+id+"/json")
 }
 
 // ownAddresses returns the addresses of this network namespace's links.

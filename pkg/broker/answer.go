@@ -53,13 +53,9 @@ func (p *proxy) read(said packet) (question, error) {
 		err := unpackAll(said.body, &pid)
 		return func(ctx context.Context) reply { return text(p.Sources.Cgroups(ctx, int(pid))) }, err
 	case kindContainer:
-		id := string(said.body)
-		if len(id) != containerIDSize {
-			return nil, errMalformed
-		}
-		return func(ctx context.Context) reply {
-			return inMemory(ctx, func(ctx context.Context) ([]byte, error) { return p.Sources.Container(ctx, id) })
-		}, nil
+		return readID(said.body, p.Sources.Container)
+	case kindImage:
+		return readID(said.body, p.Sources.Image)
 	case kindPod:
 		if len(said.body) != 1+containerIDSize {
 			return nil, errMalformed
@@ -78,6 +74,17 @@ func (p *proxy) read(said packet) (question, error) {
 		return func(context.Context) reply { return p.openFile(path) }, nil
 	}
 	return nil, errMalformed
+}
+
+// readID understands a question about what has an id.
+func readID(body []byte, source func(ctx context.Context, id string) ([]byte, error)) (question, error) {
+	id := string(body)
+	if len(id) != containerIDSize {
+		return nil, errMalformed
+	}
+	return func(ctx context.Context) reply {
+		return inMemory(ctx, func(ctx context.Context) ([]byte, error) { return source(ctx, id) })
+	}, nil
 }
 
 // text is the answer of a source that gave one.

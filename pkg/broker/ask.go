@@ -87,7 +87,8 @@ func (c *Client) Sources(engineSocket, podSocket string) attribution.Sources {
 		Process:      c.process,
 		Cgroup:       c.cgroup,
 		Cgroups:      c.cgroups,
-		Container:    c.container,
+		Container:    func(ctx context.Context, id string) ([]byte, error) { return c.inspect(ctx, kindContainer, id) },
+		Image:        func(ctx context.Context, id string) ([]byte, error) { return c.inspect(ctx, kindImage, id) },
 		EngineSocket: engineSocket,
 		Pod:          c.pod,
 		Mounts:       func(ctx context.Context) ([]byte, error) { return c.record(ctx, kindMounts, nil) },
@@ -115,11 +116,11 @@ func (c *Client) cgroups(ctx context.Context, pid int) ([]byte, error) {
 	return got.body, err
 }
 
-func (c *Client) container(ctx context.Context, id string) ([]byte, error) {
+func (c *Client) inspect(ctx context.Context, kind kind, id string) ([]byte, error) {
 	if len(id) != containerIDSize {
 		return nil, errMalformed
 	}
-	return c.record(ctx, kindContainer, []byte(id))
+	return c.record(ctx, kind, []byte(id))
 }
 
 func (c *Client) pod(ctx context.Context, call attribution.PodCall, id string) ([]byte, error) {

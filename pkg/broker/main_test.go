@@ -137,6 +137,7 @@ func playForger(what string) error {
 		"half a probe":        {hello, question(kindProbed, 1, 2, 3)},
 		"half a process":      {hello, question(kindProcess, 1, 2, 3)},
 		"a path as id":        {hello, question(kindContainer, []byte("../../images/json")...)},
+		"a path as digest":    {hello, question(kindImage, []byte("../containers/json")...)},
 		"an id and no call":   {hello, question(kindPod, []byte(strings.Repeat("a", containerIDSize))...)},
 		"mounts of somebody":  {hello, question(kindMounts, 1)},
 		"no path":             {hello, question(kindOpen)},

@@ -15,7 +15,7 @@ import (
 
 // version is that of everything in this file. The halves of two versions do
 // not speak to each other.
-const version = 9
+const version = 10
 
 // A packet is
 //
@@ -65,6 +65,7 @@ const (
 	kindOpen                       // question: path. Answer: a descriptor.
 	kindPod                        // question: attribution.PodCall u8, id. Answer: a descriptor with protobuf in it.
 	kindMounts                     // question. Answer: a descriptor with the mounts that the pods' runtime sees.
+	kindImage                      // question: the hex digits of its digest. Answer: as kindContainer.
 )
 
 // What two privileged halves say to each other, on a socket of their own.

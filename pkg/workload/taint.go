@@ -12,6 +12,7 @@ const (
 	TaintUnconfined    = "unconfined"          // seccomp or AppArmor is off
 	TaintNested        = "nested"              // a container inside the one that is named
 	TaintLabels        = "labels-oversized"    // labels were too many or too long and are all left out
+	TaintLabelsUntold  = "labels-untold"       // the runtime does not tell which of them the image brings, and all are left out
 )
 
 // NodeRoot says whether a process in the container can become root on the
