@@ -108,6 +108,7 @@ func TestEveryAlertAndFindingIsExplained(t *testing.T) {
 		words(t, "", "../pkg/redirect/alert.go", `AlertKind = "([^"]+)"`),
 		words(t, "", "../pkg/broker/broker.go", `AlertKind = "([^"]+)"`),
 		words(t, "", "../pkg/agent/serve.go", `a\.alert\(log, "([^"]+)"`),
+		words(t, "", "../pkg/agent/identity.go", `Kind: +"([^"]+)"`),
 		words(t, "", "../cmd/sluice-agent/policies.go", `Kind: "([^"]+)"`),
 		words(t, "", "../pkg/audit/receive.go", `Kind(?:: | = )"([^"]+)"`),
 		words(t, "", "../pkg/audit/shares.go", `Kind: "([^"]+)"`),
@@ -137,10 +138,10 @@ func fenced(text, language string) []string {
 }
 
 // TestConfigurationsInTheGuideAreAccepted reads each whole file of the guide,
-// and each piece of the collector's together with it. The command line's own
+// and each piece of the collector's or the agent's together with it. The command line's own
 // file is read by cmd/sluice.
 func TestConfigurationsInTheGuideAreAccepted(t *testing.T) {
-	var collectors, agents, policies, pieces []string
+	var collectors, agents, policies, pieces, ofAgents []string
 	for _, file := range fenced(read(t, "../docs/operations.md"), "yaml") {
 		switch {
 		case strings.HasPrefix(file, "# /etc/sluice/collector.yaml"):
@@ -149,20 +150,24 @@ func TestConfigurationsInTheGuideAreAccepted(t *testing.T) {
 			agents = append(agents, file)
 		case strings.HasPrefix(file, "# /etc/sluice/policy.yaml"):
 			policies = append(policies, file)
+		case strings.HasPrefix(file, "identity:"):
+			ofAgents = append(ofAgents, file)
 		case !strings.HasPrefix(file, "# collector, your token"):
 			pieces = append(pieces, file)
 		}
 	}
-	if len(collectors) != 1 || len(agents) != 1 || len(policies) != 2 || len(pieces) != 4 {
-		t.Fatalf("%d files of the collector, %d of the agent, %d policies, %d pieces", len(collectors), len(agents), len(policies), len(pieces))
+	if len(collectors) != 1 || len(agents) != 1 || len(policies) != 2 || len(pieces) != 4 || len(ofAgents) != 1 {
+		t.Fatalf("%d files of the collector, %d of the agent, %d policies, %d and %d pieces", len(collectors), len(agents), len(policies), len(pieces), len(ofAgents))
 	}
 	for _, file := range policies {
 		if _, err := policy.Parse("/etc/sluice/policy.yaml", []byte(file)); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, err := config.Parse[config.Agent]("/etc/sluice/agent.yaml", []byte(agents[0])); err != nil {
-		t.Error(err)
+	for _, piece := range append(ofAgents, "") {
+		if _, err := config.Parse[config.Agent]("/etc/sluice/agent.yaml", []byte(agents[0]+piece)); err != nil {
+			t.Errorf("%v in\n%s", err, piece)
+		}
 	}
 	ownBus := regexp.MustCompile(`(?m)^bus: .*\n`)
 	for _, piece := range append(pieces, "") {

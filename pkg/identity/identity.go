@@ -4,8 +4,10 @@
 // A workload's token proves that an issuer vouches for a pod or container. It
 // counts only when signature, issuer, audience and time hold and a claim of it
 // equals a fact that the kernel or the orchestrator attests of the very
-// workload, so that a stolen or copied token gives nothing. A person's token
-// proves who asks the collector.
+// workload, so that a stolen or copied token gives nothing. Such tokens lie in
+// files that no job can write; or a Borrower has a CI provider say, by what a job
+// holds itself, whose job that is. A person's token proves who asks the
+// collector.
 //
 // The issuer is never taken from a token. When it cannot be reached and its
 // keys are not known yet, the answer is "not verified", within a second; keys

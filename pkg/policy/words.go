@@ -58,7 +58,7 @@ func variables() []variable {
 		{"session", sessionType, "the connection that it is asked on"},
 		{"kernel", kernelType, "what the kernel attests of the process that connected"},
 		{"orch", orchType, "what the container runtime says of its container"},
-		{"verified", cel.MapType(cel.StringType, cel.DynType), "claims of a token that was checked and bound to the container; empty without one"},
+		{"verified", cel.MapType(cel.StringType, cel.DynType), "claims of a token or of the job's CI provider that were checked and bound to the container; empty without"},
 		{"claimed", claimedType, "what the job says about itself; not in an allow"},
 		{"agent", agentType, "who acts through the job; rests partly on claims, so not in an allow"},
 		{"assurance", cel.IntType, "how well the workload is known, 0 to 4"},
