@@ -22,6 +22,7 @@ const firstUserOID = 16384
 type targets struct {
 	changes  atomic.Uint64 // of relations, through any session
 	installs atomic.Uint64 // of functions and operators, through any session
+	moves    atomic.Uint64 // of relations with masked columns, through any session
 	key      []byte        // for mask.Hash
 
 	mu       sync.Mutex
@@ -49,6 +50,7 @@ type targetKey struct {
 type place struct {
 	table  uint32
 	column int16
+	link   linkKind // how it came to hold the masked column's values
 }
 
 func newTargets() *targets {
@@ -80,6 +82,7 @@ type catalog struct {
 	byName     map[string][]*relation // the tainted ones
 	ambiguous  map[string]bool        // names that a clean relation has too
 	columns    map[string]bool        // names that masked columns have
+	reading    map[string]bool        // names of what reads a tainted relation, whatever it shows
 	functions  map[string]function
 	follow     bool                                      // rules ask which relations are behind a name
 	behind     map[string][]string                       // by the name of a relation, those that it reads or is made of

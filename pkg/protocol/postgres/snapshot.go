@@ -59,6 +59,20 @@ FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_c
 WHERE c.relname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[]) AND a.attname OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.name[])
 AND NOT a.attname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[])
 UNION ALL
+SELECT 'k', k.conrelid::pg_catalog.text, u.child::pg_catalog.text,
+pg_catalog.concat_ws(' ', k.confrelid::pg_catalog.oid, u.parent, a.attname)
+FROM pg_catalog.pg_constraint k, ROWS FROM (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey)) u(child, parent), pg_catalog.pg_attribute a
+WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char"
+AND a.attrelid OPERATOR(pg_catalog.=) k.conrelid AND a.attnum OPERATOR(pg_catalog.=) u.child
+UNION ALL
+SELECT 'g', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, pg_catalog.concat_ws(' ', d.refobjid, d.refobjsubid, a.attname)
+FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_attrdef f ON f.oid OPERATOR(pg_catalog.=) d.objid AND d.classid OPERATOR(pg_catalog.=) '2604'::pg_catalog.oid
+JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) d.refobjid AND a.attnum OPERATOR(pg_catalog.=) COALESCE(f.adnum, d.objsubid)
+WHERE a.attgenerated OPERATOR(pg_catalog.<>) ''::pg_catalog."char" AND d.refobjsubid OPERATOR(pg_catalog.>) '0'::pg_catalog.int4
+AND d.refclassid OPERATOR(pg_catalog.=) '1259'::pg_catalog.oid
+AND (d.classid OPERATOR(pg_catalog.=) '2604'::pg_catalog.oid
+OR d.classid OPERATOR(pg_catalog.=) '1259'::pg_catalog.oid AND d.objid OPERATOR(pg_catalog.=) d.refobjid)
+UNION ALL
 SELECT 'p', p.oid::pg_catalog.text, p.proname::pg_catalog.text,
 (p.provolatile OPERATOR(pg_catalog.<>) 'v'::pg_catalog."char" AND p.prokind OPERATOR(pg_catalog.=) 'f'::pg_catalog."char"
 AND l.lanname OPERATOR(pg_catalog.=) ANY ('{sql,plpgsql}'::pg_catalog.name[]))::pg_catalog.text
@@ -102,6 +116,7 @@ SELECT r.oid FROM reached r`
 // catalogRow is one row of catalogQuery. Its columns are what the row's kind
 // says: r: oid, schema, name; i: child, parent; d: view, relation, event of the rule;
 // f: view, function; a: table, number, name; s: nothing, whether a name is shadowed;
+// k, g: table, number and link of a column that is a foreign key or generated;
 // p: function, name, whether it changes nothing; v: view, definition.
 type catalogRow struct {
 	kind    byte

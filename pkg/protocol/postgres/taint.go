@@ -16,6 +16,8 @@ func (c *catalog) build() {
 		readers:     make(map[uint32][]uint32),
 		definitions: make(map[uint32][]sqltext.Output),
 		functions:   make(map[string]function),
+		computed:    make(map[*rule]*rule),
+		via:         make(map[place]linkKind),
 		shadowed:    true, // until the server says that it is not
 	}
 	for i := range c.rows {
@@ -46,18 +48,15 @@ func (c *catalog) build() {
 		if p, ok := b.find(&m.Column); ok {
 			remembered[m.Column] = append(remembered[m.Column], p)
 		}
-		found := false
-		for _, p := range remembered[m.Column] {
-			if b.columnName(p) != "" {
-				found = true
-				b.mask(p, m)
-			}
-		}
-		if !found {
+		if !b.maskPlaces(remembered[m.Column], m) {
 			c.names[quoted(m.Table)] = opaque // whatever has this name may be what was meant
-			continue
 		}
-		c.remember(m.Column, b.places(m))
+	}
+	b.maskLinked()
+	for i := range c.rules {
+		if places := b.places(&c.rules[i]); len(places) > 0 {
+			c.remember(c.rules[i].Column, places)
+		}
 	}
 	b.maskRevealed()
 	c.maskViews(&b)
@@ -82,6 +81,22 @@ func (r *relation) taint() taint {
 	return clean
 }
 
+// maskPlaces marks where a masked column was found, and reports whether the
+// column itself is still there.
+func (b *builder) maskPlaces(places []place, m *rule) (found bool) {
+	for _, p := range places {
+		switch {
+		case b.columnName(p) == "":
+		case p.link != noLink:
+			b.mark(p, m)
+		default:
+			found = true
+			b.mask(p, m)
+		}
+	}
+	return found
+}
+
 // builder closes the masks over inheritance and views.
 type builder struct {
 	relations map[uint32]*relation
@@ -91,6 +106,9 @@ type builder struct {
 	reactions map[uint32][]uint32         // what rules touch when a relation is written
 	readers   map[uint32][]uint32         // the views that read a relation
 	calling   []uint32                    // the views that call a user's function
+	links     []link
+	via       map[place]linkKind // of columns that are hidden by a link
+	computed  map[*rule]*rule    // what hides what is computed from a rule's column
 	functions map[string]function
 	// definitions are the columns of the views that may read something masked,
 	// as far as these are understood.
@@ -121,10 +139,11 @@ func (b *builder) take(row *catalogRow) {
 	case 'f':
 		b.calling = append(b.calling, row.oid)
 	case 'a':
-		if b.columns[row.oid] == nil {
-			b.columns[row.oid] = make(map[string]int16)
-		}
-		b.columns[row.oid][row.third] = int16(row.secondN)
+		b.nameColumn(row.oid, row.third, int16(row.secondN))
+	case 'k':
+		b.takeLink(references, row)
+	case 'g':
+		b.takeLink(generated, row)
 	}
 }
 
@@ -135,7 +154,7 @@ func (b *builder) find(m *mask.Column) (place, bool) {
 			continue
 		}
 		if column, ok := b.columns[oid][m.Column]; ok {
-			return place{oid, column}, true
+			return place{table: oid, column: column}, true
 		}
 	}
 	return place{}, false
@@ -147,8 +166,10 @@ func (b *builder) places(m *rule) []place {
 	var all []place
 	for oid, r := range b.relations {
 		for column, by := range r.masked {
-			if by == m {
-				all = append(all, place{oid, column})
+			if by == m || by == b.computed[m] {
+				p := place{table: oid, column: column}
+				p.link = b.via[p]
+				all = append(all, p)
 			}
 		}
 	}
