@@ -156,6 +156,7 @@ func (c *conversation) forwarded(o *op, analysis *sqltext.Analysis) {
 	o.Operation.Bytes, o.Operation.Source = nil, nil // the buffer is used again
 	c.dirty = c.dirty || o.touched
 	c.tally.ran()
+	c.moved(analysis)
 	if analysis == nil {
 		clear(c.cursors)
 		c.unsettled, c.defines, c.installs = true, true, true

@@ -82,6 +82,10 @@ func (c *conversation) maskClearance(analysis *sqltext.Analysis, portal *portal)
 		c.deny(stateUndecided, "sluice: what is masked could not be read, so this statement is refused", "")
 		return refused
 	}
+	if c.outlived(analysis, portal) {
+		c.deny(stateRefused, "sluice: a relation with masked columns was changed since this cursor was declared: declare it again", "")
+		return refused
+	}
 	touch := c.touch(analysis)
 	if touch.refusal != "" {
 		c.deny(stateRefused, touch.refusal, touch.mask)

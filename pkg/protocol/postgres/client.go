@@ -275,6 +275,7 @@ func (c *conversation) clientBind(s *stream, frame []byte) {
 	}
 	c.prepared.bytes += len(portal.values)
 	portal.refs++
+	portal.moves = c.plugin.targets.moves.Load()
 	c.pass(s, len(frame), nil)
 	c.queue.push(debt{kind: oweBind, weight: len(frame), portal: portal, undo: c.prepared.setPortal(name, portal)})
 }

@@ -58,6 +58,7 @@ type conversation struct {
 	unsettled bool                         // what runs before the next Sync may change how text is read
 	defines   bool                         // what runs may change relations
 	installs  bool                         // what runs may change functions and operators
+	moves     bool                         // what ran changed a relation with masked columns
 	dirty     bool                         // the transaction touched a masked relation
 	voided    []undo                       // memory of void
 	counting  *op                          // whose changed rows the server is still to tell
@@ -67,7 +68,8 @@ type conversation struct {
 	lostSync  bool                         // a Sync came during COPY, where the server ignores it
 	status    byte                         // of the last ReadyForQuery: I, T or E
 	prepared  prepared                     // statements and portals
-	cursors   map[string]*sqltext.Analysis // what DECLARE declared
+	cursors   map[string]*sqltext.Analysis // what DECLARE declared in this transaction
+	declared  map[string]uint64            // targets.moves when a cursor was declared, which may outlive it
 	settings  settings                     // what the server reported that changes meaning
 	catalog   catalog                      // what is masked
 	standing  standing                     // as whom statements run, and where names are looked for

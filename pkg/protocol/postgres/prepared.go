@@ -28,6 +28,7 @@ type portal struct {
 	values    []byte
 	layout    layout // of its rows, once the server described them
 	described bool   // a Describe is under way or answered
+	moves     uint64 // targets.moves when it was bound
 	refs      int
 }
 

@@ -99,6 +99,7 @@ func (c *conversation) named(o *op) {
 				c.cursors[e.Name] = o.analysis
 			}
 		}
+		c.declare(s)
 	}
 }
 

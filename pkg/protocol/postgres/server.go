@@ -208,6 +208,7 @@ func (c *conversation) settleSession() {
 	clear(c.cursors)
 	c.dirty = false
 	c.invalidate()
+	c.settleMoves()
 	c.defines, c.installs = false, false
 }
 
