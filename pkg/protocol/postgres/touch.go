@@ -44,7 +44,17 @@ func (c *catalog) touch(analysis *sqltext.Analysis) touch {
 	if t.touched && t.refusal == "" && several(analysis) && changing(analysis) {
 		t.refusal = "sluice: send this statement by itself: behind it nobody knows what names mean, and columns are masked here"
 	}
+	t.touched = t.touched || slices.ContainsFunc(analysis.Statements, c.evaluates)
 	return t
+}
+
+// evaluates reports whether a statement computes with masked values although it
+// names no relation that has some, so that an error may quote one: a view whose
+// conditions read them, and what goes over every table or over every value of a
+// type.
+func (c *catalog) evaluates(s sqltext.Statement) bool {
+	return s.Class == operation.Admin || s.Kind == "ALTER DOMAIN" ||
+		slices.ContainsFunc(s.Relations, func(name string) bool { return c.reading[lastPart(name)] })
 }
 
 // concerns reports whether a statement names a tainted relation.

@@ -9,10 +9,11 @@ import (
 // other relations, or what other sessions run.
 var revealed = map[string][]string{
 	"pg_statistic":          {"stavalues1", "stavalues2", "stavalues3", "stavalues4", "stavalues5"},
-	"pg_stats":              {"most_common_vals", "histogram_bounds", "most_common_elems"},
+	"pg_stats":              {"most_common_vals", "histogram_bounds", "most_common_elems", "range_bounds_histogram"},
 	"pg_statistic_ext_data": {"stxdmcv", "stxdexpr"},
 	"pg_stats_ext":          {"most_common_vals", "most_common_base_freqs"},
-	"pg_stats_ext_exprs":    {"most_common_vals", "histogram_bounds", "most_common_elems"},
+	"pg_stats_ext_exprs":    {"most_common_vals", "histogram_bounds", "most_common_elems", "range_bounds_histogram"},
+	"pg_attribute":          {"attmissingval"}, // the value of rows that are older than the column
 	"pg_stat_activity":      {"query"},
 	"pg_stat_statements":    {"query"},
 	"pg_largeobject":        {"data"},
@@ -51,6 +52,7 @@ func (c *catalog) maskViews(b *builder) {
 		}
 	}
 	c.index(b)
+	c.reading = b.reading()
 	c.columns = make(map[string]bool)
 	for i := range c.rules {
 		c.columns[quoted(c.rules[i].Column.Column)] = true
@@ -87,6 +89,32 @@ func (b *builder) suspects() []uint32 {
 		add(view)
 	}
 	return found
+}
+
+// reading returns the names of what reads a tainted relation, or calls a user's
+// function, however far away.
+func (b *builder) reading() map[string]bool {
+	names, seen := make(map[string]bool), make(map[uint32]bool)
+	var visit func(oid uint32)
+	visit = func(oid uint32) {
+		r := b.relations[oid]
+		if seen[oid] || r == nil {
+			return
+		}
+		seen[oid], names[quoted(r.name)] = true, true
+		for _, reader := range b.readers[oid] {
+			visit(reader)
+		}
+	}
+	for oid, r := range b.relations {
+		if r.taint() != clean {
+			visit(oid)
+		}
+	}
+	for _, view := range b.calling {
+		visit(view)
+	}
+	return names
 }
 
 // maskView judges one view's columns and reports whether that changed.
