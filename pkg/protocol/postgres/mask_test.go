@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // TestOrdinaryStatementsComeThrough measures over-masking: these touch what is
@@ -192,5 +193,108 @@ func TestColumnStaysMaskedWhenItsTableLeavesTheTree(t *testing.T) {
 	out, errs, code := p.psql(t, "-qAt", "-c", "ALTER TABLE vips NO INHERIT customers", "-c", "SELECT email, upper(email) FROM vips")
 	if code != 0 || out != "[redacted]|[redacted]\n" {
 		t.Errorf("psql exited %d with %q; %s", code, out, errs)
+	}
+}
+
+// TestPartsOfAMaskedValueCannotBeArranged writes what a partial mask does not
+// show to where it would, in transactions that leave no trace.
+func TestPartsOfAMaskedValueCannotBeArranged(t *testing.T) {
+	s := realServer(t)
+	customers(t, s)
+	p := startProxy(t, s, proxyOptions{masks: customerMasks})
+	conn := p.connect(t, pgx.QueryExecModeSimpleProtocol)
+	ctx := context.Background()
+	for _, statement := range []string{
+		"UPDATE customers SET ssn = '0000000' || substr(ssn, 1, 4) WHERE id = 1 RETURNING ssn",
+		"UPDATE customers SET ssn = email WHERE id = 1 RETURNING ssn",
+		"INSERT INTO customers (id, ssn) SELECT 3000, reverse(ssn) FROM customers WHERE id = 1 RETURNING ssn",
+		"INSERT INTO customers (id, ssn) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET ssn = customers.email RETURNING ssn",
+		"MERGE INTO customers c USING vips v ON c.id = 1 WHEN MATCHED THEN UPDATE SET ssn = 'xxxxxxxx' || left(v.ssn, 4)",
+	} {
+		_, err := conn.Exec(ctx, statement)
+		wantState(t, err, "42501")
+	}
+	for _, statement := range []string{
+		"UPDATE customers SET ssn = '123-45-6789' WHERE id = 2",
+		"INSERT INTO customers (id, ssn, email) SELECT 3000 + id, ssn, NULL FROM vips",
+		"UPDATE customers SET email = 'x' || ssn || id WHERE id = 3",
+	} {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			t.Errorf("%s: %v", statement, err)
+		}
+	}
+}
+
+// TestPortalOfOlderDefinitionsIsNotRead binds what a view shows, and gives the
+// view another meaning before the rows are read.
+func TestPortalOfOlderDefinitionsIsNotRead(t *testing.T) {
+	s := realServer(t)
+	customers(t, s)
+	p := startProxy(t, s, proxyOptions{masks: customerMasks, tapped: true})
+	conn := p.connect(t, pgx.QueryExecModeExec)
+	f := conn.PgConn().Frontend()
+	f.SendParse(&pgproto3.Parse{Name: "begin", Query: "BEGIN"})
+	f.SendBind(&pgproto3.Bind{PreparedStatement: "begin"})
+	f.SendExecute(&pgproto3.Execute{})
+	f.SendParse(&pgproto3.Parse{Name: "read", Query: "SELECT contact FROM contacts"})
+	f.SendBind(&pgproto3.Bind{DestinationPortal: "read", PreparedStatement: "read"})
+	f.SendExecute(&pgproto3.Execute{Portal: "read", MaxRows: 1})
+	f.SendParse(&pgproto3.Parse{Name: "replace", Query: "CREATE OR REPLACE VIEW contacts AS SELECT id, item AS contact FROM orders"})
+	f.SendBind(&pgproto3.Bind{PreparedStatement: "replace"})
+	f.SendExecute(&pgproto3.Execute{})
+	f.SendExecute(&pgproto3.Execute{Portal: "read"})
+	f.SendSync(&pgproto3.Sync{})
+	if err := f.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	var rows, refusals int
+	for {
+		message, err := f.Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch m := message.(type) {
+		case *pgproto3.DataRow:
+			rows++
+		case *pgproto3.ErrorResponse:
+			refusals++
+			if m.Code != "42501" {
+				t.Errorf("the error is %s", m.Message)
+			}
+		case *pgproto3.ReadyForQuery:
+			if found := leaked(p.received(), ""); found != "" || rows != 1 || refusals != 1 {
+				t.Errorf("the client received %s, %d rows and %d refusals", found, rows, refusals)
+			}
+			return
+		}
+	}
+}
+
+// TestMaskFollowsWhatTheServerFills: columns that reference a masked one, or
+// are generated from it, hold its values.
+func TestMaskFollowsWhatTheServerFills(t *testing.T) {
+	s := realServer(t)
+	customers(t, s)
+	setUp(
+		t, s, "SET ROLE app",
+		"CREATE TABLE mails (id int, mail text REFERENCES customers (email) ON UPDATE CASCADE, ssn text)",
+		"CREATE TABLE later (mail text, shout text GENERATED ALWAYS AS (upper(mail)) STORED, size int GENERATED ALWAYS AS (length(mail)) STORED, n int)",
+		"ALTER TABLE mails ADD UNIQUE (mail)", "ALTER TABLE later ADD FOREIGN KEY (mail) REFERENCES mails (mail)",
+		"INSERT INTO mails SELECT id, email FROM ONLY customers", "INSERT INTO later (mail, n) SELECT email, id FROM ONLY customers",
+	)
+	p := startProxy(t, s, proxyOptions{masks: customerMasks, tapped: true})
+	conn := p.connect(t, pgx.QueryExecModeExec)
+	for _, statement := range []string{"SELECT * FROM mails", "SELECT mail || '' FROM mails", "SELECT * FROM later", "SELECT lower(shout) FROM later"} {
+		runAll(conn, statement)
+		if found := leaked(p.received(), ""); found != "" {
+			t.Errorf("%s: the client received %s", statement, found)
+		}
+	}
+	var id, n, size any
+	if err := conn.QueryRow(context.Background(), "SELECT m.id + 1, l.n, l.size FROM mails m JOIN later l USING (mail) WHERE n = 3").Scan(&id, &n, &size); err != nil {
+		t.Fatal(err)
+	}
+	if id != int32(4) || n != int32(3) || size != nil {
+		t.Errorf("got %v, %v, %v", id, n, size)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sluicegate/sluice/pkg/mask"
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/sqltext"
 )
@@ -148,7 +149,8 @@ func changing(analysis *sqltext.Analysis) bool {
 func (c *catalog) carries(s *sqltext.Statement) bool {
 	if s.Lineage != nil {
 		return slices.ContainsFunc(s.Lineage.Written, func(w sqltext.Written) bool {
-			return c.carried(&w.Output) != nil && !c.hides(w)
+			by := c.carried(&w.Output)
+			return by != nil && !c.hides(w, by)
 		})
 	}
 	if len(s.Writes) == 0 || s.Nested || s.Kind == "PREPARE" || s.Class == operation.Copy {
@@ -165,14 +167,22 @@ func (c *catalog) carries(s *sqltext.Statement) bool {
 }
 
 // hides reports whether the column that is written is hidden as a whole in
-// every relation of that name.
-func (c *catalog) hides(w sqltext.Written) bool {
+// every relation of that name. What a part is shown of, or a hash, takes only
+// another column's own value that is shown like this: computed ones could be
+// arranged so that they show the rest.
+func (c *catalog) hides(w sqltext.Written, written *rule) bool {
 	known := c.byName[lastPart(w.Relation)]
 	if w.Column == "" || len(known) == 0 || c.ambiguous[lastPart(w.Relation)] {
 		return false
 	}
 	return !slices.ContainsFunc(known, func(r *relation) bool {
 		by := r.columns[w.Column]
-		return r.opaque == "" && (by == nil || len(by.paths) > 0)
+		return r.opaque == "" && (by == nil || len(by.paths) > 0 || !by.takes(w.Direct, written))
 	})
+}
+
+// takes reports whether a value that another rule hides shows no more in this
+// rule's column.
+func (r *rule) takes(direct bool, other *rule) bool {
+	return r.Method == mask.Redact || r.Method == mask.Null || direct && r.Method == other.Method
 }
