@@ -159,6 +159,16 @@ func (p *prepared) forgetStatements(name string, all bool) {
 	}
 }
 
+// dropForgotten drops a name of which nobody knows what it means, once the
+// server has: "" stands for all. A name that was prepared since is kept.
+func (p *prepared) dropForgotten(name string) {
+	for known, stmt := range p.statements {
+		if (name == "" || known == name) && stmt.text == nil && stmt.analysis == nil {
+			p.putStatement(known, nil)
+		}
+	}
+}
+
 func (p *prepared) forgetPortals(name string, all bool) {
 	for known, portal := range p.portals {
 		if all || known == name {

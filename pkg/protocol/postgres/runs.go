@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"github.com/sluicegate/sluice/pkg/sqltext"
 )
@@ -100,6 +101,10 @@ func (c *conversation) named(o *op) {
 			}
 		}
 		c.declare(s)
+	case s.Kind == "DEALLOCATE" && strings.HasPrefix(o.Outcome.Tag, "DEALLOCATE"):
+		for _, e := range s.Effects {
+			c.prepared.dropForgotten(e.Name)
+		}
 	}
 }
 

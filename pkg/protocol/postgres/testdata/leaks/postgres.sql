@@ -285,10 +285,10 @@ PREPARE q (int) AS SELECT email || '', ssn FROM customers WHERE id > $1
 EXECUTE q(0)
 CREATE TABLE stolen AS EXECUTE q(0)
 EXPLAIN ANALYZE EXECUTE q(0)
-DEALLOCATE q
+DEALLOCATE ALL
 PREPARE q AS INSERT INTO orders SELECT 900, 1, 1, email FROM customers LIMIT 1
 EXECUTE q
-DEALLOCATE q
+DEALLOCATE ALL
 DECLARE h CURSOR WITH HOLD FOR SELECT email || '', ssn FROM customers
 FETCH 2 FROM h
 FETCH ALL FROM h
@@ -301,6 +301,19 @@ CLOSE m
 DECLARE m CURSOR FOR SELECT id::text FROM orders
 ROLLBACK TO s
 FETCH NEXT FROM m
+ROLLBACK
+-- cursors that are older than what their columns are now
+DECLARE older CURSOR WITH HOLD FOR SELECT email FROM customers
+BEGIN
+ALTER TABLE customers DROP COLUMN email CASCADE
+FETCH ALL FROM older
+ROLLBACK
+FETCH ALL FROM older
+CLOSE older
+BEGIN
+DECLARE older CURSOR FOR SELECT contact FROM contacts
+CREATE OR REPLACE VIEW contacts AS SELECT id, item AS contact FROM orders
+FETCH ALL FROM older
 ROLLBACK
 -- COPY
 COPY customers (id, ssn) TO STDOUT (DELIMITER '|', NULL 'nil')
@@ -345,3 +358,47 @@ SELECT m FROM moved m
 DROP TABLE customers
 ALTER TABLE moved RENAME TO customers
 ALTER TABLE customers RENAME COLUMN remarks TO notes
+-- errors of statements that do not name the table: what goes over every table,
+-- views whose conditions read it, foreign keys that lead there
+CREATE STATISTICS trap ON (email::int), id FROM customers
+ANALYZE
+VACUUM ANALYZE
+DROP STATISTICS trap
+CREATE VIEW trap AS SELECT id FROM customers WHERE email::int > 0
+SELECT * FROM trap
+SELECT count(*) FROM trap
+CREATE VIEW trap_of_trap AS SELECT id + 1 AS n FROM trap
+SELECT n FROM trap_of_trap
+COPY (SELECT n FROM trap_of_trap) TO STDOUT
+DROP VIEW trap CASCADE
+CREATE TABLE parents (id int PRIMARY KEY)
+INSERT INTO parents SELECT id FROM customers
+ALTER TABLE customers ADD CONSTRAINT child FOREIGN KEY (id) REFERENCES parents ON UPDATE CASCADE ON DELETE SET NULL
+DELETE FROM parents WHERE id = 11
+ALTER TABLE customers ADD CONSTRAINT small CHECK (id < 5000) NOT VALID
+UPDATE parents SET id = id + 5000 WHERE id = 12
+ALTER TABLE customers DROP CONSTRAINT small, DROP CONSTRAINT child
+DROP TABLE parents
+-- columns that the server fills with masked ones
+CREATE TABLE copies (id int NOT NULL, name text, email text UNIQUE, ssn text, notes text, born date, copy text GENERATED ALWAYS AS (email || '') STORED)
+CREATE TABLE copied (e text REFERENCES copies (email) ON UPDATE CASCADE)
+CREATE VIEW copied_view AS SELECT e || '' AS e FROM copied
+ALTER TABLE copies INHERIT customers
+INSERT INTO copies (id, email) SELECT id, email || '' FROM ONLY customers WHERE id < 4
+INSERT INTO copies (id, email) VALUES (77, 'mine')
+INSERT INTO copied VALUES ('mine')
+UPDATE copies SET email = 'x' || c.email FROM ONLY customers c WHERE c.id = 6 AND copies.email = 'mine'
+SELECT copy FROM copies
+SELECT copy || '', upper(copy) FROM copies
+SELECT e FROM copied
+SELECT e || '' FROM copied
+SELECT * FROM copied_view
+ALTER TABLE copies ALTER COLUMN copy DROP EXPRESSION
+ALTER TABLE copied DROP CONSTRAINT copied_e_fkey
+SELECT copy, copy || '' FROM copies
+SELECT e, e || '' FROM copied
+INSERT INTO orders SELECT 1000, 1, 1, e FROM copied
+INSERT INTO orders SELECT 1001, 1, 1, copy FROM copies LIMIT 1
+DROP TABLE copied CASCADE
+DROP TABLE copies CASCADE
+SELECT attmissingval::text FROM pg_attribute WHERE attrelid = 'customers'::regclass
