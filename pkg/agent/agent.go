@@ -63,6 +63,7 @@ type Agent struct {
 	sessions  *quota
 	holds     *quota
 	looks     *quota          // at servers, for people who are asked
+	doubts    *lately         // about what workloads hold
 	histories guard.Histories // of workloads
 	loop      *protocol.Loop  // of all sessions; set by Run
 	serving   sync.WaitGroup
@@ -80,6 +81,7 @@ func New(parts Parts) (*Agent, error) {
 		sessions:  newQuota(maxSessions),
 		holds:     newQuota(maxHolds),
 		looks:     newQuota(maxLooks),
+		doubts:    newLately(doubtEvery),
 	}
 	var errs []error
 	for _, resource := range a.Policy.Resources() {

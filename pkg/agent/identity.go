@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -43,11 +44,15 @@ func (a *Agent) workload(ctx context.Context, log *zap.Logger, origin redirect.O
 	return w
 }
 
+// doubtEvery is how often at most it is recorded that one workload holds another
+// one's credential: a job that connects without end shall not fill the trail.
+const doubtEvery = time.Minute
+
 // unbelieved says why what a workload holds gives it nothing. A credential of a
 // job whose container this is not is recorded: somebody may have stolen it.
 func (a *Agent) unbelieved(log *zap.Logger, origin redirect.Origin, why error) {
 	log.Warn("A credential in a workload's environment gives it nothing", zap.Error(why))
-	if !errors.Is(why, identity.ErrUnbound) {
+	if !errors.Is(why, identity.ErrUnbound) || !a.doubts.first(origin.NetnsCookie) {
 		return
 	}
 	err := a.Trail.Alert(record.Alert{

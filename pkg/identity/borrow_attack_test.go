@@ -34,13 +34,14 @@ func TestCredentialGoesToNamedHostsOnly(t *testing.T) {
 		"the provider without TLS":          "http://" + host + path + "?x=y",
 		"the provider's other port":         "https://127.0.0.1:1" + path + "?x=y",
 		"a user's name before the host":     "https://" + host + "@" + strings.TrimPrefix(elsewhere.URL, "https://") + path,
+		"a user's name":                     "https://user:pw@" + host + path,
 		"a name that ends alike":            "https://evil" + host + path + "?x=y",
 		"no host":                           "https://" + path,
 		"a file":                            "file:///etc/idtoken",
 		"opaque":                            "https:" + host + path,
 		"another path":                      "https://" + host + "/acme/shop/raw/token.json",
 		"a path that leads up":              "https://" + host + "/../x/../idtoken",
-		"an escaped path":                   "https://" + host + "/x%2F..%2Fidtoken",
+		"an escaped path":                   "https://" + host + "/x%2Fidtoken",
 		"an audience of its own":            "https://" + host + path + "?audience=sluice",
 		"a query that two read in two ways": "https://" + host + path + "?x=y;audience=sluice",
 		"a fragment":                        "https://" + host + path + "?x=y#z",
@@ -52,7 +53,7 @@ func TestCredentialGoesToNamedHostsOnly(t *testing.T) {
 			w := shop()
 			w.Kernel.Container = name // each may ask
 			_, level, err := c.borrower.Verify(t.Context(), w, env("ACTIONS_ID_TOKEN_REQUEST_URL", url, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", credential))
-			if level != workload.Unattributed || err == nil || strings.Contains(err.Error(), credential) || strings.Contains(err.Error(), "raw/token") {
+			if level != workload.Unattributed || err == nil || !strings.HasSuffix(err.Error(), "whom the configuration does not name") {
 				t.Errorf("%s: %v", level, err)
 			}
 		})
@@ -176,7 +177,7 @@ func TestHostileAnswerIsBounded(t *testing.T) {
 			w.Kernel.Container = name
 			began := time.Now()
 			_, level, err := c.borrower.Verify(t.Context(), w, c.github("some job"))
-			if level != workload.Unattributed || err == nil || len(err.Error()) > 600 || strings.Contains(err.Error(), "some job") {
+			if level != workload.Unattributed || err == nil || len(err.Error()) > 600 || strings.Contains(err.Error(), "some job") || strings.Contains(err.Error(), "idtoken") {
 				t.Errorf("%s: %v", level, err)
 			}
 			if took := time.Since(began); took > 2*time.Second {
