@@ -89,7 +89,7 @@ func orchObject() object {
 			get: of(func(o *workload.OrchFacts) any { return o.Namespace }),
 		},
 		{
-			name: "labels", typ: mapType, doc: "labels of the container, in a pod the pod's",
+			name: "labels", typ: mapType, doc: "labels of the container but for those of its image; in a pod the pod's",
 			get: of(func(o *workload.OrchFacts) any { return o.Labels }),
 		},
 		{

@@ -61,7 +61,7 @@ func variables() []variable {
 		{"verified", cel.MapType(cel.StringType, cel.DynType), "claims of a token or of the job's CI provider that were checked and bound to the container; empty without"},
 		{"claimed", claimedType, "what the job says about itself; not in an allow"},
 		{"agent", agentType, "who acts through the job; rests partly on claims, so not in an allow"},
-		{"assurance", cel.IntType, "how well the workload is known, 0 to 4"},
+		{"assurance", cel.IntType, "how well the workload is known, 0 to 4: 3 with verified claims, 4 where a CI system minted the token for the agent"},
 	}
 }
 
