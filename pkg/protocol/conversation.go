@@ -17,8 +17,8 @@ import (
 type Conversation interface {
 	// Feed gives the bytes of a leg that have not been consumed yet and returns
 	// how many it takes. What it leaves is given again, with more behind it,
-	// or, after an Ask, a Dial or a Pause, once that is over. unread may be
-	// empty.
+	// or, after an Ask, a Dial or a Pause, once that is over, also of a leg that is
+	// Closed. unread may be empty.
 	Feed(from Leg, unread []byte, to []Action) (consumed int, actions []Action)
 	// Decided answers the open Ask. With an error the decision denies; it is
 	// ErrInterrupted when Interrupt ended the wait, ErrClientGone when the

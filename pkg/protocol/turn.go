@@ -67,7 +67,7 @@ func (p *Pump) heavy() bool {
 // one.
 func (p *Pump) turn(leg Leg) bool {
 	w := p.wires[leg]
-	if p.ended || w == nil || w.over || w.waits || w.paused || p.crowded(leg) {
+	if p.ended || w == nil || w.over && !w.again || w.waits || w.paused || p.crowded(leg) {
 		return false
 	}
 	switch {

@@ -38,6 +38,7 @@ type way struct {
 	seen  bool   // it has
 	fact  string
 	over  bool // the leg sends no more
+	ended bool // and the other one knows
 }
 
 // passing is how far an Unread is.
@@ -73,7 +74,11 @@ func NewUnread(why string, dialled bool, look Look) *Unread {
 func (u *Unread) Feed(from Leg, unread []byte, to []Action) (int, []Action) {
 	switch {
 	case u.stage == relaying:
-		return len(unread), u.pass(from, unread, to)
+		to = u.pass(from, unread, to)
+		if u.ways[from].over {
+			to = u.end(from, to)
+		}
+		return len(unread), to
 	case from == ServerLeg:
 		return 0, append(to, Action{Kind: Pause, Leg: from})
 	case u.stage == undialled:
@@ -147,8 +152,8 @@ func (u *Unread) Decided(answer Decision, err error, to []Action) []Action {
 		u.op.Outcome.Status = Refused
 	case u.op.Outcome.Status == Failed: // the server cannot be reached
 	default:
-		u.stage = relaying
-		return u.closing(append(to, Action{Kind: Resume, Leg: ServerLeg}))
+		u.stage = relaying // the client is fed next; the server is, whatever it left
+		return append(to, Action{Kind: Pause, Leg: ServerLeg}, Action{Kind: Resume, Leg: ServerLeg})
 	}
 	return append(to, Action{Kind: Done, Op: &u.op}, Action{Kind: End})
 }
@@ -166,11 +171,8 @@ func (u *Unread) Changed(leg Leg, change Change, to []Action) []Action {
 		return u.ask(to)
 	case Closed:
 		u.ways[leg].over = true
-		if u.stage == undialled || u.stage == unasked && leg == ClientLeg {
-			return append(to, Action{Kind: End})
-		}
 		if u.stage == relaying {
-			return u.closing(to)
+			return u.end(leg, to)
 		}
 	case Secured, Stopped:
 		return append(to, Action{Kind: End})
@@ -178,16 +180,11 @@ func (u *Unread) Changed(leg Leg, change Change, to []Action) []Action {
 	return to
 }
 
-// closing passes on what has ended, and ends with both.
-func (u *Unread) closing(to []Action) []Action {
-	ended := 0
-	for leg, w := range u.ways {
-		if w.over {
-			to = append(to, Action{Kind: CloseWrite, Leg: 1 - Leg(leg)})
-			ended++
-		}
-	}
-	if ended == len(u.ways) {
+// end passes on that a leg sends no more, and ends with the second.
+func (u *Unread) end(leg Leg, to []Action) []Action {
+	u.ways[leg].ended = true
+	to = append(to, Action{Kind: CloseWrite, Leg: 1 - leg})
+	if u.ways[1-leg].ended {
 		u.op.Outcome.Status = OK
 		to = append(to, Action{Kind: Done, Op: &u.op}, Action{Kind: End})
 	}

@@ -258,7 +258,7 @@ func TestUnreadWaitsForItsRecord(t *testing.T) {
 	feed(protocol.ServerLeg, []byte("early"), 0, protocol.Pause)
 	feed(protocol.ClientLeg, hello[:20], 0, protocol.Ask)
 	feed(protocol.ServerLeg, []byte("early"), 0, protocol.Pause)
-	if actions := u.Decided(protocol.Decision{Effect: protocol.Allow}, nil, nil); len(actions) != 1 || actions[0].Kind != protocol.Resume || actions[0].Leg != protocol.ServerLeg {
+	if actions := u.Decided(protocol.Decision{Effect: protocol.Allow}, nil, nil); len(actions) != 2 || actions[1].Kind != protocol.Resume || actions[1].Leg != protocol.ServerLeg {
 		t.Fatalf("did %v", actions)
 	}
 	feed(protocol.ClientLeg, hello[:20], 20, protocol.Write)
