@@ -143,6 +143,7 @@ func TestObservedJobsWorkAsDirectly(t *testing.T) {
 		{"web-api", "curl -K /run/job/curlrc https://web.lab/v1/customers", "ada@example.com", "TLS for web.lab, ALPN h2"},
 		{"web-api", "curl -K /run/job/curlrc --http1.1 -X DELETE -w '%{http_code}' https://web.lab/v1/releases/none", "204", "TLS for web.lab, ALPN http/1.1"},
 		{"shop-db", "psql -Atc 'SELECT email FROM customers WHERE id = 1' 'host=pg.lab user=app dbname=shop sslmode=verify-full sslrootcert=/run/job/ca.pem'", "ada@example.com", "TLS for pg.lab"},
+		{"shop-mysql", "mariadb --defaults-file=/run/job/my.cnf -h mysql.lab -N shop -e 'SELECT email FROM customers WHERE id = 1'", "ada@example.com", "TLS"},
 	} {
 		t.Run(test.resource, func(t *testing.T) {
 			began := time.Now()
@@ -174,6 +175,33 @@ func TestObservedJobsWorkAsDirectly(t *testing.T) {
 	}
 	report := ctl(t, "policy", "observe-report", "--since", "10m")
 	contains(t, report, "not read: encrypted by the job", "of which nobody read all")
+}
+
+// TestObservedStatementsAreRead: without TLS the statements of an unmodified
+// mariadb are recorded, with what policy would have made of them. They run.
+func TestObservedStatementsAreRead(t *testing.T) {
+	job := newOwnJob(t, observing(t))
+	adminMySQL(t, "SET GLOBAL require_secure_transport = OFF")
+	defer adminMySQL(t, "SET GLOBAL require_secure_transport = ON")
+	began := time.Now()
+	r := job.run(`mariadb --defaults-file=/run/job/plain.cnf -h mysql.lab -N shop <<'END'
+CREATE TABLE passing (a int);
+ALTER TABLE passing ADD COLUMN b int;
+DROP TABLE passing;
+SELECT email FROM customers WHERE id = 1;
+END
+`)
+	if r.out != "ada@example.com\n" {
+		t.Fatalf("got %s", r.all())
+	}
+	s := newest(t, began, func(s sessionView) bool { return s.Resource == "shop-mysql" })
+	if s.Denied != 0 || s.Held != 0 {
+		t.Errorf("recorded as %+v", s)
+	}
+	shown := ctl(t, "show", s.ID)
+	contains(t, shown, "only observed, would be deny by never-drop-a-table", "only observed, would be hold by schema-changes-need-a-person", "DROP TABLE", "user=app database=shop")
+	lacks(t, shown+ctl(t, "replay", s.ID), append(slices.Clone(job.secrets), "ada@example.com")...)
+	contains(t, ctl(t, "policy", "observe-report", "--since", "10m"), "would be deny", "would be hold", "never-drop-a-table")
 }
 
 // gitObserved clones, pushes a branch and takes it away again.

@@ -8,6 +8,9 @@ func NewConversation(m *MySQL, conn *protocol.Conn) protocol.Conversation {
 	return newConversation(m, conn, testProfile)
 }
 
+// NewObserver is one of a session that is only observed.
+func NewObserver(m *MySQL, conn *protocol.Conn) protocol.Conversation { return newObserver(m, conn) }
+
 var testProfile = profile{version: "10.11.19-MariaDB", can: relayed&^canLongPassword | canDatabase | canPlugins | canAttributes | canLongAnswers, charset: 45, plugin: pluginNative}
 
 // Known is a plug-in that knows the server of a scripted session.

@@ -71,7 +71,7 @@ func (*MySQL) Recognize(prefix []byte) protocol.Match {
 // Serve runs one session.
 func (m *MySQL) Serve(ctx context.Context, conn *protocol.Conn) error {
 	if conn.Observe {
-		return protocol.RelayUnread(ctx, conn, "MySQL that is only observed is not read yet", nil)
+		return protocol.NewPump(conn, newObserver(m, conn), m.options.MaxMessage+headerSize).Run(ctx)
 	}
 	if conn.Choose != nil {
 		return errors.New("mysql's clients say too late what a resource could be selected by")

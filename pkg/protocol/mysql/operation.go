@@ -26,6 +26,7 @@ type op struct {
 	text     []byte
 	values   []byte
 	bytes    []byte // what is sent in the place of the client's own bytes
+	raw      bool   // in mode observe: its command is recorded as it came
 	at       int    // of its results, the one that is being answered
 }
 

@@ -130,6 +130,8 @@ type proxy struct {
 	guard *guard
 	errs  chan error
 
+	observed *observed // what passed; nil unless it is only observed
+
 	mu   sync.Mutex
 	seen bytes.Buffer // guarded by mu; what clients received, if tapped
 }
@@ -155,6 +157,7 @@ type proxyOptions struct {
 	tls        protocol.ServerTLS
 	user       string
 	password   string
+	observed   *observed // what passes of sessions that are only observed
 }
 
 func startProxy(t testing.TB, s *server, o proxyOptions) *proxy {
@@ -173,7 +176,7 @@ func startProxy(t testing.TB, s *server, o proxyOptions) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{port: l.Addr().(*net.TCPAddr).Port, guard: &guard{decide: o.decide}, errs: make(chan error, 1024)}
+	p := &proxy{port: l.Addr().(*net.TCPAddr).Port, guard: &guard{decide: o.decide}, errs: make(chan error, 1024), observed: o.observed}
 	ctx, cancel := context.WithCancel(context.Background())
 	var sessions sync.WaitGroup
 	sessions.Go(func() {
@@ -206,13 +209,18 @@ func (p *proxy) conn(client net.Conn, s *server, o proxyOptions) *protocol.Conn 
 	if o.tapped {
 		client = p.tapped(client)
 	}
+	dial := func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", destination.String())
+	}
+	if o.observed != nil {
+		client, dial = o.observed.between(client, dial)
+	}
 	opened := &session.Session{ID: session.NewID(), Resource: "shop-mysql", Protocol: "mysql", Destination: destination, Started: time.Now()}
 	return &protocol.Conn{
-		Session: opened,
-		Client:  client,
-		Dial: func(ctx context.Context) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", destination.String())
-		},
+		Session:    opened,
+		Client:     client,
+		Dial:       dial,
+		Observe:    o.observed != nil,
 		ClientTLS:  o.clientTLS,
 		TLS:        o.tls,
 		Credential: protocol.Credential{User: o.user, Password: o.password},

@@ -38,21 +38,22 @@ func (t *standing) learn(rows [][]string) {
 		return
 	}
 	row := rows[0]
-	modes := strings.Split(row[0], ",")
-	has := func(mode string) bool { return slices.Contains(modes, mode) }
-	t.reading = mysqltext.Options{
-		MariaDB: t.mariaDB, Version: t.version,
-		LowerNames:         row[2] != "0",
-		UTF8:               slices.Contains(plainCharsets, row[1]),
-		ANSIQuotes:         has("ANSI_QUOTES"),
-		NoBackslashEscapes: has("NO_BACKSLASH_ESCAPES"),
-		PipesAsConcat:      has("PIPES_AS_CONCAT"),
-		IgnoreSpace:        has("IGNORE_SPACE"),
-		HighNotPrecedence:  has("HIGH_NOT_PRECEDENCE"),
-	}
-	t.foreign = slices.ContainsFunc(foreignModes, has)
+	t.reading = mysqltext.Options{MariaDB: t.mariaDB, Version: t.version, LowerNames: row[2] != "0", UTF8: slices.Contains(plainCharsets, row[1])}
+	t.modes(row[0])
 	t.database, t.role = row[3], row[4]
 	t.unread = row[1] == "" || row[2] == "" || row[4] == ""
+}
+
+// modes takes in an sql_mode.
+func (t *standing) modes(text string) {
+	modes := strings.Split(text, ",")
+	has := func(mode string) bool { return slices.Contains(modes, mode) }
+	t.reading.ANSIQuotes = has("ANSI_QUOTES")
+	t.reading.NoBackslashEscapes = has("NO_BACKSLASH_ESCAPES")
+	t.reading.PipesAsConcat = has("PIPES_AS_CONCAT")
+	t.reading.IgnoreSpace = has("IGNORE_SPACE")
+	t.reading.HighNotPrecedence = has("HIGH_NOT_PRECEDENCE")
+	t.foreign = slices.ContainsFunc(foreignModes, has)
 }
 
 // plainCharsets are the values of character_set_client in which no byte of a
