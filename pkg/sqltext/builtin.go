@@ -17,6 +17,8 @@ const ShadowQuery = `SELECT EXISTS (
 	WHERE u.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid AND (
 		EXISTS (SELECT FROM pg_catalog.pg_proc b
 			WHERE b.pronamespace OPERATOR(pg_catalog.=) '11'::pg_catalog.oid AND b.proname OPERATOR(pg_catalog.=) u.proname)
+		OR u.proname OPERATOR(pg_catalog.=) ANY ('{json,json_array,json_arrayagg,json_exists,json_object,json_objectagg,json_query,json_scalar,
+			json_serialize,json_table,json_value,merge_action}'::pg_catalog.name[])
 		OR (u.pronargs OPERATOR(pg_catalog.-) u.pronargdefaults) OPERATOR(pg_catalog.<=) 1
 			AND u.pronargs OPERATOR(pg_catalog.>=) 1
 			AND EXISTS (SELECT FROM pg_catalog.pg_type t
@@ -54,6 +56,9 @@ var rowCalls = map[string]bool{
 
 func newBuiltins() *builtins {
 	b := &builtins{functions: lineSet(builtinFunctions), operators: lineSet(builtinOperators)}
+	for _, name := range keywordCalls {
+		b.functions[name] = true
+	}
 	// What the grammar makes of x BETWEEN y AND z.
 	for _, name := range []string{
 		"BETWEEN", "NOT BETWEEN", "BETWEEN SYMMETRIC", "NOT BETWEEN SYMMETRIC",

@@ -148,3 +148,21 @@ func TestNamesAreNotTakenForBuiltinUnlessVouchedFor(t *testing.T) {
 		}
 	}
 }
+
+// TestKeywordsOfNewerServersAreNames: an older server takes these for calls of
+// whatever has the name.
+func TestKeywordsOfNewerServersAreNames(t *testing.T) {
+	unvouched := usual
+	unvouched.BuiltinNames = false
+	for _, text := range []string{
+		"SELECT json_value('x', 'y')", "SELECT json_query('x', 'y')", "SELECT json_exists('x', 'y')", "SELECT json_scalar('x')", "SELECT json_serialize('x')",
+		"SELECT json('x')", "SELECT json_array('x')", "SELECT json_object('x', 'y')", "SELECT json_object()", "SELECT json_arrayagg(a) FROM t", "SELECT merge_action()",
+	} {
+		if s := analyzer.Analyze([]byte(text), unvouched).Statements[0]; !s.Opaque || s.ReadOnly || !s.Lineage.Outputs[0].Unknown {
+			t.Errorf("%s: %+v", text, s)
+		}
+		if s := analyzer.Analyze([]byte(text), usual).Statements[0]; s.Opaque || !s.ReadOnly || s.Lineage.Outputs[0].Unknown {
+			t.Errorf("with vouched names %s: %+v", text, s)
+		}
+	}
+}

@@ -37,7 +37,9 @@ func (t *tracer) children(node *pg_query.Node, sc *scope) Output {
 	if m == nil {
 		return Output{}
 	}
-	return t.message(m, sc)
+	all := t.message(m, sc)
+	all.Unknown = all.Unknown || keywordCall(m.Interface()) != "" && !t.builtinNames
+	return all
 }
 
 // message visits the fields of a node by reflection, so that none is missed.
@@ -93,7 +95,7 @@ var plainCalls = map[string]bool{
 // call: what count counts is not in its result, unless as a window's it depends
 // on the order of values.
 func (t *tracer) call(n *pg_query.FuncCall, sc *scope) Output {
-	parts := withoutDatabase(nameList(n.GetFuncname()), 2)
+	parts := functionName(n)
 	known := isBuiltin(t.names.functions, parts, t.builtinNames) || isBuiltin(plainCalls, parts, t.builtinNames)
 	if known && parts[len(parts)-1] == "count" && n.GetOver() == nil {
 		return Output{}

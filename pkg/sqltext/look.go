@@ -10,9 +10,12 @@ import (
 // look notes what a node by itself tells: columns, calls, locks.
 func (w *walker) look(node any) {
 	w.secrets(node)
+	if name := keywordCall(node); name != "" {
+		w.call([]string{name})
+	}
 	switch n := node.(type) {
 	case *pg_query.FuncCall:
-		w.call(nameList(n.GetFuncname()))
+		w.call(functionName(n))
 	case *pg_query.ColumnRef:
 		parts := withoutDatabase(nameList(n.GetFields()), 3)
 		w.column(parts...)

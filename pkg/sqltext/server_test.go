@@ -279,6 +279,10 @@ func shadowsSeen(t *testing.T, conn *pgx.Conn) {
 			"DROP FUNCTION public.secret(pair, int)",
 		},
 		{
+			"CREATE FUNCTION public.json_value(text, text) RETURNS text LANGUAGE sql AS 'SELECT 1::text'",
+			"DROP FUNCTION public.json_value(text, text)",
+		},
+		{
 			"CREATE OPERATOR public.= (leftarg = varchar, rightarg = int, function = texteq_int)",
 			"DROP OPERATOR public.= (varchar, int)",
 		},
