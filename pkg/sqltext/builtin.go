@@ -19,17 +19,26 @@ const ShadowQuery = `SELECT EXISTS (
 			WHERE b.pronamespace OPERATOR(pg_catalog.=) '11'::pg_catalog.oid AND b.proname OPERATOR(pg_catalog.=) u.proname)
 		OR u.proname OPERATOR(pg_catalog.=) ANY ('{json,json_array,json_arrayagg,json_exists,json_object,json_objectagg,json_query,json_scalar,
 			json_serialize,json_table,json_value,merge_action}'::pg_catalog.name[])
-		OR (u.pronargs OPERATOR(pg_catalog.-) u.pronargdefaults) OPERATOR(pg_catalog.<=) 1
-			AND u.pronargs OPERATOR(pg_catalog.>=) 1
-			AND EXISTS (SELECT FROM pg_catalog.pg_type t
-				WHERE t.oid OPERATOR(pg_catalog.=) u.proargtypes[0]
-				AND t.typtype OPERATOR(pg_catalog.=) ANY ('{c,d,p}'::pg_catalog."char"[]))
-			AND u.prorettype OPERATOR(pg_catalog.<>) '2279'::pg_catalog.oid
+		OR ` + rowCallCondition + `
 	)
 ) OR EXISTS (
 	SELECT FROM pg_catalog.pg_operator u JOIN pg_catalog.pg_operator b ON u.oprname OPERATOR(pg_catalog.=) b.oprname
 	WHERE u.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid AND b.oprnamespace OPERATOR(pg_catalog.=) '11'::pg_catalog.oid
 )`
+
+// rowCallCondition holds for a function u that takes a row, or may: one that can
+// be written as a column.
+const rowCallCondition = `(u.pronargs OPERATOR(pg_catalog.-) u.pronargdefaults) OPERATOR(pg_catalog.<=) 1
+			AND u.pronargs OPERATOR(pg_catalog.>=) 1
+			AND EXISTS (SELECT FROM pg_catalog.pg_type t
+				WHERE t.oid OPERATOR(pg_catalog.=) u.proargtypes[0]
+				AND t.typtype OPERATOR(pg_catalog.=) ANY ('{c,d,p}'::pg_catalog."char"[]))
+			AND u.prorettype OPERATOR(pg_catalog.<>) '2279'::pg_catalog.oid`
+
+// RowCallQuery asks a server for the names of users' functions that can be
+// written as a column, as Calling wants them.
+const RowCallQuery = `SELECT u.proname FROM pg_catalog.pg_proc u
+	WHERE u.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid AND ` + rowCallCondition
 
 //go:embed builtin_functions.txt
 var builtinFunctions string

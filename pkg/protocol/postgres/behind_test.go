@@ -136,3 +136,39 @@ func TestCrowdHidesNoRelation(t *testing.T) {
 		}
 	}
 }
+
+// TestAFunctionWrittenAsAColumnIsACall: o.wipe is wipe(o), which may do
+// anything.
+func TestAFunctionWrittenAsAColumnIsACall(t *testing.T) {
+	s := realServer(t)
+	customers(t, s)
+	setUp(t, s, "SET ROLE app", "CREATE FUNCTION wipe(orders) RETURNS int LANGUAGE sql AS 'DELETE FROM orders; SELECT 1'",
+		"CREATE FUNCTION told(orders) RETURNS text STABLE LANGUAGE sql AS 'SELECT email FROM customers LIMIT 1'")
+	decide := func(_ context.Context, op *operation.Operation, _ func(protocol.Waiting)) (protocol.Decision, error) {
+		if op.SQL != nil && !op.ReadOnly && slices.ContainsFunc(op.SQL.Statements, func(s operation.SQLStatement) bool { return s.Opaque }) {
+			return protocol.Decision{Rule: "opaque"}, nil
+		}
+		return protocol.Decision{Effect: protocol.Allow}, nil
+	}
+	for name, p := range map[string]*proxy{
+		"rules": startProxy(t, s, proxyOptions{decide: decide, sqlRules: true, tapped: true}),
+		"masks": startProxy(t, s, proxyOptions{masks: customerMasks, tapped: true}),
+	} {
+		for _, mode := range execModes {
+			conn := p.connect(t, mode)
+			for _, statement := range []string{
+				"SELECT o.wipe FROM orders o", "SELECT id FROM orders WHERE orders.wipe = 1", `SELECT o."wipe" FROM (SELECT * FROM orders) o`,
+				"SELECT o.told FROM orders o", "SELECT o.told || '' FROM orders o ORDER BY o.wipe", "INSERT INTO orders SELECT 5000, 1, 1, o.told FROM orders o",
+			} {
+				_, err := conn.Exec(context.Background(), statement)
+				wantState(t, err, "42501")
+				if found := leaked(p.received(), statement); found != "" {
+					t.Errorf("%s, %s: the client received %s", name, statement, found)
+				}
+			}
+			if _, err := conn.Exec(context.Background(), "SELECT o.id, p.total FROM orders o JOIN orders p USING (id)"); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}

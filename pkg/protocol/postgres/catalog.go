@@ -38,6 +38,7 @@ type dbKey struct{ resource, database string }
 type builtins struct {
 	installs uint64
 	trusted  bool
+	rowCalls map[string]bool // functions of users' that can be written as columns; not changed once it is made
 }
 
 // targetKey is a masked column as configured, in one database.

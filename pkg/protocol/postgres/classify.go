@@ -42,6 +42,14 @@ func (c *conversation) analyseAs(text []byte, conforming, utf8 bool) *sqltext.An
 	return analysis
 }
 
+// calling is an analysis as the functions of this database make it.
+func (c *conversation) calling(analysis *sqltext.Analysis) *sqltext.Analysis {
+	if analysis == nil {
+		return nil
+	}
+	return analysis.Calling(c.catalog.builtins.rowCalls)
+}
+
 // reading is how a text is read now, but for what it was sent under.
 func (c *conversation) reading(conforming, utf8 bool) sqltext.Options {
 	return sqltext.Options{StandardConformingStrings: conforming, UTF8: utf8, BuiltinNames: c.catalog.vouches()}
@@ -117,23 +125,24 @@ const maxBodies = 256
 func (c *conversation) describeBodies(o *op) {
 	for name, stmt := range c.prepared.statements {
 		if name != "" {
-			o.addBody(stmt, &c.catalog)
+			c.addBody(o, stmt)
 		}
 	}
 	for name, portal := range c.prepared.portals {
 		if name != "" {
-			o.addBody(portal.stmt, &c.catalog)
+			c.addBody(o, portal.stmt)
 		}
 	}
 }
 
-func (o *op) addBody(stmt *statement, names *catalog) {
+func (c *conversation) addBody(o *op, stmt *statement) {
 	if stmt == nil || stmt.analysis == nil || len(o.sql.Statements) >= maxBodies {
 		o.Operation.Parsed = false
 		return
 	}
-	for i := range stmt.analysis.Statements {
-		o.addStatement(&stmt.analysis.Statements[i], names)
+	statements := c.calling(stmt.analysis).Statements
+	for i := range statements {
+		o.addStatement(&statements[i], &c.catalog)
 	}
 }
 

@@ -190,7 +190,7 @@ func (c *conversation) clientQuery(s *stream, frame []byte) {
 		}
 		o := c.newOp(operation.Statement)
 		c.front.analysis, c.front.vouched = analysis, c.catalog.vouches()
-		c.describe(o, text, c.front.analysis, nil)
+		c.describe(o, text, c.calling(analysis), nil)
 		o.Operation.Bytes = frame
 		c.ask(o)
 		return
@@ -198,7 +198,7 @@ func (c *conversation) clientQuery(s *stream, frame []byte) {
 	if c.front.vouched != c.catalog.vouches() {
 		c.front.analysis, c.front.vouched = c.analyse(text), c.catalog.vouches()
 	}
-	analysis := c.front.analysis
+	analysis := c.calling(c.front.analysis)
 	switch c.clearance(analysis, nil) {
 	case wait:
 		return

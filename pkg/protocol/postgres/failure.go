@@ -84,7 +84,7 @@ func (d *debt) touched(c *conversation) bool {
 	if d.portal != nil {
 		stmt = d.portal.stmt
 	}
-	return stmt == nil || c.touch(stmt.analysis).touched
+	return stmt == nil || c.touch(c.calling(stmt.analysis)).touched
 }
 
 // void takes back everything up to the next Sync.

@@ -270,5 +270,5 @@ func (c *conversation) portalText(portal *portal) (*sqltext.Analysis, []byte) {
 			stmt.analysis = nil
 		}
 	}
-	return stmt.analysis, stmt.text
+	return c.calling(stmt.analysis), stmt.text
 }

@@ -54,7 +54,7 @@ func (c *conversation) behind(analysis *sqltext.Analysis) *sqltext.Analysis {
 	case s == nil || s.Runs == "":
 		return nil
 	case s.Kind != "EXECUTE":
-		return c.cursors[s.Runs]
+		return c.calling(c.cursors[s.Runs])
 	case len(s.Calls) > 0 || len(s.Relations) > 0:
 		return nil
 	}
@@ -62,7 +62,7 @@ func (c *conversation) behind(analysis *sqltext.Analysis) *sqltext.Analysis {
 	if stmt == nil || stmt.vouched != c.catalog.vouches() || only(stmt.analysis) == nil {
 		return nil
 	}
-	return stmt.analysis
+	return c.calling(stmt.analysis)
 }
 
 // touch is catalog.touch of a statement, or of what it runs by a name.

@@ -16,8 +16,10 @@ import (
 const ownName = "_sluice"
 
 // builtinQuery asks whether the names of the server's own functions are theirs
-// alone.
-const builtinQuery = `SELECT 's'::pg_catalog.text, '0'::pg_catalog.text, (` + sqltext.ShadowQuery + `)::pg_catalog.text, ''::pg_catalog.text`
+// alone, and which functions of users' can be written as columns.
+const builtinQuery = `SELECT 's'::pg_catalog.text, '0'::pg_catalog.text, (` + sqltext.ShadowQuery + `)::pg_catalog.text, ''::pg_catalog.text
+UNION ALL
+SELECT 'c'::pg_catalog.text, '0'::pg_catalog.text, f.proname::pg_catalog.text, ''::pg_catalog.text FROM (` + sqltext.RowCallQuery + `) f`
 
 // relationsQuery reads the relations, who inherits from whom, and which view
 // reads what. Every name and operator is qualified: a search_path of the
@@ -115,7 +117,7 @@ SELECT r.oid FROM reached r`
 
 // catalogRow is one row of catalogQuery. Its columns are what the row's kind
 // says: r: oid, schema, name; i: child, parent; d: view, relation, event of the rule;
-// f: view, function; a: table, number, name; s: nothing, whether a name is shadowed;
+// f: view, function; a: table, number, name; s: nothing, whether a name is shadowed; c: nothing, name;
 // k, g: table, number and link of a column that is a foreign key or generated;
 // p: function, name, whether it changes nothing; v: view, definition.
 type catalogRow struct {

@@ -18,12 +18,13 @@ func (c *catalog) build() {
 		functions:   make(map[string]function),
 		computed:    make(map[*rule]*rule),
 		via:         make(map[place]linkKind),
+		rowCalls:    make(map[string]bool),
 		shadowed:    true, // until the server says that it is not
 	}
 	for i := range c.rows {
 		b.take(&c.rows[i])
 	}
-	c.builtins.trusted, c.read = !b.shadowed, true
+	c.builtins.trusted, c.builtins.rowCalls, c.read = !b.shadowed, b.rowCalls, true
 	for i := range c.rows {
 		if c.rows[i].kind == 'v' {
 			b.define(c.rows[i].oid, c.understand(c.rows[i].second))
@@ -110,6 +111,7 @@ type builder struct {
 	via       map[place]linkKind // of columns that are hidden by a link
 	computed  map[*rule]*rule    // what hides what is computed from a rule's column
 	functions map[string]function
+	rowCalls  map[string]bool
 	// definitions are the columns of the views that may read something masked,
 	// as far as these are understood.
 	definitions map[uint32][]sqltext.Output
@@ -120,6 +122,8 @@ func (b *builder) take(row *catalogRow) {
 	switch row.kind {
 	case 's':
 		b.shadowed = row.second != "false"
+	case 'c':
+		b.rowCalls[row.second] = true
 	case 'r':
 		b.relations[row.oid] = &relation{schema: row.second, name: row.third, masked: make(map[int16]*rule)}
 	case 'p':
