@@ -88,6 +88,9 @@ type Statement struct {
 	// Runs is the name of the prepared statement or cursor that EXECUTE, FETCH
 	// or MOVE is about.
 	Runs string
+	// Moves are the relations that get another name or another place in an
+	// inheritance tree, and the columns of relations that get another name.
+	Moves []Source
 	// Lineage is where its values come from, those of PREPARE when it is
 	// executed; nil where that is not known. Of a Nested statement the one
 	// around it tells.

@@ -60,6 +60,7 @@ func (w *walker) statement(node *pg_query.Node, nested bool) {
 		st.Lineage = trace(node, w.names, w.builtinNames)
 	}
 	st.CopyTo = copyTo(node)
+	st.Moves = moves(node)
 	w.shareable = w.shareable && st.traits&shares != 0
 	w.found = append(w.found, st)
 	w.open = append(w.open, st)

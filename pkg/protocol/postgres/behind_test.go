@@ -144,6 +144,7 @@ func TestAFunctionWrittenAsAColumnIsACall(t *testing.T) {
 	customers(t, s)
 	setUp(t, s, "SET ROLE app", "CREATE FUNCTION wipe(orders) RETURNS int LANGUAGE sql AS 'DELETE FROM orders; SELECT 1'",
 		"CREATE FUNCTION told(orders) RETURNS text STABLE LANGUAGE sql AS 'SELECT email FROM customers LIMIT 1'")
+	t.Cleanup(func() { setUp(t, s, "DROP FUNCTION wipe(orders), told(orders)") })
 	decide := func(_ context.Context, op *operation.Operation, _ func(protocol.Waiting)) (protocol.Decision, error) {
 		if op.SQL != nil && !op.ReadOnly && slices.ContainsFunc(op.SQL.Statements, func(s operation.SQLStatement) bool { return s.Opaque }) {
 			return protocol.Decision{Rule: "opaque"}, nil

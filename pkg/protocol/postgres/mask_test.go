@@ -84,8 +84,9 @@ func TestMaskFollowsColumnRenamedInTheSameTransaction(t *testing.T) {
 	conn := p.connect(t, pgx.QueryExecModeDescribeExec)
 	other := p.connect(t, pgx.QueryExecModeDescribeExec)
 	ctx := context.Background()
+	unmasked := startProxy(t, s, proxyOptions{}).connect(t, pgx.QueryExecModeDescribeExec)
 	for _, statement := range []string{"ALTER TABLE customers RENAME COLUMN email TO mail", "ALTER TABLE customers RENAME TO clients"} {
-		if _, err := conn.Exec(ctx, statement); err != nil {
+		if _, err := unmasked.Exec(ctx, statement); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -296,5 +297,38 @@ func TestMaskFollowsWhatTheServerFills(t *testing.T) {
 	}
 	if id != int32(4) || n != int32(3) || size != nil {
 		t.Errorf("got %v, %v, %v", id, n, size)
+	}
+}
+
+// TestMaskedNamesDoNotMove: another agent, or this one after a restart, knows
+// masked columns by their names only.
+func TestMaskedNamesDoNotMove(t *testing.T) {
+	s := realServer(t)
+	customers(t, s)
+	setUp(t, s, "SET ROLE app", "CREATE TABLE parent (id int, email text)", "CREATE TABLE parts (LIKE customers) PARTITION BY RANGE (id)",
+		"CREATE TABLE child (level int, LIKE customers INCLUDING ALL)", "CREATE TABLE leaving () INHERITS (customers)")
+	p := startProxy(t, s, proxyOptions{masks: customerMasks})
+	for _, mode := range execModes {
+		conn := p.connect(t, mode)
+		for _, statement := range []string{
+			"ALTER TABLE customers RENAME TO clients", "ALTER TABLE public.vips RENAME TO clients", "ALTER TABLE customers RENAME email TO mail",
+			"ALTER VIEW contacts RENAME COLUMN contact TO mail", "ALTER INDEX customers RENAME TO clients", "ALTER VIEW outer_contacts RENAME TO clients",
+			"ALTER TABLE vips NO INHERIT customers", "ALTER TABLE customers INHERIT parent", "ALTER TABLE ONLY customers DROP COLUMN email",
+			"ALTER TABLE parts ATTACH PARTITION customers DEFAULT", "ALTER MATERIALIZED VIEW kept_contacts RENAME TO clients",
+			"BEGIN; ALTER TABLE customers RENAME TO clients; COMMIT", "ALTER TABLE leaving ADD COLUMN n int, NO INHERIT customers",
+		} {
+			_, err := conn.Exec(context.Background(), statement)
+			wantState(t, err, "42501")
+		}
+		for _, statement := range []string{
+			"ALTER TABLE customers RENAME COLUMN name TO called", "ALTER TABLE customers RENAME COLUMN called TO name", "ALTER TABLE orders RENAME TO sales",
+			"ALTER TABLE sales RENAME TO orders", "ALTER TABLE child INHERIT customers",
+			"ALTER TABLE customers ADD COLUMN more int", "ALTER TABLE customers DROP COLUMN more", "DROP TABLE child",
+			"CREATE TABLE child (level int, LIKE customers INCLUDING ALL)",
+		} {
+			if _, err := conn.Exec(context.Background(), statement); err != nil {
+				t.Errorf("%s: %v", statement, err)
+			}
+		}
 	}
 }

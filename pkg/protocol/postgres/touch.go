@@ -74,12 +74,26 @@ func (c *catalog) refusal(s *sqltext.Statement, names bool) string {
 		return "sluice: COPY of a relation with masked columns takes FORMAT, DELIMITER, NULL, QUOTE, ESCAPE, HEADER and FORCE_QUOTE only, and is sent by itself"
 	case s.Hides:
 		return "sluice: this statement may read masked columns in a way that its text does not show, so it is refused"
+	case slices.ContainsFunc(s.Moves, c.masksMoved):
+		return "sluice: a masked column or its table cannot get another name or leave its tables here, since masks are found by names: " +
+			"have it done where they do not apply, and the policy changed"
 	case s.Kind == "EXPLAIN" && names:
 		return "sluice: EXPLAIN of a relation with masked columns is refused: a plan tells of their values"
 	case c.carries(s):
 		return "sluice: this statement could copy masked values to where they are not masked, so it is refused"
 	}
 	return c.callRefusal(s, names)
+}
+
+// masksMoved reports whether a relation or a column that is moved is masked. Who
+// has not seen it under its old name, as the agent of another node, would not
+// know it under the new one; and a session that waits for its lock would read by
+// the new name what was decided by the old one.
+func (c *catalog) masksMoved(moved sqltext.Source) bool {
+	if moved.Column == "" || c.meaning(moved.Relation) == opaque {
+		return c.named(moved.Relation)
+	}
+	return slices.ContainsFunc(c.byName[lastPart(moved.Relation)], func(r *relation) bool { return r.column(moved.Column) != nil })
 }
 
 // settled are functions of the server's that change what a later statement sees,
