@@ -55,6 +55,8 @@ func (k *masking) source(name, column, database string, depth int) load {
 		return load{masked: true, mask: k.namedBy(schema, table)}
 	case (column == "*" || !ascii(column)) && len(known.columns) > 0: // the server's idea of case is not ours
 		return load{masked: true, mask: k.namedBy(schema, table)}
+	case slices.Contains(known.filled, strings.ToLower(column)):
+		return load{masked: true, mask: k.namedBy(schema, table)}
 	case !slices.Contains(known.columns, strings.ToLower(column)):
 		return load{}
 	}

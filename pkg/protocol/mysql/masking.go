@@ -52,6 +52,7 @@ func (k *masking) forget() {
 type relation struct {
 	kind    relationKind
 	columns []string            // of a table, that masks speak of and it has; in lower case
+	filled  []string            // of a table, that the server computes from these; in lower case
 	lacks   bool                // a mask speaks of a column that it has not
 	view    *mysqltext.Analysis // of a view; nil: its definition is not understood
 	schema  string              // of a view, where it was made

@@ -92,7 +92,9 @@ func (k *masking) query(keys []string) string {
 		b.WriteString("SELECT " + text(at) + ", 0, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = " + text(schema) + " AND TABLE_NAME = " + text(table))
 		b.WriteString(" UNION ALL SELECT " + text(at) + ", 1, VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = " + text(schema) + " AND TABLE_NAME = " + text(table))
 		if k.namedBy(schema, table) != "" {
-			b.WriteString(" UNION ALL SELECT " + text(at) + ", 2, COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = " + text(schema) + " AND TABLE_NAME = " + text(table))
+			of := " FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = " + text(schema) + " AND TABLE_NAME = " + text(table)
+			b.WriteString(" UNION ALL SELECT " + text(at) + ", 2, COLUMN_NAME" + of)
+			b.WriteString(" UNION ALL SELECT " + text(at) + ", 3, CONCAT(COLUMN_NAME, ' ', GENERATION_EXPRESSION)" + of + " AND GENERATION_EXPRESSION <> ''")
 		}
 	}
 	return b.String()
@@ -107,7 +109,7 @@ func (k *masking) learn(keys []string, rows [][]string, ok bool, reading mysqlte
 	if !ok {
 		return
 	}
-	has := map[string][]string{}
+	has, generated := map[string][]string{}, map[string][]string{}
 	for _, row := range rows {
 		known := k.relations[row[0]]
 		if len(row) != 3 || known == nil || !slices.Contains(keys, row[0]) {
@@ -124,6 +126,8 @@ func (k *masking) learn(keys []string, rows [][]string, ok bool, reading mysqlte
 			known.view = k.definition(row[2], reading)
 		case row[1] == "2":
 			has[row[0]] = append(has[row[0]], strings.ToLower(row[2]))
+		case row[1] == "3":
+			generated[row[0]] = append(generated[row[0]], strings.ToLower(row[2]))
 		}
 	}
 	for _, at := range keys {
@@ -134,6 +138,23 @@ func (k *masking) learn(keys []string, rows [][]string, ok bool, reading mysqlte
 				known.columns = append(known.columns, column)
 			} else {
 				known.lacks = true
+			}
+		}
+		k.relations[at].fill(generated[at])
+	}
+}
+
+// fill notes which of the generated columns, given as name and expression, may
+// hold what is masked: their expressions have the name of such a column in them.
+func (r *relation) fill(generated []string) {
+	for again := true; again; {
+		again = false
+		for _, one := range generated {
+			name, expression, _ := strings.Cut(one, " ")
+			quotes := func(column string) bool { return strings.Contains(expression, column) }
+			if !slices.Contains(r.filled, name) && (slices.ContainsFunc(r.columns, quotes) || slices.ContainsFunc(r.filled, quotes)) {
+				r.filled = append(r.filled, name)
+				again = true
 			}
 		}
 	}
