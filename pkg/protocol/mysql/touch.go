@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sluicegate/sluice/pkg/mask"
 	"github.com/sluicegate/sluice/pkg/mysqltext"
 	"github.com/sluicegate/sluice/pkg/operation"
 )
@@ -146,7 +147,7 @@ func (k *masking) mayWrite(s *mysqltext.Statement, database string) string {
 	}
 	for i := range s.Lineage.Written {
 		w := &s.Lineage.Written[i]
-		if k.carries(&w.Output, database).masked && !k.hides(w, database) {
+		if carried := k.carries(&w.Output, database); carried.masked && !k.hides(w, carried, database) {
 			return refusedCopy
 		}
 	}
@@ -154,14 +155,20 @@ func (k *masking) mayWrite(s *mysqltext.Statement, database string) string {
 }
 
 // hides reports whether a value is written into a column that is masked as a
-// whole.
-func (k *masking) hides(w *mysqltext.Written, database string) bool {
+// whole. What a part is shown of, or a hash, takes only another column's own
+// value that is shown like this: computed ones could be arranged so that they
+// show the rest.
+func (k *masking) hides(w *mysqltext.Written, carried load, database string) bool {
 	if w.Relation == mysqltext.OfVariable || w.Column == "" {
 		return false
 	}
 	known := k.of(w.Relation, database)
 	schema, table := resolve(w.Relation, database)
-	return known != nil && known.kind == baseTable && k.maskOf(schema, table, w.Column) != nil && !k.temporary[key(schema, table)]
+	by := k.maskOf(schema, table, w.Column)
+	if known == nil || known.kind != baseTable || by == nil || k.temporary[key(schema, table)] {
+		return false
+	}
+	return by.Method == mask.Redact || by.Method == mask.Null || by.Method == carried.method
 }
 
 // mayAlter says why a definition must not be changed: a table with masked
@@ -179,8 +186,12 @@ func (k *masking) mayAlter(s *mysqltext.Statement, database string) string {
 	if s.Kind == "CREATE TABLE" {
 		return ""
 	}
+	kept := k.spokenOf(schema, table)
+	if known := k.of(s.Writes[0], database); known != nil {
+		kept = append(kept, known.filled...)
+	}
 	for _, column := range s.Columns {
-		if _, last := splitName(column); s.Kind == "ALTER TABLE" && (!ascii(column) || slices.Contains(k.spokenOf(schema, table), strings.ToLower(last))) {
+		if _, last := splitName(column); s.Kind == "ALTER TABLE" && (!ascii(column) || slices.Contains(kept, strings.ToLower(last))) {
 			return refusedAlter
 		}
 	}
