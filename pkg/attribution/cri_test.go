@@ -214,6 +214,10 @@ func TestPod(t *testing.T) {
 				},
 				want: []string{workload.TaintPrivileged, workload.TaintCapability, workload.TaintUnconfined, workload.TaintHostPath},
 			},
+			"beside a privileged one": {
+				pod:  func(p *cri.PodSandboxConfig) { p.Linux.SecurityContext.Privileged = true }, // as the kubelet says it
+				want: []string{workload.TaintBeside},
+			},
 			"the node's network": {
 				pod:  func(p *cri.PodSandboxConfig) { p.Linux.SecurityContext.NamespaceOptions.Network = shared },
 				want: []string{workload.TaintHostNetwork},

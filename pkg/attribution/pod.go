@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -28,11 +29,15 @@ func (s Sources) pod(ctx context.Context, id string) (container, error) {
 		}
 	}
 	sandbox, info, err := s.sandboxStatus(ctx, about.SandboxID)
-	if err == nil && itself {
-		about, err = parseVerbose(info)
-	}
 	if err != nil {
 		return container{}, fmt.Errorf("inspect pod: %w", err)
+	}
+	around, untold := parseVerbose(info)
+	if itself && untold != nil {
+		return container{}, fmt.Errorf("inspect pod: %w", untold)
+	}
+	if itself {
+		about = around
 	}
 	if about.Pid <= 0 {
 		return container{}, errStarting
@@ -43,7 +48,10 @@ func (s Sources) pod(ctx context.Context, id string) (container, error) {
 	}
 	facts := podFacts(status, sandbox)
 	facts.Container = id
-	facts.Taints = append(facts.Taints, podTaints(status, sandbox, about, s.sockets(), s.nodeMounts(ctx))...)
+	facts.Taints = append(facts.Taints, podTaints(status, sandbox, about, around, s.sockets(), s.nodeMounts(ctx))...)
+	if untold != nil && !slices.Contains(facts.Taints, workload.TaintUntold) {
+		facts.Taints = append(facts.Taints, workload.TaintUntold) // whether others in the pod are privileged
+	}
 	return container{facts: facts, home: home}, nil
 }
 

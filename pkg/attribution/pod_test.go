@@ -48,6 +48,7 @@ func crio() answers {
 				Id: anySandbox, Metadata: &cri.PodSandboxMetadata{Name: "job-1", Namespace: "ci", Uid: podUID},
 				Linux: &cri.LinuxPodSandboxStatus{Namespaces: &cri.Namespace{Options: &cri.NamespaceOption{}}},
 			},
+			Info: map[string]string{"info": `{"image":"pause","pid":6,"runtimeSpec":{"annotations":{"io.kubernetes.cri-o.PrivilegedRuntime":"false"}}}`},
 		},
 	}
 }
@@ -97,6 +98,15 @@ func TestRecordOfCRIO(t *testing.T) {
 	a.container.Info["info"] = strings.Replace(a.container.Info["info"], `"privileged":false`, `"privileged":true`, 1)
 	if got := a.ask(t).Orch.Taints; len(got) != 1 || got[0] != workload.TaintPrivileged {
 		t.Errorf("taints of a privileged container: %v", got)
+	}
+	a = crio()
+	a.sandbox.Info["info"] = strings.Replace(a.sandbox.Info["info"], "false", "true", 1)
+	if got := a.ask(t).Orch.Taints; len(got) != 1 || got[0] != workload.TaintBeside {
+		t.Errorf("taints of a container beside a privileged one: %v", got)
+	}
+	a.sandbox.Info = nil
+	if got := a.ask(t).Orch; got.Name != "main" || len(got.Taints) != 1 || got.Taints[0] != workload.TaintUntold {
+		t.Errorf("of a pod of which nothing is told: %+v", got)
 	}
 }
 

@@ -34,7 +34,8 @@ type verbose struct {
 // runtimeSpec is what we read of the OCI runtime specification's config.json,
 // with which the container was made.
 type runtimeSpec struct {
-	Process struct {
+	Annotations map[string]string `json:"annotations"`
+	Process     struct {
 		Capabilities    struct{ Bounding []string } `json:"capabilities"`
 		ApparmorProfile string                      `json:"apparmorProfile"`
 	} `json:"process"`
@@ -58,10 +59,16 @@ func parseVerbose(info map[string]string) (verbose, error) {
 	return v, nil
 }
 
+// privileged reports that a container is privileged or, of a sandbox, that one of
+// its pod is: the kubelet makes the sandbox so. CRI-O notes that in an annotation.
+func (v verbose) privileged() bool {
+	return v.Privileged || v.Config.Linux.SecurityContext.Privileged || v.RuntimeSpec.Annotations["io.kubernetes.cri-o.PrivilegedRuntime"] == "true"
+}
+
 // podTaints returns what weakens the boundary of a container, or of the sandbox
-// itself, whose status is nil. sockets are where the node's runtimes listen, and
-// node returns its mounts.
-func podTaints(status *cri.ContainerStatus, sandbox *cri.PodSandboxStatus, v verbose, sockets []string, node func() []mount) []string {
+// itself, whose status is nil. around are the sandbox's details, sockets are where
+// the node's runtimes listen, and node returns its mounts.
+func podTaints(status *cri.ContainerStatus, sandbox *cri.PodSandboxStatus, v, around verbose, sockets []string, node func() []mount) []string {
 	var taints []string
 	add := func(taint string, holds bool) {
 		if holds {
@@ -69,7 +76,8 @@ func podTaints(status *cri.ContainerStatus, sandbox *cri.PodSandboxStatus, v ver
 		}
 	}
 	spec, options := v.RuntimeSpec, sandbox.GetLinux().GetNamespaces().GetOptions()
-	add(workload.TaintPrivileged, v.Privileged || v.Config.Linux.SecurityContext.Privileged)
+	add(workload.TaintPrivileged, v.privileged())
+	add(workload.TaintBeside, around.privileged() && !v.privileged())
 	add(workload.TaintHostPID, options.GetPid() == cri.NamespaceMode_NODE || !spec.hasOwn("pid"))
 	add(workload.TaintHostNetwork, options.GetNetwork() == cri.NamespaceMode_NODE || !spec.hasOwn("network"))
 	add(workload.TaintCapability, slices.ContainsFunc(spec.Process.Capabilities.Bounding, isPowerful))

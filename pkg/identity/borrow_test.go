@@ -145,7 +145,7 @@ func TestPlantedCredentialGivesNothing(t *testing.T) {
 func TestWhoCanBeRootOnTheNodeLendsNothing(t *testing.T) {
 	c := newCI(t, "github")
 	credential := c.start(t, githubSays("acme/shop"))
-	for _, taint := range []string{workload.TaintPrivileged, workload.TaintHostPID, workload.TaintRuntimeSocket, workload.TaintHostPath, workload.TaintCapability, workload.TaintUntold} {
+	for _, taint := range []string{workload.TaintPrivileged, workload.TaintBeside, workload.TaintHostPID, workload.TaintRuntimeSocket, workload.TaintHostPath, workload.TaintCapability, workload.TaintUntold} {
 		w := shop()
 		w.Orch.Taints = []string{taint}
 		if _, level, err := c.borrower.Verify(t.Context(), w, c.github(credential)); level != workload.Unattributed || !errors.Is(err, identity.ErrNodeRoot) {

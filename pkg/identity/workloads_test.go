@@ -136,7 +136,7 @@ func TestAlgorithmThatIsNotConfiguredDoesNotCount(t *testing.T) {
 func TestNodeRootIsNeverVerified(t *testing.T) {
 	a := newAuthority(t)
 	a.project(t, claimsFor(podUID))
-	for _, taint := range []string{workload.TaintPrivileged, workload.TaintHostPID, workload.TaintRuntimeSocket, workload.TaintHostPath, workload.TaintCapability} {
+	for _, taint := range []string{workload.TaintPrivileged, workload.TaintBeside, workload.TaintHostPID, workload.TaintRuntimeSocket, workload.TaintHostPath, workload.TaintCapability} {
 		w := pod()
 		w.Orch.Taints = []string{"nested", taint}
 		if _, bound, err := a.workloads(t).Verify(t.Context(), w); bound || !errors.Is(err, identity.ErrNodeRoot) {

@@ -3,6 +3,7 @@ package workload
 // The taints of OrchFacts: what weakens the boundary around a container.
 const (
 	TaintPrivileged    = "privileged"          // every capability and device
+	TaintBeside        = "beside-privileged"   // a container of the same pod is, as the one of a Docker daemon for jobs
 	TaintHostPID       = "host-pid"            // sees and may trace the node's processes
 	TaintHostNetwork   = "host-network"        // shares the node's network namespace
 	TaintRuntimeSocket = "runtime-socket"      // can ask the container runtime for anything
@@ -21,7 +22,7 @@ const (
 func (o OrchFacts) NodeRoot() bool {
 	for _, taint := range o.Taints {
 		switch taint {
-		case TaintPrivileged, TaintHostPID, TaintRuntimeSocket, TaintHostPath, TaintUntold, TaintCapability:
+		case TaintPrivileged, TaintBeside, TaintHostPID, TaintRuntimeSocket, TaintHostPath, TaintUntold, TaintCapability:
 			return true
 		}
 	}
