@@ -2,7 +2,6 @@ package httpproxy
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -81,29 +80,5 @@ func TestBodiesThatAreHeldAreBounded(t *testing.T) {
 		if status, _, _, err = do(t, r.client(t, true), "POST", "/third", body); err != nil || status != 200 && status != http.StatusTooManyRequests {
 			t.Fatalf("%d %v", status, err)
 		}
-	}
-}
-
-// BenchmarkGet is one small answer after the other: straight from the server,
-// and through.
-func BenchmarkGet(b *testing.B) {
-	for _, through := range []bool{false, true} {
-		b.Run(map[bool]string{false: "direct", true: "through"}[through], func(b *testing.B) {
-			r := newRig(b, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<10)) })
-			h := r.client(b, true)
-			if !through {
-				h.Transport.(*http.Transport).DialContext = nil
-			}
-			url := "https://" + r.server + "/"
-			b.ResetTimer()
-			for range b.N {
-				answer, err := h.Get(url)
-				if err != nil {
-					b.Fatal(err)
-				}
-				_, _ = io.Copy(io.Discard, answer.Body)
-				_ = answer.Body.Close()
-			}
-		})
 	}
 }
