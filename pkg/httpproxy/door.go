@@ -71,6 +71,6 @@ func (d *door) reach(ctx context.Context) protocol.Outcome {
 		d.session.conn.Log.Warn("A server could not be reached", zap.String("reason", why))
 		return protocol.Outcome{Status: protocol.Failed, Code: why}
 	}
-	conn.Release()
+	d.session.servers.give(conn)
 	return protocol.Outcome{Status: protocol.OK}
 }

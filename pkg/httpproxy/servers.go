@@ -9,9 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
-	"sync"
-	"sync/atomic"
 
 	"github.com/sluicegate/sluice/pkg/protocol"
 )
@@ -19,59 +16,36 @@ import (
 // errUnknown is why a server's certificate was not believed.
 var errUnknown = errors.New("the server did not prove that it is the resource")
 
-// servers are the connections of a session to its server. net/http's own pool
-// is not used, because it sends some requests twice.
+// servers are the connections of a session to its server. net/http's own are not
+// used, because they send some requests twice, and have goroutines of their own.
 type servers struct {
-	session   *Session
-	transport *http.Transport
-	config    *tls.Config // nil: without TLS
-	scheme    string
-	address   string
-	dialling  chan struct{} // one at a time dials, so that the others can use what it gets
-
-	mu   sync.Mutex
-	open []*server // guarded by mu
+	session *Session
+	config  *tls.Config // nil: without TLS
+	scheme  string
+	address string
+	dials   chan struct{} // one at a time dials, so that the others can use what becomes free
+	spare   chan *server  // nobody asks on them
 }
 
-// server is one connection.
-type server struct {
-	*http.ClientConn
-	used atomic.Bool // a request was sent on it
-}
+// maxSpare is how many connections are kept that nobody asks on.
+const maxSpare = 8
 
 func newServers(s *Session) (*servers, error) {
-	p := &servers{session: s, scheme: "http", dialling: make(chan struct{}, 1)}
-	destination := s.conn.Session.Destination
-	p.address = destination.String()
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	if s.conn.TLS.Mode != protocol.TLSOff {
-		config, err := secured(s.conn)
-		if err != nil {
-			return nil, err
-		}
-		p.config, p.scheme = config, "https"
-		protocols.SetHTTP2(true)
+	p := &servers{
+		session: s, scheme: "http", address: s.conn.Session.Destination.String(),
+		dials: make(chan struct{}, 1), spare: make(chan *server, maxSpare),
 	}
-	p.transport = &http.Transport{
-		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return s.conn.Dial(ctx) },
-		TLSClientConfig:        p.config,
-		TLSHandshakeTimeout:    s.engine.patience.grace,
-		Protocols:              protocols,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: headerBytes,
-		HTTP2: &http.HTTP2Config{
-			MaxReceiveBufferPerConnection: 1 << 20,
-			MaxReceiveBufferPerStream:     256 << 10,
-			SendPingTimeout:               pingTime,
-		},
+	if s.conn.TLS.Mode == protocol.TLSOff {
+		return p, nil
 	}
+	config, err := secured(s.conn)
+	if err != nil {
+		return nil, err
+	}
+	config.NextProtos = []string{"http/1.1"}
+	p.config, p.scheme = config, "https"
 	return p, nil
 }
-
-// oneAtATime has servers asked over HTTP/1.1, as a client asks that speaks no
-// other: HTTP/2 costs more, and pays where several requests share a connection.
-func (p *servers) oneAtATime() { p.transport.Protocols.SetHTTP2(false) }
 
 // secured is how the server leg is secured, with the agent's certificate where
 // it has one.
@@ -88,105 +62,107 @@ func secured(conn *protocol.Conn) (*tls.Config, error) {
 	return config, nil
 }
 
-// take returns a connection that a request was reserved on: a RoundTrip or a
-// Release follows.
+// take returns a connection that nobody else asks on: one that has become free,
+// or a new one.
 func (p *servers) take(ctx context.Context) (*server, error) {
-	if conn := p.free(); conn != nil {
-		return conn, nil
+	for {
+		select {
+		case conn := <-p.spare:
+			if conn.quiet() {
+				return conn, nil
+			}
+			conn.close()
+			continue
+		default:
+		}
+		select {
+		case conn := <-p.spare:
+			if conn.quiet() {
+				return conn, nil
+			}
+			conn.close()
+		case p.dials <- struct{}{}:
+			defer func() { <-p.dials }()
+			return p.dial(ctx)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
+}
+
+// give takes a connection back.
+func (p *servers) give(conn *server) {
 	select {
-	case p.dialling <- struct{}{}:
-		defer func() { <-p.dialling }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	case p.spare <- conn:
+	default:
+		conn.close()
 	}
-	if conn := p.free(); conn != nil {
-		return conn, nil
-	}
-	return p.dial(ctx)
 }
 
-// free returns a connection that takes one more request, or nil. It forgets
-// those that have ended.
-func (p *servers) free() *server {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.open = slices.DeleteFunc(p.open, func(conn *server) bool {
-		if conn.Err() == nil {
-			return false
-		}
-		_ = conn.Close()
-		return true
-	})
-	for _, conn := range p.open {
-		if conn.Reserve() == nil {
-			return conn
-		}
-	}
-	return nil
-}
-
+// dial opens a connection, with TLS as the resource demands it.
 func (p *servers) dial(ctx context.Context) (*server, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.session.engine.patience.grace)
 	defer cancel()
-	opened, err := p.transport.NewClientConn(ctx, p.scheme, p.address)
+	plain, err := p.session.conn.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	conn := &server{ClientConn: opened}
-	if err := conn.Reserve(); err != nil {
-		_ = conn.Close()
+	below, err := newLegBelow(plain)
+	if err != nil {
+		_ = plain.Close()
 		return nil, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.open = append(p.open, conn)
-	return conn, nil
+	if p.config == nil {
+		return newServer(below, below), nil
+	}
+	secure := tls.Client(below, p.config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = plain.Close()
+		return nil, fmt.Errorf("%w: %w", errUnknown, err)
+	}
+	return newServer(below, secure), nil
 }
 
 // send sends a request once. Only what is proven to change nothing is sent a
 // second time, when a connection that was used before turns out to be closed.
 func (p *servers) send(out *http.Request, readOnly bool) (*http.Response, error) {
-	for again := readOnly; ; again = false {
+	for again := readOnly && out.Body == http.NoBody; ; again = false {
 		conn, err := p.take(out.Context())
 		if err != nil {
 			return nil, err
 		}
-		stale := conn.used.Swap(true)
-		answer, err := conn.RoundTrip(out)
+		stale := conn.used
+		answer, err := conn.ask(out, func(again bool) {
+			if again {
+				p.give(conn)
+			}
+		})
 		if err == nil || !again || !stale || out.Context().Err() != nil {
 			return answer, err
 		}
 	}
 }
 
-// close ends all connections.
+// close ends all connections. None is asked on any more.
 func (p *servers) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, conn := range p.open {
-		_ = conn.Close()
+	for {
+		select {
+		case conn := <-p.spare:
+			conn.close()
+		default:
+			return
+		}
 	}
-	p.open = nil
 }
 
 // Dial opens a connection to the server for one request that is upgraded: with
 // TLS as the resource demands it, for HTTP/1.1 alone. The caller closes it.
 func (s *Session) Dial(ctx context.Context) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.engine.patience.grace)
-	defer cancel()
-	plain, err := s.conn.Dial(ctx)
-	if err != nil || s.servers.config == nil {
-		return plain, err
+	conn, err := s.servers.dial(ctx)
+	if err != nil {
+		return nil, err
 	}
-	config := s.servers.config.Clone()
-	config.NextProtos = []string{"http/1.1"}
-	secure := tls.Client(plain, config)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		_ = plain.Close()
-		return nil, fmt.Errorf("%w: %w", errUnknown, err)
-	}
-	return secure, nil
+	return conn.conn, nil
 }
 
 // safely says why the server was not reached, without what it wrote.

@@ -118,9 +118,6 @@ func (s *Session) run(serving context.Context) error {
 	if over, ok := secure.(*tls.Conn); !ok || over.ConnectionState().NegotiatedProtocol != "h2" {
 		s.plain = &plainLeg{Conn: secure}
 		client = s.plain
-		if s.site.Stream == nil { // what is streamed may be answered while it comes
-			s.servers.oneAtATime()
-		}
 	}
 	server, listener := s.server(), &single{conn: client, over: make(chan struct{})}
 	var wait sync.WaitGroup

@@ -12,35 +12,49 @@ import (
 	"github.com/sluicegate/sluice/pkg/protocol/protocoltest"
 )
 
-func TestRequestsOfASessionShareOneConnection(t *testing.T) {
-	r := newRig(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor != 2 {
-			t.Errorf("the server was asked in %s", r.Proto)
-		}
-		_, _ = w.Write([]byte(r.URL.Path))
-	})
-	client, _, _ := r.open(t)
-	h := r.client(t, true)
-	h.Transport.(*http.Transport).DialContext = dialled(client)
-	if _, _, _, err := do(t, h, "GET", "/first", ""); err != nil {
-		t.Fatal(err)
-	}
-	var wait sync.WaitGroup
-	for n := range 64 {
-		wait.Go(func() {
-			path := "/" + strings.Repeat("x", n)
+// TestRequestsUseConnectionsAgain has one after the other share a connection, and
+// many at once get what they need, of which a few are kept.
+func TestRequestsUseConnectionsAgain(t *testing.T) {
+	both(t, func(t *testing.T, http2 bool) {
+		r := newRig(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.ProtoMajor != 1 {
+				t.Errorf("the server was asked in %s", r.Proto)
+			}
+			_, _ = w.Write([]byte(r.URL.Path))
+		})
+		client, _, _ := r.open(t)
+		h := r.client(t, http2)
+		h.Transport.(*http.Transport).DialContext = dialled(client)
+		ask := func(path string) {
 			if status, _, text, err := do(t, h, "GET", path, ""); err != nil || status != 200 || text != path {
 				t.Errorf("%d %q %v", status, text, err)
 			}
-		})
-	}
-	wait.Wait()
-	if n := r.dials.Load(); n != 1 {
-		t.Errorf("%d connections", n)
-	}
-	if all := r.journal.Entries(); len(all) != 66 || all[0].Op.Kind != operation.Connect {
-		t.Errorf("%d operations", len(all))
-	}
+		}
+		for n := range 9 {
+			ask("/" + strings.Repeat("x", n*1000)) // short ones, and those that come in pieces
+		}
+		if n := r.dials.Load(); n != 1 {
+			t.Errorf("%d connections", n)
+		}
+		if !http2 {
+			return
+		}
+		var wait sync.WaitGroup
+		for n := range 64 {
+			wait.Go(func() { ask("/" + strings.Repeat("y", n)) })
+		}
+		wait.Wait()
+		most := r.dials.Load()
+		for n := range maxSpare {
+			ask("/" + strings.Repeat("z", n))
+		}
+		if n := r.dials.Load(); n != most || n > 65 {
+			t.Errorf("%d connections, then %d", most, n)
+		}
+		if all := r.journal.Entries(); len(all) != 1+9+64+maxSpare || all[0].Op.Kind != operation.Connect {
+			t.Errorf("%d operations", len(all))
+		}
+	})
 }
 
 // TestBodiesThatAreHeldAreBounded holds one, beside which another one has no

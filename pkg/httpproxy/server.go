@@ -1,0 +1,240 @@
+package httpproxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// server is one connection to the server, which is asked over HTTP/1.1 (RFC
+// 9112), one request at a time. Whoever asks writes the request and reads the
+// answer by itself: to wake another goroutine for it would take longer than the
+// rest of what happens here.
+type server struct {
+	below *legBelow // the connection without its TLS
+	conn  net.Conn
+	head  headLimit
+	in    *bufio.Reader
+	out   *bufio.Writer
+	used  bool // a request was sent on it
+}
+
+// inlineBytes is how large a body may be that is written before the answer is
+// looked for: sockets take it even where the server reads none of it.
+const inlineBytes = 16 << 10
+
+func newServer(below *legBelow, conn net.Conn) *server {
+	c := &server{below: below, conn: conn, head: headLimit{from: conn}}
+	c.in, c.out = bufio.NewReader(&c.head), bufio.NewWriter(conn)
+	return c
+}
+
+// close ends the connection, and what waits for it.
+func (c *server) close() { _ = c.below.Close() }
+
+// quiet reports whether nothing came since the last answer: neither an end, nor
+// an answer to nothing, which would be taken for that to the next request.
+func (c *server) quiet() bool {
+	if !c.used {
+		return true
+	}
+	c.below.looks = true
+	_, err := c.in.Peek(1)
+	c.below.looks = false
+	return errors.Is(err, unix.EAGAIN)
+}
+
+// ask sends a request, and returns the answer once its header is there. done is
+// called once, when the body was read to its end or is closed, and told whether
+// the connection can be used again. The end of the request's context ends the
+// connection.
+func (c *server) ask(out *http.Request, done func(again bool)) (*http.Response, error) {
+	c.used = true
+	stop := context.AfterFunc(out.Context(), c.close)
+	sent := c.send(out)
+	answer, err := c.answer(out, sent)
+	if err != nil {
+		stop()
+		c.close()
+		_ = out.Body.Close()
+		<-sent.over
+		done(false)
+		if cause := out.Context().Err(); cause != nil {
+			err = cause
+		}
+		return nil, err
+	}
+	body := &answerBody{ReadCloser: answer.Body}
+	body.end = func(whole bool) {
+		again := whole && !answer.Close && !out.Close && answer.StatusCode >= http.StatusOK && sent.whole() && c.in.Buffered() == 0
+		if again = stop() && again; !again {
+			c.close()
+			_ = out.Body.Close()
+			<-sent.over
+		}
+		done(again)
+	}
+	if answer.Body == http.NoBody {
+		body.once.Do(func() { body.end(true) })
+		return answer, nil
+	}
+	answer.Body = body
+	return answer, nil
+}
+
+// sending is a request on its way.
+type sending struct {
+	over chan struct{} // closed when err is there
+	err  error
+}
+
+// whole reports whether all of the request was sent.
+func (s *sending) whole() bool {
+	select {
+	case <-s.over:
+		return s.err == nil
+	default:
+		return false
+	}
+}
+
+// send writes a request: a long one beside the reading of the answer, which may
+// come before its end.
+func (c *server) send(out *http.Request) *sending {
+	s := &sending{over: make(chan struct{})}
+	write := func() {
+		defer close(s.over)
+		if s.err = out.Write(c.out); s.err == nil {
+			s.err = c.out.Flush()
+		}
+		var failed *net.OpError
+		if s.err != nil && !errors.As(s.err, &failed) {
+			c.close() // what the client sends broke off: the server must not wait for the rest
+		}
+	}
+	if out.ContentLength >= 0 && out.ContentLength <= inlineBytes {
+		write()
+	} else {
+		go write()
+	}
+	return s
+}
+
+// answer reads the header of the answer, behind those that only say that there
+// will be one (RFC 9110, section 15.2).
+func (c *server) answer(out *http.Request, sent *sending) (*http.Response, error) {
+	c.head.begin()
+	defer c.head.end()
+	for {
+		answer, err := http.ReadResponse(c.in, out)
+		switch {
+		case err != nil && sent.failed() != nil:
+			return nil, sent.failed()
+		case err != nil:
+			return nil, err
+		case answer.StatusCode >= http.StatusOK || answer.StatusCode == http.StatusSwitchingProtocols:
+			return answer, nil
+		}
+	}
+}
+
+// failed is why a request could not be sent, as far as that is known.
+func (s *sending) failed() error {
+	select {
+	case <-s.over:
+		return s.err
+	default:
+		return nil
+	}
+}
+
+// answerBody is the body of an answer. It tells when it ends.
+type answerBody struct {
+	io.ReadCloser
+	once sync.Once
+	end  func(whole bool)
+}
+
+// Read implements io.Reader.
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.once.Do(func() { b.end(errors.Is(err, io.EOF)) })
+	}
+	return n, err
+}
+
+// Close implements io.Closer. What was not read is not waited for.
+func (b *answerBody) Close() error {
+	b.once.Do(func() { b.end(false) })
+	return nil
+}
+
+// headLimit reads a connection, and no more than so many bytes of a header.
+type headLimit struct {
+	from   io.Reader
+	header bool // one is read
+	left   int  // of it
+}
+
+// begin is called before a header is read, end behind it.
+func (l *headLimit) begin() { l.header, l.left = true, headerBytes }
+
+func (l *headLimit) end() { l.header = false }
+
+// Read implements io.Reader.
+func (l *headLimit) Read(p []byte) (int, error) {
+	if !l.header {
+		return l.from.Read(p)
+	}
+	if l.left == 0 {
+		return 0, errLong
+	}
+	n, err := l.from.Read(p[:min(len(p), l.left)])
+	l.left -= n
+	return n, err
+}
+
+// legBelow is a server leg below its TLS, that can be looked at.
+type legBelow struct {
+	net.Conn
+	raw   syscall.RawConn
+	looks bool // a Read finds what is there, and does not wait
+}
+
+// newLegBelow takes a connection that is a socket.
+func newLegBelow(conn net.Conn) (*legBelow, error) {
+	via, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.New("the server leg is no socket")
+	}
+	raw, err := via.SyscallConn()
+	return &legBelow{Conn: conn, raw: raw}, err
+}
+
+// Read implements io.Reader.
+func (l *legBelow) Read(p []byte) (n int, err error) {
+	if !l.looks || len(p) == 0 {
+		return l.Conn.Read(p)
+	}
+	failed := l.raw.Read(func(fd uintptr) bool {
+		n, _, err = unix.Recvfrom(int(fd), p, unix.MSG_DONTWAIT)
+		return true
+	})
+	switch {
+	case failed != nil:
+		return 0, failed
+	case err != nil:
+		return 0, err
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
