@@ -192,20 +192,11 @@ func (x *exchange) unrecorded(err error) {
 // stream gives an answer as it comes, each piece once it is recorded. One that
 // is short is recorded with its end.
 func (x *exchange) stream(answer *http.Response) {
-	piece := make([]byte, pieceBytes)
 	if n := answer.ContentLength; n >= 0 && n < pieceBytes {
-		if _, err := io.ReadFull(answer.Body, piece[:n]); err != nil {
-			x.broken()
-			return
-		}
-		if err := x.asked.Finish(append(head(answer), piece[:n]...), outcome(answer)); err != nil {
-			x.unrecorded(err)
-			return
-		}
-		x.start(answer, n)
-		_, _ = x.w.Write(piece[:n]) // a client that is gone is noticed elsewhere
+		x.short(answer, n)
 		return
 	}
+	piece := make([]byte, pieceBytes)
 	out := x.opened(answer, answer.ContentLength)
 	if !out.begin() {
 		return
@@ -220,6 +211,23 @@ func (x *exchange) stream(answer *http.Response) {
 			return
 		}
 	}
+}
+
+// short gives an answer of a piece.
+func (x *exchange) short(answer *http.Response, n int64) {
+	text := head(answer)
+	at := len(text)
+	text = append(text, make([]byte, n)...)
+	if _, err := io.ReadFull(answer.Body, text[at:]); err != nil {
+		x.broken()
+		return
+	}
+	if err := x.asked.Finish(text, outcome(answer)); err != nil {
+		x.unrecorded(err)
+		return
+	}
+	x.start(answer, n)
+	_, _ = x.w.Write(text[at:]) // a client that is gone is noticed elsewhere
 }
 
 // broken is for an answer that ended in its middle before the client saw any of

@@ -194,7 +194,7 @@ type withoutSecrets struct {
 func (b *withoutSecrets) Read(p []byte) (int, error) {
 	for b.safe == 0 && b.err == nil {
 		at := len(b.held)
-		b.held = append(b.held, make([]byte, pieceBytes)...)
+		b.held = append(b.held, make([]byte, min(max(len(p), 512), pieceBytes))...)
 		n, err := b.ReadCloser.Read(b.held[at:])
 		b.held, b.err = b.held[:at+n], err
 		b.safe = b.hide(b.held, errors.Is(err, io.EOF))
