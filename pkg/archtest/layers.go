@@ -104,6 +104,7 @@ var owners = map[string][]string{
 	"golang.org/x/mod/sumdb":            {"translog"},
 	"golang.org/x/mod/modfile":          {"archtest"},
 	"golang.org/x/net":                  {"destination"},
+	"golang.org/x/net/http/httpguts":    {"httpproxy"},
 	"go.yaml.in/yaml":                   {"config/document"},
 	"github.com/prometheus":             {"telemetry"},
 	"go.uber.org/zap/zapcore":           {"telemetry"},

@@ -54,7 +54,7 @@ func (x *exchange) serve() {
 		x.misunderstood(refusedBy(err, http.StatusBadRequest, "the request cannot be understood"))
 		return
 	}
-	if upgrade && (s.plain == nil || s.site.Upgrade == nil) {
+	if upgrade && (!s.http1 || s.site.Upgrade == nil) {
 		x.misunderstood(&Refusal{Code: http.StatusNotImplemented, Message: "sluice: another protocol on this connection, such as WebSocket, is not served"})
 		return
 	}
@@ -64,7 +64,7 @@ func (x *exchange) serve() {
 		return
 	}
 	if upgrade {
-		x.upgrade(op)
+		s.site.Upgrade(x.w, x.r, s, op)
 		return
 	}
 	if x.allowed(op) {
@@ -138,18 +138,6 @@ func (x *exchange) misunderstood(refusal *Refusal) {
 	}
 	x.end(protocol.Outcome{Status: protocol.Refused, Code: code(refusal.Code)})
 	x.refuse(refusal)
-}
-
-// upgrade gives the request to the plug-in.
-func (x *exchange) upgrade(op operation.Operation) {
-	s := x.session
-	s.plain.upgraded.Store(true)
-	s.site.Upgrade(x.w, x.r, s, op)
-	if s.hijacked.Load() {
-		close(s.closed)
-		return
-	}
-	s.plain.upgraded.Store(false)
 }
 
 // end ends the operation.

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -77,10 +78,10 @@ func (e *Engine) Serve(ctx context.Context, conn *protocol.Conn, site Site) erro
 	return s.run(ctx)
 }
 
-// server is net/http's share of a session.
-func (s *Session) server() *http.Server {
+// server is net/http's share of a session over HTTP/2. It closes closed when it
+// has done with the leg.
+func (s *Session) server(closed chan struct{}) *http.Server {
 	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	return &http.Server{
 		Handler:           http.HandlerFunc(s.handle),
@@ -89,8 +90,12 @@ func (s *Session) server() *http.Server {
 		IdleTimeout:       s.engine.patience.idle,
 		MaxHeaderBytes:    headerBytes,
 		BaseContext:       s.base,
-		ConnState:         s.changed,
-		ErrorLog:          silent(), // it would quote the wire
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateClosed {
+				close(closed)
+			}
+		},
+		ErrorLog: silent(), // it would quote the wire
 		// What asks about the server itself is refused as all that is no path.
 		DisableGeneralOptionsHandler: true,
 		HTTP2: &http.HTTP2Config{
@@ -105,7 +110,7 @@ func (s *Session) server() *http.Server {
 // stopped says why a session ended that nobody at its legs ended; "" otherwise.
 func (s *Session) stopped() string {
 	switch {
-	case s.ctx.Err() == nil:
+	case s.ctx.Err() == nil, errors.Is(context.Cause(s.ctx), errLeft):
 		return ""
 	case errors.Is(context.Cause(s.ctx), protocol.ErrStopped) && s.conn.Stopped != nil:
 		return protocol.Printable("sluice: " + s.conn.Stopped())

@@ -1,10 +1,8 @@
 package httpproxy
 
 import (
-	"errors"
 	"net"
 	"sync"
-	"sync/atomic"
 
 	"github.com/sluicegate/sluice/pkg/protocol"
 )
@@ -32,45 +30,6 @@ func (l *peeked) Read(p []byte) (int, error) {
 	n := copy(p, l.first)
 	l.first = l.first[n:]
 	return n, nil
-}
-
-// aheadBytes is how much a client may send behind a request that is not
-// answered yet.
-const aheadBytes = 64 << 10
-
-var errAhead = errors.New("too much was sent ahead")
-
-// plainLeg is a client's connection above TLS, or without it, for HTTP/1.1. While a request is
-// served net/http reads one byte, to notice when the client leaves. With a
-// pipelined request there it would notice no more; so that byte is not given
-// out, and reading goes on until the client leaves or net/http takes over again.
-type plainLeg struct {
-	net.Conn
-	upgraded atomic.Bool // somebody else than net/http reads
-	ahead    []byte      // what was read meanwhile; one goroutine reads at a time
-}
-
-// Read implements net.Conn.
-func (l *plainLeg) Read(p []byte) (int, error) {
-	if len(l.ahead) > 0 && (len(p) != 1 || l.upgraded.Load()) {
-		n := copy(p, l.ahead)
-		l.ahead = l.ahead[n:]
-		return n, nil
-	}
-	if len(p) != 1 || l.upgraded.Load() {
-		return l.Conn.Read(p)
-	}
-	piece := make([]byte, 4<<10)
-	for {
-		n, err := l.Conn.Read(piece)
-		l.ahead = append(l.ahead, piece[:n]...)
-		switch {
-		case err != nil:
-			return 0, err
-		case len(l.ahead) > aheadBytes:
-			return 0, errAhead
-		}
-	}
 }
 
 // single is a listener that one connection came to already.

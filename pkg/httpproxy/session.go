@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,10 +24,8 @@ type Session struct {
 	cancel  context.CancelCauseFunc
 	servers *servers
 	door    *door
-	plain   *plainLeg     // nil for HTTP/2
-	closed  chan struct{} // nobody reads the client leg any more
-
-	hijacked atomic.Bool // net/http gave the client leg away
+	http1   bool   // at the client's leg
+	unwatch func() // ends the watch over it; nil for HTTP/2
 
 	mu      sync.Mutex
 	serving int        // requests; guarded by mu
@@ -38,7 +35,7 @@ type Session struct {
 }
 
 func newSession(ctx context.Context, e *Engine, conn *protocol.Conn, site Site) (*Session, error) {
-	s := &Session{engine: e, conn: conn, site: site, closed: make(chan struct{})}
+	s := &Session{engine: e, conn: conn, site: site}
 	s.idle = sync.NewCond(&s.mu)
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.door = newDoor(s)
@@ -114,28 +111,62 @@ func (s *Session) run(serving context.Context) error {
 	if err != nil || secure == nil {
 		return err
 	}
-	client := secure
-	if over, ok := secure.(*tls.Conn); !ok || over.ConnectionState().NegotiatedProtocol != "h2" {
-		s.plain = &plainLeg{Conn: secure}
-		client = s.plain
+	over := make(chan struct{})
+	defer close(over)
+	context.AfterFunc(s.ctx, func() {
+		select {
+		case <-over:
+		case <-time.After(farewell):
+			_ = leg.Close()
+		}
+	})
+	if over, ok := secure.(*tls.Conn); ok && over.ConnectionState().NegotiatedProtocol == "h2" {
+		s.serve2(secure)
+	} else if err := s.serve1(secure); err != nil {
+		return err
 	}
-	server, listener := s.server(), &single{conn: client, over: make(chan struct{})}
+	s.cancel(nil)
+	s.finish()
+	_ = secure.Close()
+	s.servers.close()
+	return s.faulty()
+}
+
+// errLeft is why a session ends whose client has gone.
+var errLeft = errors.New("the client left")
+
+// serve1 serves a client that speaks HTTP/1.1.
+func (s *Session) serve1(leg net.Conn) error {
+	s.http1 = true
+	unwatch, err := watch(s.conn.Client, func() { s.cancel(errLeft) })
+	if err != nil {
+		return err
+	}
+	s.unwatch = sync.OnceFunc(unwatch)
+	defer s.unwatch()
+	newClient(s, leg).serve()
+	return nil
+}
+
+// hijacked says that the leg is no more read here: whoever does notices its end.
+func (s *Session) hijacked() { s.unwatch() }
+
+// serve2 serves a client that speaks HTTP/2.
+func (s *Session) serve2(leg net.Conn) {
+	closed := make(chan struct{})
+	server, listener := s.server(closed), &single{conn: leg, over: make(chan struct{})}
 	var wait sync.WaitGroup
 	wait.Go(func() { _ = server.Serve(listener) })
 	select {
-	case <-s.closed:
+	case <-closed:
 	case <-s.ctx.Done():
 		s.sayGoodbye(server)
 	}
 	s.cancel(nil)
 	_ = server.Close()
-	late := time.AfterFunc(farewell, func() { _ = leg.Close() }) // of an upgrade
-	defer late.Stop()
 	s.finish()
 	_ = listener.Close()
 	wait.Wait()
-	s.servers.close()
-	return s.faulty()
 }
 
 // sayGoodbye lets what is under way tell its clients why it ends.
@@ -217,17 +248,6 @@ func sayPlain(unlike tls.RecordHeaderError) {
 
 // base is the context of all requests.
 func (s *Session) base(net.Listener) context.Context { return s.ctx }
-
-// changed notes when net/http has done with the client leg. One that was
-// upgraded belongs to Site.Upgrade until it returns.
-func (s *Session) changed(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateHijacked:
-		s.hijacked.Store(true)
-	case http.StateClosed:
-		close(s.closed)
-	}
-}
 
 // silent is a log that keeps nothing.
 func silent() *log.Logger { return log.New(io.Discard, "", 0) }

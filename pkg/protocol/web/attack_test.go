@@ -163,7 +163,7 @@ func TestOtherHostsAreNotAskedFor(t *testing.T) {
 		"GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n":           "501",
 		"POST / HTTP/1.1\r\nHost: " + host + "\r\nContent-Type: a/b; ;\r\nContent-Length: 1\r\n\r\nx":         "400",
 		"POST / HTTP/1.1\r\nHost: " + host + "\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx":       "415",
-		"POST / HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 1\r\nTransfer-Encoding: gzip\r\n\r\nx":      "501",
+		"POST / HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 1\r\nTransfer-Encoding: gzip\r\n\r\nx":      "400",
 		"GET /\\admin HTTP/1.1\r\nHost: " + host + "\r\n\r\n":                                                 "400",
 		"GET / HTTP/1.1\r\nHost: " + host + "\r\nX-A: b\x00c\r\n\r\n":                                         "400",
 		"POST / HTTP/1.1\r\nHost: " + host + "\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Late: 1\r\n\r\n":   "400",
