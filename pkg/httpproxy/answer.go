@@ -3,6 +3,7 @@ package httpproxy
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -129,7 +130,7 @@ var shown = []string{"Content-Type", "Content-Encoding", "Location", "Warning", 
 
 // head is what is recorded of an answer's header.
 func head(answer *http.Response) []byte {
-	text := append([]byte(nil), answer.Status...)
+	text := append(make([]byte, 0, 512), answer.Status...)
 	for _, name := range shown {
 		for _, value := range answer.Header[name] {
 			text = append(append(append(append(text, '\n'), name...), ": "...), value...)
@@ -142,7 +143,10 @@ func head(answer *http.Response) []byte {
 func (x *exchange) start(answer *http.Response, length int64) {
 	to := x.w.Header()
 	for name, values := range answer.Header {
-		to[name] = append(to[name], values...)
+		if said := to[name]; said != nil {
+			values = append(said, values...)
+		}
+		to[name] = values
 	}
 	if _, ok := to["Content-Type"]; !ok {
 		to["Content-Type"] = nil // so that none is guessed
@@ -217,7 +221,7 @@ func (x *exchange) stream(answer *http.Response) {
 func (x *exchange) short(answer *http.Response, n int64) {
 	text := head(answer)
 	at := len(text)
-	text = append(text, make([]byte, n)...)
+	text = slices.Grow(text, int(n))[:at+int(n)]
 	if _, err := io.ReadFull(answer.Body, text[at:]); err != nil {
 		x.broken()
 		return

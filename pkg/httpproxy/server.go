@@ -64,7 +64,7 @@ func (c *server) ask(out *http.Request, done func(again bool)) (*http.Response, 
 		stop()
 		c.close()
 		_ = out.Body.Close()
-		<-sent.over
+		sent.wait()
 		done(false)
 		if cause := out.Context().Err(); cause != nil {
 			err = cause
@@ -73,11 +73,12 @@ func (c *server) ask(out *http.Request, done func(again bool)) (*http.Response, 
 	}
 	body := &answerBody{ReadCloser: answer.Body}
 	body.end = func(whole bool) {
-		again := whole && !answer.Close && !out.Close && answer.StatusCode >= http.StatusOK && sent.whole() && c.in.Buffered() == 0
+		over, failed := sent.sent()
+		again := whole && over && failed == nil && !answer.Close && answer.StatusCode >= http.StatusOK && c.in.Buffered() == 0
 		if again = stop() && again; !again {
 			c.close()
 			_ = out.Body.Close()
-			<-sent.over
+			sent.wait()
 		}
 		done(again)
 	}
@@ -91,40 +92,57 @@ func (c *server) ask(out *http.Request, done func(again bool)) (*http.Response, 
 
 // sending is a request on its way.
 type sending struct {
-	over chan struct{} // closed when err is there
+	over chan struct{} // closed when err is there; nil: it is
 	err  error
 }
 
-// whole reports whether all of the request was sent.
-func (s *sending) whole() bool {
+// wait waits until nobody writes the request any more.
+func (s *sending) wait() {
+	if s.over != nil {
+		<-s.over
+	}
+}
+
+// sent reports whether nobody writes the request any more, and why it could not
+// be sent.
+func (s *sending) sent() (over bool, err error) {
+	if s.over == nil {
+		return true, s.err
+	}
 	select {
 	case <-s.over:
-		return s.err == nil
+		return true, s.err
 	default:
-		return false
+		return false, nil
 	}
 }
 
 // send writes a request: a long one beside the reading of the answer, which may
 // come before its end.
 func (c *server) send(out *http.Request) *sending {
-	s := &sending{over: make(chan struct{})}
-	write := func() {
-		defer close(s.over)
-		if s.err = out.Write(c.out); s.err == nil {
-			s.err = c.out.Flush()
-		}
-		var failed *net.OpError
-		if s.err != nil && !errors.As(s.err, &failed) {
-			c.close() // what the client sends broke off: the server must not wait for the rest
-		}
-	}
 	if out.ContentLength >= 0 && out.ContentLength <= inlineBytes {
-		write()
-	} else {
-		go write()
+		return &sending{err: c.write(out)}
 	}
+	s := &sending{over: make(chan struct{})}
+	go func() {
+		defer close(s.over)
+		s.err = c.write(out)
+	}()
 	return s
+}
+
+// write writes a request. Where what the client sends broke off, the server must
+// not wait for the rest.
+func (c *server) write(out *http.Request) error {
+	err := out.Write(c.out)
+	if err == nil {
+		err = c.out.Flush()
+	}
+	var failed *net.OpError
+	if err != nil && !errors.As(err, &failed) {
+		c.close()
+	}
+	return err
 }
 
 // answer reads the header of the answer, behind those that only say that there
@@ -135,23 +153,14 @@ func (c *server) answer(out *http.Request, sent *sending) (*http.Response, error
 	for {
 		answer, err := http.ReadResponse(c.in, out)
 		switch {
-		case err != nil && sent.failed() != nil:
-			return nil, sent.failed()
 		case err != nil:
+			if _, failed := sent.sent(); failed != nil {
+				err = failed
+			}
 			return nil, err
 		case answer.StatusCode >= http.StatusOK || answer.StatusCode == http.StatusSwitchingProtocols:
 			return answer, nil
 		}
-	}
-}
-
-// failed is why a request could not be sent, as far as that is known.
-func (s *sending) failed() error {
-	select {
-	case <-s.over:
-		return s.err
-	default:
-		return nil
 	}
 }
 
@@ -207,6 +216,12 @@ type legBelow struct {
 	net.Conn
 	raw   syscall.RawConn
 	looks bool // a Read finds what is there, and does not wait
+
+	// Of a look, which is made of no new memory:
+	look  func(fd uintptr) bool
+	into  []byte
+	found int
+	err   error
 }
 
 // newLegBelow takes a connection that is a socket.
@@ -216,7 +231,15 @@ func newLegBelow(conn net.Conn) (*legBelow, error) {
 		return nil, errors.New("the server leg is no socket")
 	}
 	raw, err := via.SyscallConn()
-	return &legBelow{Conn: conn, raw: raw}, err
+	if err != nil {
+		return nil, err
+	}
+	l := &legBelow{Conn: conn, raw: raw}
+	l.look = func(fd uintptr) bool {
+		l.found, l.err = unix.Read(int(fd), l.into) // which does not wait: the Go runtime does that for sockets
+		return true
+	}
+	return l, nil
 }
 
 // Read implements io.Reader.
@@ -224,17 +247,16 @@ func (l *legBelow) Read(p []byte) (n int, err error) {
 	if !l.looks || len(p) == 0 {
 		return l.Conn.Read(p)
 	}
-	failed := l.raw.Read(func(fd uintptr) bool {
-		n, _, err = unix.Recvfrom(int(fd), p, unix.MSG_DONTWAIT)
-		return true
-	})
+	l.into = p
+	err = l.raw.Read(l.look)
+	l.into = nil
 	switch {
-	case failed != nil:
-		return 0, failed
 	case err != nil:
 		return 0, err
-	case n == 0:
+	case l.err != nil:
+		return 0, l.err
+	case l.found == 0:
 		return 0, io.EOF
 	}
-	return n, nil
+	return l.found, nil
 }
