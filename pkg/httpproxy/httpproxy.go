@@ -1,6 +1,7 @@
 // Package httpproxy is the engine of plug-ins whose wire is HTTP (RFC 9110)
-// over TLS, in versions 1.1 and 2, or 1.1 without TLS where a plug-in says so: it has both legs, and asks the guard once for
-// each request.
+// over TLS, or 1.1 without TLS where a plug-in says so: it has both legs, and asks
+// the guard once for each request. Clients speak version 1.1 or 2; servers are
+// asked in 1.1.
 //
 // It promises that a request is read whole before it is asked about, and goes to
 // the server once, as it was asked about, after it was allowed; that what the
