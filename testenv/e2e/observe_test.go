@@ -204,6 +204,19 @@ END
 	contains(t, ctl(t, "policy", "observe-report", "--since", "10m"), "would be deny", "would be hold", "never-drop-a-table")
 }
 
+// TestObservedRequestsAreRead: without TLS the requests of an unmodified curl are
+// recorded by what rules read of them, and by their status.
+func TestObservedRequestsAreRead(t *testing.T) {
+	job := newOwnJob(t, observing(t))
+	began := time.Now()
+	r := job.run("curl -K /run/job/curlrc -X POST -d '{\"to\": \"nobody\"}' 'http://web.lab/v1/deployments?password=of-nobody' http://web.lab/v1/nothing")
+	contains(t, r.all(), "deploying", "404 page not found")
+	s := newest(t, began, func(s sessionView) bool { return s.Resource == "web-plain" && s.Operations == 2 })
+	shown := ctl(t, "show", s.ID) + ctl(t, "show", "--json", s.ID)
+	contains(t, shown, "only observed, would be allow", "POST /v1/deployments", "POST /v1/nothing", "failed 404", "ok 202", " bytes sent, ")
+	lacks(t, shown, append(slices.Clone(job.secrets), "of-nobody", "deploying")...)
+}
+
 // gitObserved clones, pushes a branch and takes it away again.
 func gitObserved(host string) string {
 	return `cd "$(mktemp -d)" && git clone -q ` + host + repository + ` . && git push -q origin HEAD:refs/heads/observed &&

@@ -59,7 +59,11 @@ func (o *observer) handOver(to []protocol.Action) []protocol.Action {
 	if o.phase != blind || o.rest != nil {
 		return to
 	}
-	o.rest = protocol.NewUnread(cmp.Or(o.why, "not understood"), o.dialed, protocol.LookTLS)
+	var look protocol.Look
+	if o.why == protocol.Encrypted {
+		look = protocol.LookTLS
+	}
+	o.rest = protocol.NewUnread(cmp.Or(o.why, "not understood"), o.dialed, look)
 	return append(to, protocol.Action{Kind: protocol.Pause, Leg: protocol.ClientLeg}, protocol.Action{Kind: protocol.Resume, Leg: protocol.ClientLeg})
 }
 

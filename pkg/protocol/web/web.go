@@ -41,7 +41,7 @@ func (*Web) Recognize(prefix []byte) protocol.Match { return httpproxy.Recognize
 // Serve runs one session.
 func (p *Web) Serve(ctx context.Context, conn *protocol.Conn) error {
 	if conn.Observe {
-		return protocol.RelayUnread(ctx, conn, protocol.Encrypted, protocol.LookTLS)
+		return protocol.NewPump(conn, &observer{session: newSession(conn)}, maxHead+shortest).Run(ctx)
 	}
 	for _, column := range conn.Masks.Columns {
 		return fmt.Errorf("the web has no columns, so that mask %q cannot be applied: write json_paths", column.Mask)
