@@ -82,8 +82,10 @@ func TestObserveReportAddsUpWhatWouldHaveBeen(t *testing.T) {
 	records = append(records, s.Denied("DROP TABLE enforced", "never-drop-a-table")...)
 	d.send(s.ID, append(records, s.Closed())...)
 	out := d.sluice(0, "policy", "observe-report")
-	for _, want := range []string{"2      shop-db   allow  would be deny", "would be allow (not understood)", "never-drop-a-table", "ci-job",
-		"not read: encrypted by the job", "4 operations asked about, and 1 session of which nobody read all"} {
+	for _, want := range []string{
+		"2      shop-db   allow  would be deny", "would be allow (not understood)", "never-drop-a-table", "ci-job",
+		"not read: encrypted by the job", "4 operations asked about, and 1 session of which nobody read all",
+	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

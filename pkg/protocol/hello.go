@@ -84,10 +84,23 @@ func readHello(head []byte) (hello *tls.ClientHelloInfo) {
 // overheard is a connection that has said what it says, and hears nothing.
 type overheard struct{ io.Reader }
 
-func (overheard) Write(b []byte) (int, error)      { return len(b), nil }
-func (overheard) Close() error                     { return nil }
-func (overheard) LocalAddr() net.Addr              { return nil }
-func (overheard) RemoteAddr() net.Addr             { return nil }
-func (overheard) SetDeadline(time.Time) error      { return nil }
-func (overheard) SetReadDeadline(time.Time) error  { return nil }
+// Write implements net.Conn.
+func (overheard) Write(b []byte) (int, error) { return len(b), nil }
+
+// Close implements net.Conn.
+func (overheard) Close() error { return nil }
+
+// LocalAddr implements net.Conn.
+func (overheard) LocalAddr() net.Addr { return nil }
+
+// RemoteAddr implements net.Conn.
+func (overheard) RemoteAddr() net.Addr { return nil }
+
+// SetDeadline implements net.Conn.
+func (overheard) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.Conn.
+func (overheard) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.Conn.
 func (overheard) SetWriteDeadline(time.Time) error { return nil }

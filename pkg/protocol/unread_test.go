@@ -82,7 +82,7 @@ func connected(t *testing.T) (ours *net.TCPConn, legs net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // one connection is all it was for
+	defer l.Close()
 	a, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -280,7 +280,7 @@ func TestUnreadWaitsForItsRecord(t *testing.T) {
 func clientHello(t *testing.T) []byte {
 	t.Helper()
 	near, far := net.Pipe()
-	defer far.Close() //nolint:errcheck // a pipe
+	defer far.Close()
 	go func() {
 		_ = tls.Client(near, &tls.Config{ServerName: "api.example.com"}).HandshakeContext(t.Context())
 		_ = near.Close()

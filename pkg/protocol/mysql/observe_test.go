@@ -182,8 +182,12 @@ func TestObservedLoginsAreTheClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ user, password, want string }{
-		{"app", "app-secret", "app@127.0.0.1"}, {"ed", "ed-secret", "ed@127.0.0.1"}, {"old", "", "old@127.0.0.1"}, {"two", "second", "two@127.0.0.1"},
-		{"app", "wrong", "ERROR 1045 (28000)"}, {"nobody", "x", "ERROR 1045 (28000)"},
+		{"app", "app-secret", "app@127.0.0.1"},
+		{"ed", "ed-secret", "ed@127.0.0.1"},
+		{"old", "", "old@127.0.0.1"},
+		{"two", "second", "two@127.0.0.1"},
+		{"app", "wrong", "ERROR 1045 (28000)"},
+		{"nobody", "x", "ERROR 1045 (28000)"},
 	} {
 		p := observes(t, 1)
 		out, _ := p.as(t, test.user, test.password, "SELECT USER()", "mariadb", "-N", "--skip-ssl", "shop")

@@ -209,8 +209,14 @@ func TestObservedRequestsAreRead(t *testing.T) {
 			text, code string
 			parsed     bool
 		}{
-			{"GET /stream", "200", true}, {"GET /b", "200", true}, {"POST /c", "200", true}, {"PUT /d", "200", false},
-			{"POST /e", "200", false}, {"HEAD /g", "200", true}, {"GET /h", "200", true}, {"GET /f", "401", true},
+			{"GET /stream", "200", true},
+			{"GET /b", "200", true},
+			{"POST /c", "200", true},
+			{"PUT /d", "200", false},
+			{"POST /e", "200", false},
+			{"HEAD /g", "200", true},
+			{"GET /h", "200", true},
+			{"GET /f", "401", true},
 		}
 		if len(all) != len(want) {
 			t.Fatalf("%d requests, %+v", len(all), all)
