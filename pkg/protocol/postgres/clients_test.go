@@ -91,3 +91,17 @@ func TestDumpAndRestoreSeeNoDifference(t *testing.T) {
 		t.Errorf("what was restored differs: %d and %d bytes", len(direct), len(restored))
 	}
 }
+
+// TestPsqlDescribesWhatIsMasked: definitions are no values.
+func TestPsqlDescribesWhatIsMasked(t *testing.T) {
+	s := realServer(t)
+	customers(t, s)
+	masked, open := startProxy(t, s, proxyOptions{masks: customerMasks}), startProxy(t, s, proxyOptions{})
+	for _, command := range []string{`\d`, `\d customers`, `\d+ customers`, `\d+ contacts`, `\d orders`, `\di+`, `\dp`, `\sv contacts`} {
+		want, _, _ := open.psql(t, "-c", command)
+		got, errs, code := masked.psql(t, "-c", command)
+		if got != want || want == "" || code != 0 {
+			t.Errorf("%s: got %s%s", command, got, errs)
+		}
+	}
+}

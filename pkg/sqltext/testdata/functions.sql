@@ -14,7 +14,7 @@ HAVING bool_and(
         OR p.proname IN (
             'clock_timestamp', 'currval', 'gen_random_uuid', 'lastval',
             'pg_database_size', 'pg_indexes_size', 'pg_is_in_recovery',
-            'pg_relation_size', 'pg_sleep', 'pg_sleep_for', 'pg_sleep_until',
+            'pg_partition_ancestors', 'pg_partition_tree', 'pg_relation_size', 'pg_sleep', 'pg_sleep_for', 'pg_sleep_until',
             'pg_table_size', 'pg_total_relation_size', 'random', 'timeofday'))
     -- no handlers, triggers, and input and output of types
     AND p.prorettype NOT IN (
