@@ -30,7 +30,7 @@ func (r *reading) command(words []string, depth int) {
 		if refusedWith[name](args) {
 			r.doubt()
 		}
-	case isOpaque[name]:
+	case isOpaque[name], versioned.MatchString(name):
 		r.doubt()
 	}
 }
@@ -56,7 +56,14 @@ ltrace gdb gdbserver lldb perf valgrind proot fakeroot entr ssh slogin dbclient 
 batch crontab incrontab socat nc ncat netcat m4 make gmake cmake ninja start-stop-daemon daemonize tmux screen dtach
 pkexec run-parts run-one trickle cpulimit taskset numactl chrt choom prlimit setarch linux32 linux64 i386 unbuffer rlwrap
 multitime hyperfine time-admin gosu su-exec tini dumb-init catchsegv ld.so ld-linux.so.2 ld-linux-x86-64.so.2
-ld-linux-aarch64.so.1 rc dc bc mail mailx mutt man less more pager most`)
+ld-linux-aarch64.so.1 rc dc bc mail mailx mutt man less more pager most
+- eatmydata firejail bwrap xvfb-run dbus-run-session dbus-launch systemd-inhibit systemd-cat systemd-nspawn schroot fakechroot
+torify torsocks tsocks proxychains proxychains4 chronic ifne cgexec aa-exec runcon chpst setuidgid envuidgid envdir softlimit
+setlock faketime annotate-output mosh-server xterm uxterm urxvt npx uvx bunx run-mailcap gnuplot julia osascript octave
+yash posh rksh pdksh lksh elvish nu xonsh rvim gvim emacsclient`)
+
+// versioned are shells by the names of one version.
+var versioned = regexp.MustCompile(`^(r?bash|m?ksh|zsh|dash)[-0-9.]+$`)
 
 // isScripted reports whether a program is an interpreter, for which a file is
 // as good as any program, and anything else is code.
@@ -68,18 +75,19 @@ var scripted = regexp.MustCompile(`^(python|pypy|perl|ruby|node|nodejs|php|lua|l
 
 // refusedWith are programs that run others by some of their arguments.
 var refusedWith = map[string]func(args []string) bool{
-	"find":     has("-exec", "-execdir", "-ok", "-okdir"),
-	"fd":       has("-x", "-X", "--exec"),
-	"test":     has("-v", "-R"), // bash evaluates a subscript
-	"[":        has("-v", "-R"),
-	"printf":   has("-v"),
-	"tar":      tarRuns,
-	"gtar":     tarRuns,
-	"bsdtar":   tarRuns,
-	"rsync":    rsyncRuns,
-	"sed":      sedRuns,
-	"gsed":     sedRuns,
-	"git":      has("-c", "--config-env", "--exec-path", "--upload-pack", "--receive-pack", "-x", "--exec", "foreach", "filter-branch", "bisect", "-u", "difftool", "mergetool"),
+	"find":   has("-exec", "-execdir", "-ok", "-okdir"),
+	"fd":     has("-x", "-X", "--exec"),
+	"test":   has("-v", "-R"), // bash evaluates a subscript
+	"[":      has("-v", "-R"),
+	"printf": has("-v"),
+	"tar":    tarRuns,
+	"gtar":   tarRuns,
+	"bsdtar": tarRuns,
+	"rsync":  rsyncRuns,
+	"sed":    sedRuns,
+	"gsed":   sedRuns,
+	"git": has("-c", "--config-env", "--exec-path", "--upload-pack", "--receive-pack", "-x", "--exec", "foreach", "filter-branch", "bisect", "-u", "difftool", "mergetool",
+		"-O", "--open-files-in-pager"),
 	"docker":   has("exec", "run", "attach", "create", "compose", "build", "buildx"),
 	"podman":   has("exec", "run", "attach", "create", "compose", "build", "unshare"),
 	"nerdctl":  has("exec", "run", "attach", "create", "compose", "build"),
@@ -88,6 +96,24 @@ var refusedWith = map[string]func(args []string) bool{
 	"scp":      has("-S", "-o", "-F", "-J"),
 	"sort":     has("--compress-program"),
 	"split":    has("--filter"),
+	"npm":      has("exec", "x"),
+	"pnpm":     has("exec", "dlx"),
+	"yarn":     has("exec", "dlx"),
+	"bundle":   has("exec"),
+	"poetry":   has("run"),
+	"pipenv":   has("run"),
+	"pdm":      has("run"),
+	"uv":       has("run"),
+	"apt":      has("-o", "--option", "-c", "--config-file"),
+	"apt-get":  has("-o", "--option", "-c", "--config-file"),
+	"dpkg":     has("--pre-invoke", "--post-invoke"),
+	"zip":      has("-TT", "--unzip-command"),
+	"tcpdump":  has("-z"),
+	"wget":     has("--use-askpass"),
+	"psql":     escapes,
+	"mysql":    escapes,
+	"mariadb":  escapes,
+	"sqlite3":  escapes,
 	"export":   assigns,
 	"readonly": assigns,
 	"declare":  assigns,
@@ -111,6 +137,16 @@ func has(words ...string) func(args []string) bool {
 			})
 		})
 	}
+}
+
+// escapes reports whether a database's client may be told to run a program: by a
+// backslash, a dot or a word of its own.
+func escapes(args []string) bool {
+	return slices.ContainsFunc(args, func(arg string) bool {
+		lower := strings.ToLower(arg)
+		return strings.ContainsAny(arg, "\\\n") || strings.HasPrefix(arg, ".") && !strings.ContainsRune(arg, '/') ||
+			strings.Contains(lower, "system") || strings.Contains(lower, "pager") || strings.Contains(lower, "edit(")
+	})
 }
 
 // assigns reports whether a declaration gives a value to what could matter.
