@@ -104,6 +104,18 @@ func TestPrivilegedPodIsTaintedAndItsTokenDoesNotCount(t *testing.T) {
 	}
 }
 
+// TestContainerBesideAPrivilegedOneIsTainted has the shape of a runner with a
+// Docker daemon in its pod.
+func TestContainerBesideAPrivilegedOneIsTainted(t *testing.T) {
+	daemon := prober("daemon")
+	daemon["securityContext"] = object{"privileged": true}
+	p := run(t, "shop", "job-dind", withToken(spec(prober("main"), daemon)))
+	p.waitLog(t, "main", "app")
+	if s := p.session(t, "main"); s.Assurance != "A2" || !tainted(s, "beside-privileged") || len(s.Verified) != 0 {
+		t.Errorf("%s, %v, verified %v", s.Assurance, s.Orch, s.Verified)
+	}
+}
+
 func TestPodWithTheRuntimesSocketIsTainted(t *testing.T) {
 	p := run(t, "shop", "job-socket", withHostPath(withToken(spec(prober("main"))), "/run/containerd", "/host"))
 	if got := p.said(t); got != "app" {
