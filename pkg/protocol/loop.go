@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,14 +24,10 @@ type Loop struct {
 	work    sync.WaitGroup
 }
 
-// NewLoop starts a loop with a goroutine for each two processors, and with two
-// where there are two or three: with one, the kernel has it, the server and the
-// client take turns on one processor while the other is idle for a fifth of the
-// time. Close it when the last pump that uses it has returned.
-func NewLoop() (*Loop, error) {
-	n := runtime.GOMAXPROCS(0)
-	return newLoop(min(n, max(2, n/2)))
-}
+// NewLoop starts a loop with a goroutine for each two processors: clients,
+// servers and records need the others. Close it when the last pump that uses it
+// has returned.
+func NewLoop() (*Loop, error) { return newLoop(max(1, runtime.GOMAXPROCS(0)/2)) }
 
 func newLoop(goroutines int) (*Loop, error) {
 	l := &Loop{}
@@ -71,7 +68,9 @@ type poller struct {
 	epoll int
 	bell  int // an eventfd that wakes it to end
 	ended atomic.Bool
-	eager []*Pump // with more to do at once; the polling goroutine's own
+
+	eager  []*Pump // with more to do at once; the polling goroutine's own
+	lively bool    // its last wait was short; likewise
 
 	mu   sync.Mutex
 	legs map[uint64]place // guarded by mu; by what epoll says of them
@@ -154,26 +153,43 @@ func (p *poller) run() {
 	}
 }
 
-// attentive is how many milliseconds a poller waits with its processor of the
-// Go scheduler kept.
-const attentive = 2
+const (
+	// attentive is how many milliseconds a poller waits with its processor of
+	// the Go scheduler kept.
+	attentive = 2
+	// watchful is how long a poller looks again and again before it sleeps,
+	// where its last wait was shorter than lately.
+	watchful = 50 * time.Microsecond
+	lately   = 10 * watchful
+)
 
 // wait returns what happened, at once where a session has more to do. Before it
-// sleeps it lets others run: under load they bring it work meanwhile, and need
-// not wake it. Then it sleeps in a raw call for a while: from a goroutine in an
-// ordinary one the runtime's monitor takes the processor away after 20 µs, wakes
-// another thread for it, and itself stays awake, 20 µs at a time.
+// sleeps it lets others run, who under load bring it work meanwhile: whoever
+// has to wake it pays more for that than for what he sends. So while work comes
+// often it stays awake for as long as such a wait takes. Then it sleeps in a raw
+// call for a while: from a goroutine in an ordinary one the runtime's monitor
+// takes the processor away after 20 µs, wakes another thread for it, and itself
+// stays awake, 20 µs at a time.
 func (p *poller) wait(events []unix.EpollEvent) (int, error) {
 	n, err := p.look(events, 0)
 	if n > 0 || err != nil || len(p.eager) > 0 {
 		return n, err
 	}
-	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	began := time.Now()
+	defer func() { p.lively = time.Since(began) < lately }()
+	for yield(); p.lively && time.Since(began) < watchful; yield() {
+		if n, err = p.look(events, 0); n > 0 || err != nil {
+			return n, err
+		}
+	}
 	if n, err = p.look(events, attentive); n > 0 || err != nil {
 		return n, err
 	}
 	return unix.EpollWait(p.epoll, events, -1)
 }
+
+// yield lets others that want this processor have it first.
+func yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 
 // look is epoll_wait(2) that the Go scheduler does not know of.
 func (p *poller) look(events []unix.EpollEvent, milliseconds uintptr) (int, error) {
