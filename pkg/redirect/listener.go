@@ -14,15 +14,16 @@ import (
 // namespace is one network namespace that the agent listens in. It keeps the
 // namespace alive, so it must be left when no process is there any more.
 type namespace struct {
-	cookie    uint64
-	inode     inode
-	owner     string // whose quota it counts against
-	file      *os.File
-	listeners []*listener
-	state     redirectNetnsState
-	missed    int            // looks in a row that found no process; guarded by Redirect.mu
-	left      chan struct{}  // closed when the agent stops listening here
-	serving   sync.WaitGroup // accept loops
+	cookie     uint64
+	inode      inode
+	owner      string // whose quota it counts against
+	file       *os.File
+	listeners  []*listener
+	state      redirectNetnsState
+	inhabitant string         // /proc/PID/ns/net of a process that was in it; guarded by Redirect.mu
+	missed     int            // looks in a row that found no process; guarded by Redirect.mu
+	left       chan struct{}  // closed when the agent stops listening here
+	serving    sync.WaitGroup // accept loops
 }
 
 type listener struct {

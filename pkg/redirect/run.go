@@ -143,23 +143,40 @@ func (r *Redirect) reap(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		alive, err := aliveNamespaces()
-		if err != nil {
-			return err
+		if !r.allInhabited() {
+			at, err := inhabitants()
+			if err != nil {
+				return err
+			}
+			r.leaveDead(at)
 		}
-		r.leaveDead(alive)
+		r.forgetOld()
 		if err := r.findExempt(); err != nil {
 			return err
 		}
 	}
 }
 
-func (r *Redirect) leaveDead(alive map[inode]bool) {
+// allInhabited reports whether the process that was last found in each enrolled
+// namespace is still there. Only where one is not are all processes looked at:
+// a node has thousands.
+func (r *Redirect) allInhabited() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ns := range r.enrolled {
+		if id, err := inodeAt(ns.inhabitant); err != nil || id != ns.inode {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *Redirect) leaveDead(at map[inode]string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, ns := range r.enrolled {
 		ns.missed++
-		if alive[ns.inode] {
+		if ns.inhabitant = at[ns.inode]; ns.inhabitant != "" {
 			ns.missed = 0
 		}
 		if ns.missed <= missesAllowed {
@@ -169,6 +186,13 @@ func (r *Redirect) leaveDead(alive map[inode]bool) {
 			r.log.Warn("leave network namespace", zap.Uint64("netns_cookie", ns.cookie), zap.Error(err))
 		}
 	}
+}
+
+// forgetOld forgets the namespaces that were refused long ago, and those that
+// nobody answered for.
+func (r *Redirect) forgetOld() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for cookie, at := range r.refused {
 		if time.Since(at) < refusalLasts {
 			continue
@@ -183,10 +207,11 @@ func (r *Redirect) leaveDead(alive map[inode]bool) {
 	}
 }
 
-// aliveNamespaces are those that some process is in. A namespace that only a
-// file or a single thread refers to may be missing: it is enrolled again when
-// somebody connects from there.
-func aliveNamespaces() (map[inode]bool, error) {
+// inhabitants are the namespaces that some process is in, each with the file by
+// which one process refers to it. A namespace that only a file or a single
+// thread refers to may be missing: it is enrolled again when somebody connects
+// from there.
+func inhabitants() (map[inode]string, error) {
 	proc, err := os.Open("/proc")
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
@@ -196,14 +221,15 @@ func aliveNamespaces() (map[inode]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
-	alive := make(map[inode]bool)
+	at := make(map[inode]string)
 	for _, name := range names {
 		if name[0] < '0' || name[0] > '9' {
 			continue
 		}
-		if id, err := inodeAt("/proc/" + name + "/ns/net"); err == nil {
-			alive[id] = true
+		file := "/proc/" + name + "/ns/net"
+		if id, err := inodeAt(file); err == nil && at[id] == "" {
+			at[id] = file // mostly the oldest, which lives longest
 		}
 	}
-	return alive, nil
+	return at, nil
 }
