@@ -263,7 +263,7 @@ func (l *lab) knows(t testing.TB, cookie uint64) func() bool {
 func TestListenersLeaveWithTheLastProcess(t *testing.T) {
 	l := newLab(t)
 	ns := newNamespace(t)
-	process := inhabit(t, ns)
+	first, last := inhabit(t, ns), inhabit(t, ns)
 	_, err := dialFrom(t, ns, "tcp4", l.server4)
 	must(t, err)
 	cookie := l.accept(t).Origin.NetnsCookie
@@ -272,7 +272,15 @@ func TestListenersLeaveWithTheLastProcess(t *testing.T) {
 	if !known() {
 		t.Fatal("the namespace is not known while a process is in it")
 	}
-	must(t, process.Process.Kill())
+	must(t, first.Process.Kill())
+	killed := time.Now()
+	eventually(t, "three seconds have passed", func() bool {
+		if !known() {
+			t.Fatal("the namespace is forgotten while a process is in it")
+		}
+		return time.Since(killed) > 3*time.Second
+	})
+	must(t, last.Process.Kill())
 	eventually(t, "the namespace is forgotten", func() bool { return !known() })
 
 	_, err = dialFrom(t, ns, "tcp4", l.server4)
