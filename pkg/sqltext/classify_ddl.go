@@ -24,7 +24,7 @@ func objectKind(node *pg_query.Node) (kind, bool) {
 	case *pg_query.Node_DefineStmt:
 		return ddl("CREATE", n.DefineStmt.GetKind(), defines)
 	case *pg_query.Node_AlterTableStmt:
-		return ddl("ALTER", n.AlterTableStmt.GetObjtype(), 0)
+		return ddl("ALTER", alteredKind(n.AlterTableStmt), 0)
 	case *pg_query.Node_AlterOwnerStmt:
 		return ddl("ALTER", n.AlterOwnerStmt.GetObjectType(), 0)
 	case *pg_query.Node_AlterObjectSchemaStmt:
@@ -41,6 +41,18 @@ func objectKind(node *pg_query.Node) (kind, bool) {
 		return ddl("DROP", n.DropStmt.GetRemoveType(), 0)
 	}
 	return kind{}, false
+}
+
+// alteredKind is the kind of relation that ALTER TABLE alters: only a foreign
+// table has options.
+func alteredKind(n *pg_query.AlterTableStmt) pg_query.ObjectType {
+	for _, cmd := range n.GetCmds() {
+		switch cmd.GetAlterTableCmd().GetSubtype() {
+		case pg_query.AlterTableType_AT_GenericOptions, pg_query.AlterTableType_AT_AlterColumnGenericOptions:
+			return pg_query.ObjectType_OBJECT_FOREIGN_TABLE
+		}
+	}
+	return n.GetObjtype()
 }
 
 func createAsKind(n *pg_query.CreateTableAsStmt) kind {

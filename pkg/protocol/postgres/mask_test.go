@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -330,5 +331,32 @@ func TestMaskedNamesDoNotMove(t *testing.T) {
 				t.Errorf("%s: %v", statement, err)
 			}
 		}
+	}
+}
+
+// TestForeignTablesAreNotLedToMaskedOnes by options of what is there already.
+func TestForeignTablesAreNotLedToMaskedOnes(t *testing.T) {
+	s := realServer(t)
+	customers(t, s)
+	setUp(
+		t, s, "CREATE EXTENSION postgres_fdw",
+		fmt.Sprintf("CREATE SERVER near FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '%d', dbname 'postgres')", s.port),
+		"ALTER SERVER near OWNER TO app", "CREATE USER MAPPING FOR app SERVER near OPTIONS (user 'app', password 'app-secret')", "SET ROLE app",
+		"CREATE FOREIGN TABLE sales (id int, item text) SERVER near OPTIONS (schema_name 'public', table_name 'orders')",
+	)
+	t.Cleanup(func() { setUp(t, s, "DROP EXTENSION postgres_fdw CASCADE") })
+	p := startProxy(t, s, proxyOptions{masks: customerMasks, tapped: true})
+	conn := p.connect(t, pgx.QueryExecModeExec)
+	for _, statement := range []string{
+		"ALTER SERVER near OPTIONS (SET dbname 'shop')", "ALTER FOREIGN TABLE sales OPTIONS (SET table_name 'customers')",
+		"ALTER TABLE sales OPTIONS (SET table_name 'customers')", "ALTER TABLE sales ALTER COLUMN item OPTIONS (ADD column_name 'email')",
+		"ALTER USER MAPPING FOR app SERVER near OPTIONS (SET user 'postgres')", "CREATE USER MAPPING FOR public SERVER near",
+	} {
+		_, err := conn.Exec(context.Background(), statement)
+		wantState(t, err, "42501")
+	}
+	runAll(conn, "SELECT * FROM sales")
+	if found := leaked(p.received(), ""); found != "" {
+		t.Errorf("the client received %s", found)
 	}
 }
