@@ -107,8 +107,8 @@ func TestEveryAlertAndFindingIsExplained(t *testing.T) {
 	alerts := slices.Concat(
 		words(t, "", "../pkg/redirect/alert.go", `AlertKind = "([^"]+)"`),
 		words(t, "", "../pkg/broker/broker.go", `AlertKind = "([^"]+)"`),
-		words(t, "", "../pkg/agent/serve.go", `a\.alert\(log, "([^"]+)"`),
-		words(t, "", "../pkg/agent/identity.go", `Kind: +"([^"]+)"`),
+		words(t, "", "../pkg/agent/serve.go", `a\.alert\("([^"]+)"`),
+		words(t, "", "../pkg/agent/identity.go", `a\.alert\("([^"]+)"`),
 		words(t, "", "../cmd/sluice-agent/policies.go", `Kind: "([^"]+)"`),
 		words(t, "", "../pkg/audit/receive.go", `Kind(?:: | = )"([^"]+)"`),
 		words(t, "", "../pkg/audit/shares.go", `Kind: "([^"]+)"`),

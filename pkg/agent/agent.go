@@ -63,7 +63,7 @@ type Agent struct {
 	sessions  *quota
 	holds     *quota
 	looks     *quota          // at servers, for people who are asked
-	doubts    *lately         // about what workloads hold
+	alerts    *alerts         // about workloads
 	histories guard.Histories // of workloads
 	loop      *protocol.Loop  // of all sessions; set by Run
 	serving   sync.WaitGroup
@@ -81,8 +81,8 @@ func New(parts Parts) (*Agent, error) {
 		sessions:  newQuota(maxSessions),
 		holds:     newQuota(maxHolds),
 		looks:     newQuota(maxLooks),
-		doubts:    newLately(doubtEvery),
 	}
+	a.alerts = newAlerts(a.recordAlert)
 	var errs []error
 	for _, resource := range a.Policy.Resources() {
 		a.resources[resource.Name] = &resource
@@ -106,6 +106,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	runtime.GOMAXPROCS(processors + loop.Goroutines())
 	defer runtime.GOMAXPROCS(processors)
 	a.loop = loop
+	defer a.alerts.flush()
 	defer a.serving.Wait()
 	group, ctx := errgroup.WithContext(ctx)
 	err = a.Broker.Ready(ctx, func(accepted *broker.Accepted) {

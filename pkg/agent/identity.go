@@ -3,14 +3,11 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/identity"
-	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/redirect"
 	"github.com/sluicegate/sluice/pkg/workload"
 )
@@ -44,24 +41,11 @@ func (a *Agent) workload(ctx context.Context, log *zap.Logger, origin redirect.O
 	return w
 }
 
-// doubtEvery is how often at most it is recorded that one workload holds another
-// one's credential: a job that connects without end shall not fill the trail.
-const doubtEvery = time.Minute
-
 // unbelieved says why what a workload holds gives it nothing. A credential of a
 // job whose container this is not is recorded: somebody may have stolen it.
 func (a *Agent) unbelieved(log *zap.Logger, origin redirect.Origin, why error) {
 	log.Warn("A credential in a workload's environment gives it nothing", zap.Error(why))
-	if !errors.Is(why, identity.ErrUnbound) || !a.doubts.first(origin.NetnsCookie) {
-		return
-	}
-	err := a.Trail.Alert(record.Alert{
-		Kind:        "credential-unbound",
-		Destination: origin.Destination.String(),
-		Count:       1,
-		Detail:      fmt.Sprintf("cgroup %d, pid %d, %s", origin.CgroupID, origin.PID, why),
-	})
-	if err != nil {
-		log.Error("An alert could not be recorded", zap.Error(err))
+	if errors.Is(why, identity.ErrUnbound) {
+		a.alert("credential-unbound", origin, why.Error())
 	}
 }

@@ -35,7 +35,7 @@ func (v *serving) inner(ctx context.Context, outer *session.Session, in protocol
 	}
 	release, ok := v.sessions.take(origin.NetnsCookie)
 	if !ok {
-		v.alert(log, "session-quota", origin)
+		v.alert("session-quota", origin)
 		return "", protocol.Unserved("too many sessions are open")
 	}
 	defer release()

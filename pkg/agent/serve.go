@@ -27,14 +27,14 @@ func (a *Agent) serve(ctx context.Context, accepted *broker.Accepted) {
 	defer accepted.Close() //nolint:errcheck // resets what was not served to its end
 	release, ok := a.sessions.take(accepted.Origin.NetnsCookie)
 	if !ok {
-		a.alert(log, "session-quota", accepted.Origin)
+		a.alert("session-quota", accepted.Origin)
 		return
 	}
 	defer release()
 	route, _ := a.Broker.Table().Lookup(accepted.Origin.Destination)
 	resources := a.named(route.Resources)
 	if len(resources) == 0 {
-		a.unserved(log, route, accepted.Origin)
+		a.unserved(route, accepted.Origin)
 		return
 	}
 	from := arrival{
@@ -71,26 +71,30 @@ func (a *Agent) named(names []string) (all []*policy.Resource) {
 
 // unserved records a connection to what is nobody's now, or of several resources
 // that nobody can tell apart.
-func (a *Agent) unserved(log *zap.Logger, route destination.Route, origin redirect.Origin) {
+func (a *Agent) unserved(route destination.Route, origin redirect.Origin) {
 	if len(route.Clash) > 0 {
-		a.alert(log, "clash", origin, "resources "+strings.Join(route.Clash, ", "))
+		a.alert("clash", origin, "resources "+strings.Join(route.Clash, ", "))
 		return
 	}
-	a.alert(log, "no-resource", origin)
+	a.alert("no-resource", origin)
 }
 
-// alert records a connection that was closed unserved, and what else is known.
-func (a *Agent) alert(log *zap.Logger, kind string, origin redirect.Origin, more ...string) {
-	log.Warn("A connection was closed unserved", zap.String("kind", kind), zap.Strings("detail", more))
+// alert records, soon, what somebody did who connected, and what else is known.
+func (a *Agent) alert(kind string, origin redirect.Origin, more ...string) {
 	who := fmt.Sprintf("cgroup %d, pid %d", origin.CgroupID, origin.PID)
-	err := a.Trail.Alert(record.Alert{
+	a.alerts.add(origin.NetnsCookie, record.Alert{
 		Kind:        kind,
 		Destination: origin.Destination.String(),
-		Count:       1,
 		Detail:      strings.Join(append([]string{who}, more...), ", "),
 	})
-	if err != nil {
-		log.Error("An alert could not be recorded", zap.Error(err))
+}
+
+// recordAlert writes an alert into the trail, and says so.
+func (a *Agent) recordAlert(alert record.Alert) {
+	a.Log.Warn("A connection is not as it should be", zap.String("kind", alert.Kind), zap.String("destination", alert.Destination),
+		zap.Uint64("count", alert.Count), zap.String("detail", alert.Detail))
+	if err := a.Trail.Alert(alert); err != nil {
+		a.Log.Error("An alert could not be recorded", zap.Error(err))
 	}
 }
 

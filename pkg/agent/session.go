@@ -105,7 +105,7 @@ func (a *Agent) session(ctx context.Context, log *zap.Logger, id string, from ar
 
 // undecided is a connection of which only the client can say what it wants.
 func (v *serving) undecided(resources []*policy.Resource) *protocol.Conn {
-	refused := func() { v.alert(v.log, "no-resource", v.from.origin) }
+	refused := func() { v.alert("no-resource", v.from.origin) }
 	return &protocol.Conn{
 		Session:   &v.session,
 		Client:    v.from.client,
