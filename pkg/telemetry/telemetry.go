@@ -39,6 +39,14 @@ const (
 	Console Format = "console" // for people
 )
 
+// Of lines with one message and level within a second the first logFirst are
+// written, and of the rest each logEach-th: what jobs do without end shall not
+// fill the disk with what is said of it.
+const (
+	logFirst = 100
+	logEach  = 1000
+)
+
 // NewLogger returns a logger that writes to out: "stderr", "stdout" or a path.
 // Level is debug, info, warn or error.
 func NewLogger(format Format, level, out string) (*zap.Logger, error) {
@@ -55,6 +63,7 @@ func NewLogger(format Format, level, out string) (*zap.Logger, error) {
 	encoding.EncodeDuration = zapcore.StringDurationEncoder
 	logger, err := zap.Config{
 		Level:             zap.NewAtomicLevelAt(threshold),
+		Sampling:          &zap.SamplingConfig{Initial: logFirst, Thereafter: logEach},
 		Encoding:          string(format),
 		EncoderConfig:     encoding,
 		OutputPaths:       []string{out},

@@ -41,6 +41,22 @@ func logged(t *testing.T, format telemetry.Format, write func(*zap.Logger)) stri
 	return string(text)
 }
 
+func TestWhatIsSaidWithoutEndFillsNoDisk(t *testing.T) {
+	const often = 100_000
+	text := logged(t, telemetry.JSON, func(log *zap.Logger) {
+		for range often {
+			log.Warn("A job did it again")
+		}
+		log.Warn("Something else")
+	})
+	if lines := strings.Count(text, "again"); lines < 100 || lines > often/100 {
+		t.Errorf("%d lines of %d were written", lines, often)
+	}
+	if !strings.Contains(text, "Something else") {
+		t.Error("what else was said is missing")
+	}
+}
+
 func TestWhatAJobWroteNeverPrints(t *testing.T) {
 	text := operation.Text(secret)
 	op := operation.Operation{
