@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -98,20 +99,22 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 }
 
 // open returns the body of an answer that is not a refusal. The caller closes
-// it.
+// it. Reports ask so often that the collector now and then has them wait.
 func (c *client) open(ctx context.Context, method, path string, query url.Values, body []byte) (io.ReadCloser, error) {
 	target := *c.base.JoinPath(path)
 	target.RawQuery = query.Encode()
-	request, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
+	answer, err := c.ask(ctx, method, target.String(), body)
+	for tries := 1; err == nil && tries < maxTries && askedTooMuch(answer); tries++ {
+		_ = answer.Body.Close()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Second):
+		}
+		answer, err = c.ask(ctx, method, target.String(), body)
+	}
 	if err != nil {
 		return nil, err
-	}
-	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	answer, err := c.http.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("ask the collector: %w", err)
 	}
 	if answer.StatusCode == http.StatusOK {
 		return answer.Body, nil
@@ -122,6 +125,32 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 		problem.Error = answer.Status
 	}
 	return nil, errors.Join(fmt.Errorf("the collector refuses: %s", view.Printable(problem.Error)), answer.Body.Close())
+}
+
+// maxTries is how often one thing is asked for, a second apart.
+const maxTries = 30
+
+// askedTooMuch reports whether the collector did not look at what was asked,
+// because more was asked than it answers in a second. Whom it shuts out waits
+// longer.
+func askedTooMuch(answer *http.Response) bool {
+	after, err := strconv.Atoi(answer.Header.Get("Retry-After"))
+	return answer.StatusCode == http.StatusTooManyRequests && err == nil && after <= 2
+}
+
+func (c *client) ask(ctx context.Context, method, target string, body []byte) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask the collector: %w", err)
+	}
+	return answer, nil
 }
 
 // records reads all records of a session.
