@@ -91,13 +91,14 @@ func TestDeletionOfMainIsDenied(t *testing.T) {
 
 // What came with a push can be read from its record, and a pack that is small
 // enough is there whole. The tree is a delta of one that the server has, which
-// has no name before it is applied.
+// has no name before it is applied. The commit names the way that it takes: within
+// a second the second way's would be the first one's, and there already.
 func TestPushIsOnTheRecord(t *testing.T) { overEach(t, pushIsOnTheRecord) }
 
 func pushIsOnTheRecord(t *testing.T, host, resource string) {
 	before := time.Now()
 	r := run("job", "--", "sh", "-c", `cd "$(mktemp -d)" && git clone -q `+host+repository+` . && echo kept >kept && git add kept &&
-		git -c user.name=Job -c user.email=job@example.com commit -q -m 'keep this' && git push origin HEAD:refs/heads/`+resource)
+		git -c user.name=Job -c user.email=job@example.com commit -q -m 'keep this' -m `+resource+` && git push origin HEAD:refs/heads/`+resource)
 	if r.code != 0 {
 		t.Fatal(r.all())
 	}
