@@ -70,6 +70,16 @@ func NewUnread(why string, dialled bool, look Look) *Unread {
 	return u
 }
 
+// TakeOver has both legs fed again, each from the first byte on that was not
+// consumed. closed are those that send no more.
+func (u *Unread) TakeOver(closed [2]bool, to []Action) []Action {
+	for leg, over := range closed {
+		u.ways[leg].over = over // which is acted on once it has asked
+		to = append(to, Action{Kind: Pause, Leg: Leg(leg)}, Action{Kind: Resume, Leg: Leg(leg)})
+	}
+	return to
+}
+
 // Feed implements Conversation.
 func (u *Unread) Feed(from Leg, unread []byte, to []Action) (int, []Action) {
 	switch {

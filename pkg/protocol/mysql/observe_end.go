@@ -12,13 +12,7 @@ func (o *observer) relayUnread(why string) {
 	}
 	o.abandonAll()
 	o.rest = protocol.NewUnread(why, o.dialled, o.look)
-	for _, leg := range []protocol.Leg{protocol.ClientLeg, protocol.ServerLeg} {
-		if o.closed[leg] {
-			o.rest.Changed(leg, protocol.Closed, nil) // it acts on that once it has asked
-		}
-		o.act(protocol.Action{Kind: protocol.Pause, Leg: leg})
-		o.act(protocol.Action{Kind: protocol.Resume, Leg: leg})
-	}
+	o.out = o.rest.TakeOver(o.closed, o.out)
 }
 
 // abandonAll ends the operations whose answers nobody will recognise. One that
