@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/sluicegate/sluice/testenv/kubernetes"
 )
 
@@ -20,31 +18,16 @@ import (
 // observed, for one test, and returns the file of the servers' authority.
 func observing(t *testing.T) (ca string) {
 	t.Helper()
-	file := filepath.Join(lab.dir, "agent", "policy.yaml")
-	own, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var policy struct {
-		Resources []map[string]any `yaml:"resources"`
-		Rest      map[string]any   `yaml:",inline"`
-	}
-	if err := yaml.Unmarshal(own, &policy); err != nil {
-		t.Fatal(err)
-	}
-	ca = policy.Resources[0]["server_tls"].(map[string]any)["ca_file"].(string)
-	for _, resource := range policy.Resources {
-		resource["mode"] = "observe"
-		delete(resource, "credentials")
-		delete(resource, "server_tls")
-		delete(resource, "server_ssh")
-	}
-	text, err := yaml.Marshal(policy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	reload(t, file, text)
-	t.Cleanup(func() { reload(t, file, own) })
+	withResources(t, func(resources []map[string]any) []map[string]any {
+		ca = resources[0]["server_tls"].(map[string]any)["ca_file"].(string)
+		for _, resource := range resources {
+			resource["mode"] = "observe"
+			delete(resource, "credentials")
+			delete(resource, "server_tls")
+			delete(resource, "server_ssh")
+		}
+		return resources
+	})
 	return ca
 }
 

@@ -13,10 +13,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TestSessionsAtOneAddressAreOfSeveralResources puts a policy in force in which
-// the lab's database is one resource, another one at the same server a second,
-// which has a host more, and one that is asked for by a name in TLS a third.
-func TestSessionsAtOneAddressAreOfSeveralResources(t *testing.T) {
+// withResources puts the lab's policy in force with other resources, for one
+// test.
+func withResources(t *testing.T, change func([]map[string]any) []map[string]any) {
+	t.Helper()
 	file := filepath.Join(lab.dir, "agent", "policy.yaml")
 	own, err := os.ReadFile(file)
 	if err != nil {
@@ -29,18 +29,27 @@ func TestSessionsAtOneAddressAreOfSeveralResources(t *testing.T) {
 	if err := yaml.Unmarshal(own, &policy); err != nil {
 		t.Fatal(err)
 	}
-	other, tenant := maps.Clone(policy.Resources[0]), maps.Clone(policy.Resources[0]) // shop-db
-	other["name"], other["select"] = "maintenance", map[string]any{"databases": []string{"postgres"}}
-	other["hosts"] = []string{"pg.lab", "ssh.lab"}
-	tenant["name"], tenant["select"] = "tenant", map[string]any{"databases": []string{"template1"}, "server_names": []string{"*.pg.lab"}}
-	policy.Resources[0]["select"] = map[string]any{"databases": []string{"shop"}}
-	policy.Resources = append(policy.Resources, other, tenant)
+	policy.Resources = change(policy.Resources)
 	text, err := yaml.Marshal(policy)
 	if err != nil {
 		t.Fatal(err)
 	}
 	reload(t, file, text)
-	defer reload(t, file, own)
+	t.Cleanup(func() { reload(t, file, own) })
+}
+
+// TestSessionsAtOneAddressAreOfSeveralResources puts a policy in force in which
+// the lab's database is one resource, another one at the same server a second,
+// which has a host more, and one that is asked for by a name in TLS a third.
+func TestSessionsAtOneAddressAreOfSeveralResources(t *testing.T) {
+	withResources(t, func(resources []map[string]any) []map[string]any {
+		other, tenant := maps.Clone(resources[0]), maps.Clone(resources[0]) // shop-db
+		other["name"], other["select"] = "maintenance", map[string]any{"databases": []string{"postgres"}}
+		other["hosts"] = []string{"pg.lab", "ssh.lab"}
+		tenant["name"], tenant["select"] = "tenant", map[string]any{"databases": []string{"template1"}, "server_names": []string{"*.pg.lab"}}
+		resources[0]["select"] = map[string]any{"databases": []string{"shop"}}
+		return append(resources, other, tenant)
+	})
 
 	began := time.Now()
 	for _, database := range []string{"shop", "postgres"} {
