@@ -10,7 +10,7 @@ import (
 // only. Packages that are planned are listed too: their place is decided.
 var layers = [][]string{
 	{ // words that every other package shares
-		"workload", "session", "operation", "record", "config/document", "failpoint", "textcache",
+		"workload", "session", "operation", "record", "config/document", "failpoint", "textcache", "lineage",
 	},
 	{ // parts, each ignorant of the others
 		"redirect", "attribution", "identity", "trust", "credential", "bus", "spool", "policy", "mask",

@@ -27,28 +27,13 @@ func (a *Analysis) size() int {
 				n += 16 + len(name)
 			}
 		}
-		n += st.Lineage.size()
+		n += st.Lineage.Size()
 		for _, effect := range st.Effects {
 			n += 64 + len(effect.Name)
 			for _, v := range effect.Values {
 				n += 16 + len(v)
 			}
 		}
-	}
-	return n
-}
-
-// size returns what a lineage holds, in bytes, roughly. Names are shared.
-func (l *Lineage) size() int {
-	if l == nil {
-		return 0
-	}
-	n := 0
-	for i := range l.Outputs {
-		n += 128 + 32*len(l.Outputs[i].Sources)
-	}
-	for i := range l.Written {
-		n += 192 + 32*len(l.Written[i].Sources)
 	}
 	return n
 }

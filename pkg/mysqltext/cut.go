@@ -158,6 +158,6 @@ func (d *describer) returning(s *statement, st *Statement, list []token, node as
 	}
 	st.Lineage.Outputs = found.Outputs
 	st.Lineage.Written = append(st.Lineage.Written, found.Written...)
-	st.Lineage.settle()
+	settle(st.Lineage)
 	return ""
 }

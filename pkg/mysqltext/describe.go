@@ -7,6 +7,8 @@ import (
 	"github.com/pingcap/tidb/pkg/parser/ast"
 
 	"github.com/sluicegate/sluice/pkg/operation"
+
+	"github.com/sluicegate/sluice/pkg/lineage"
 )
 
 // describer reads the statements of one text.
@@ -240,13 +242,13 @@ func (d *describer) keep(st *Statement, into []Effect) {
 	}
 	for i, e := range into {
 		if e.Kind == Assign {
-			st.Lineage.Written = append(st.Lineage.Written, Written{
+			st.Lineage.Written = append(st.Lineage.Written, lineage.Written{
 				Relation: OfVariable, Column: e.Name, Output: st.Lineage.At(i, len(into)),
 			})
 		}
 	}
 	st.Lineage.Outputs = nil
-	st.Lineage.settle()
+	settle(st.Lineage)
 }
 
 func (d *describer) walker(s *statement, st *Statement) *walker {

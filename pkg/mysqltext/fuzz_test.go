@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/sluicegate/sluice/pkg/lineage"
 	"github.com/sluicegate/sluice/pkg/mysqltext"
 )
 
@@ -41,7 +42,7 @@ func FuzzAnalyze(f *testing.F) {
 				t.Errorf("%+v", st)
 			}
 		}
-		same := cmpopts.IgnoreUnexported(mysqltext.Output{})
+		same := cmpopts.IgnoreUnexported(lineage.Output{})
 		if diff := cmp.Diff(got, analyzer.Analyze([]byte(text), opt), same); diff != "" {
 			t.Errorf("asked again (-first +second):\n%s", diff)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluicegate/sluice/pkg/lineage"
 	"github.com/sluicegate/sluice/pkg/mysqltext"
 )
 
@@ -71,7 +72,7 @@ func describe(a *mysqltext.Analysis) string {
 	return b.String()
 }
 
-func describeLineage(b *strings.Builder, l *mysqltext.Lineage) {
+func describeLineage(b *strings.Builder, l *lineage.Trace) {
 	if l == nil {
 		return
 	}
@@ -83,7 +84,7 @@ func describeLineage(b *strings.Builder, l *mysqltext.Lineage) {
 	}
 }
 
-func describeOutput(o mysqltext.Output) string {
+func describeOutput(o lineage.Output) string {
 	s := o.Name
 	if o.Star {
 		s += "*"

@@ -1,103 +1,28 @@
 package mysqltext
 
 import (
-	"slices"
-
 	"github.com/pingcap/tidb/pkg/parser/ast"
+
+	"github.com/sluicegate/sluice/pkg/lineage"
 )
 
 // scope is what names can mean in one query and, through outer, in those
 // around it.
 type scope struct {
 	outer   *scope
-	items   []*item // of FROM
+	items   []*lineage.Item // of FROM
 	ctes    []*cte
-	aliases []Output // of the select list so far: inner queries may name them
-	listing bool     // the select list is being read: its own aliases are not in scope
-	window  Output   // what named windows read
-}
-
-// item is one thing that FROM lists.
-type item struct {
-	name     string
-	relation string   // of a table or view
-	renamed  bool     // its columns have other names, and nobody knows which
-	outputs  []Output // of a query
-	any      *Output  // what every column may be, of all others
-}
-
-// column is what the item's column of that name may be; found is false where it
-// has none.
-func (it *item) column(name string, t *tracer) (o Output, found bool) {
-	if !t.spend() {
-		return Output{Unknown: true}, true
-	}
-	switch {
-	case it.any != nil:
-		return *it.any, true
-	case it.renamed:
-		return it.whole(t), true
-	case it.relation != "":
-		return Output{Sources: []Source{{it.relation, name}}, Direct: true}, true
-	}
-	direct := true
-	take := func(p Output) {
-		found, direct = true, direct && p.Direct
-		o.add(p)
-	}
-	for _, output := range it.outputs {
-		if output.Star {
-			for _, inner := range output.items {
-				if p, ok := inner.column(name, t); ok {
-					take(p)
-				}
-			}
-			o.Unknown = o.Unknown || len(output.items) == 0
-			found = found || len(output.items) == 0
-		} else if output.Name == name || output.Name == "" {
-			take(output)
-		}
-	}
-	o.Direct = found && direct
-	return o, found
-}
-
-// whole is a row of the item.
-func (it *item) whole(t *tracer) Output {
-	if !t.spend() {
-		return Output{Unknown: true}
-	}
-	switch {
-	case it.any != nil:
-		return union(*it.any)
-	case it.relation != "":
-		return Output{Sources: []Source{{it.relation, "*"}}}
-	}
-	return union(it.outputs...)
-}
-
-// rename gives the item's columns the names of a list.
-func (it *item) rename(names []ast.CIStr) {
-	if len(names) == 0 {
-		return
-	}
-	star := func(o Output) bool { return o.Star }
-	if it.outputs == nil || slices.ContainsFunc(it.outputs, star) || len(names) > len(it.outputs) {
-		it.renamed = true
-		return
-	}
-	it.outputs = slices.Clone(it.outputs)
-	for i, name := range names {
-		it.outputs[i].Name = resultName(name.O)
-	}
+	aliases []lineage.Output // of the select list so far: inner queries may name them
+	listing bool             // the select list is being read: its own aliases are not in scope
+	window  lineage.Output   // what named windows read
 }
 
 // named returns the items of that name at every level.
-func (sc *scope) named(name string) []*item {
-	var found []*item
+func (sc *scope) named(name string) []*lineage.Item {
+	var found []*lineage.Item
 	for ; sc != nil; sc = sc.outer {
 		for _, it := range sc.items {
-			if it.name == name {
+			if it.Name == name {
 				found = append(found, it)
 			}
 		}
@@ -106,19 +31,19 @@ func (sc *scope) named(name string) []*item {
 }
 
 // resolve is what a column's name may mean.
-func (t *tracer) resolve(n *ast.ColumnName, sc *scope) Output {
+func (t *tracer) resolve(n *ast.ColumnName, sc *scope) lineage.Output {
 	name := fold(n.Name.O)
 	if n.Table.O != "" {
 		return t.qualified(t.opt.foldRelation(n.Table.O), name, sc)
 	}
-	o, found, direct := Output{}, false, true
-	take := func(p Output) {
+	o, found, direct := lineage.Output{}, false, true
+	take := func(p lineage.Output) {
 		found, direct = true, direct && p.Direct
-		o.add(p)
+		o.Add(p)
 	}
 	for level := sc; level != nil; level = level.outer {
 		for _, it := range level.items {
-			if p, ok := it.column(name, t); ok {
+			if p, ok := it.Column(name, &t.budget); ok {
 				take(p)
 			}
 		}
@@ -137,16 +62,16 @@ func (t *tracer) resolve(n *ast.ColumnName, sc *scope) Output {
 }
 
 // qualified is a column of what has a name.
-func (t *tracer) qualified(name, column string, sc *scope) Output {
+func (t *tracer) qualified(name, column string, sc *scope) lineage.Output {
 	items := sc.named(name)
-	o := Output{Unknown: len(items) == 0, Direct: len(items) > 0}
+	o := lineage.Output{Unknown: len(items) == 0, Direct: len(items) > 0}
 	for _, it := range items {
-		p, found := it.column(column, t)
+		p, found := it.Column(column, &t.budget)
 		if !found {
-			p = it.whole(t)
+			p = it.Whole(&t.budget)
 		}
 		o.Direct = o.Direct && p.Direct
-		o.add(p)
+		o.Add(p)
 	}
 	return o
 }
@@ -156,7 +81,7 @@ type cte struct {
 	name    string
 	query   *ast.CommonTableExpression
 	scope   *scope
-	outputs []Output
+	outputs []lineage.Output
 	state   cteState
 }
 
@@ -197,22 +122,14 @@ func (t *tracer) follow(c *cte) {
 	c.state = cteRunning
 	outputs := t.query(c.query.Query.Query, c.scope)
 	if c.state == cteRecursive {
-		all := union(outputs...)
-		outputs = slices.Clone(outputs)
-		for i := range outputs {
-			outputs[i] = Output{Name: outputs[i].Name, Sources: all.Sources, Unknown: all.Unknown, Star: outputs[i].Star}
-			outputs[i].items = []*item{{any: &all}}
-		}
+		outputs = lineage.Blur(outputs)
 	}
-	it := &item{outputs: outputs}
-	it.rename(c.query.ColNameList)
-	if it.renamed {
-		all := it.whole(t)
-		all.Star = true
-		all.items = []*item{{any: &Output{Sources: all.Sources, Unknown: all.Unknown}}}
-		it.outputs = []Output{all}
+	it := &lineage.Item{Outputs: outputs}
+	it.Rename(resultNames(c.query.ColNameList))
+	if it.Renamed() {
+		it.Outputs = []lineage.Output{lineage.Spread(it.Whole(&t.budget))}
 	}
-	c.outputs, c.state = it.outputs, cteDone
+	c.outputs, c.state = it.Outputs, cteDone
 }
 
 // lookup returns the WITH query that an unqualified name means.
@@ -235,7 +152,7 @@ func (t *tracer) from(refs *ast.TableRefsClause, sc *scope) {
 }
 
 func (t *tracer) source(node ast.ResultSetNode, sc *scope) {
-	if !t.spend() || node == nil {
+	if !t.budget.Spend() || node == nil {
 		return
 	}
 	switch n := node.(type) {
@@ -252,47 +169,43 @@ func (t *tracer) source(node ast.ResultSetNode, sc *scope) {
 	case *ast.TableName:
 		sc.items = append(sc.items, t.table(n, sc))
 	default:
-		sc.items = append(sc.items, &item{outputs: t.query(node, sc)})
+		sc.items = append(sc.items, &lineage.Item{Outputs: t.query(node, sc)})
 	}
 }
 
-func (t *tracer) tableSource(n *ast.TableSource, sc *scope) *item {
-	var it *item
+func (t *tracer) tableSource(n *ast.TableSource, sc *scope) *lineage.Item {
+	var it *lineage.Item
 	switch source := n.Source.(type) {
 	case *ast.TableName:
 		it = t.table(source, sc)
 	case *ast.Join:
 		inner := &scope{outer: sc}
 		t.source(source, inner)
-		all := Output{Star: true, items: inner.items}
-		for _, part := range inner.items {
-			all.add(part.whole(t))
-		}
-		it = &item{outputs: []Output{all}}
+		it = &lineage.Item{Outputs: []lineage.Output{lineage.Star(inner.items, &t.budget)}}
 	default:
-		it = &item{outputs: t.query(n.Source, sc)}
+		it = &lineage.Item{Outputs: t.query(n.Source, sc)}
 	}
 	if n.AsName.O != "" {
-		it.name = t.opt.foldRelation(n.AsName.O)
+		it.Name = t.opt.foldRelation(n.AsName.O)
 	}
-	it.rename(n.ColumnNames)
+	it.Rename(resultNames(n.ColumnNames))
 	return it
 }
 
-func (t *tracer) table(n *ast.TableName, sc *scope) *item {
+func (t *tracer) table(n *ast.TableName, sc *scope) *lineage.Item {
 	name := t.opt.foldRelation(n.Name.O)
-	it := &item{name: name}
+	it := &lineage.Item{Name: name}
 	found := sc.lookup(name)
 	if found == nil || n.Schema.O != "" {
-		it.relation = t.opt.relation(n)
+		it.Relation = t.opt.relation(n)
 		return it
 	}
 	t.follow(found)
 	if found.state == cteDone {
-		it.outputs = found.outputs
+		it.Outputs = found.outputs
 	} else {
 		found.state = cteRecursive // what it reads is counted there
-		it.any = &Output{}
+		it.Any = &lineage.Output{}
 	}
 	return it
 }

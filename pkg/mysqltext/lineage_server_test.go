@@ -7,11 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluicegate/sluice/pkg/lineage"
 	"github.com/sluicegate/sluice/pkg/mysqltext"
 )
 
 // tags are what the values of each column hold, and no others.
-var tags = map[string]mysqltext.Source{
+var tags = map[string]lineage.Source{
 	"AofT": {Relation: "t", Column: "a"}, "SofT": {Relation: "t", Column: "ssn"},
 	"BofU": {Relation: "u", Column: "b"}, "DofU": {Relation: "u", Column: "d"},
 }
@@ -213,8 +214,8 @@ func learn(variables map[string][]string, st *mysqltext.Statement) {
 	}
 }
 
-func mayHold(o mysqltext.Output, tag string, source mysqltext.Source, variables map[string][]string) bool {
-	return slices.ContainsFunc(o.Sources, func(s mysqltext.Source) bool {
+func mayHold(o lineage.Output, tag string, source lineage.Source, variables map[string][]string) bool {
+	return slices.ContainsFunc(o.Sources, func(s lineage.Source) bool {
 		if s.Relation == mysqltext.OfVariable {
 			return slices.Contains(variables[s.Column], tag)
 		}

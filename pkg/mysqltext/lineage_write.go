@@ -1,10 +1,14 @@
 package mysqltext
 
-import "github.com/pingcap/tidb/pkg/parser/ast"
+import (
+	"github.com/pingcap/tidb/pkg/parser/ast"
+
+	"github.com/sluicegate/sluice/pkg/lineage"
+)
 
 // trace returns where the values of a statement come from, nil for a statement
 // that reads nothing or of which that is not known.
-func (t *tracer) trace(node ast.Node) *Lineage {
+func (t *tracer) trace(node ast.Node) *lineage.Trace {
 	switch n := node.(type) {
 	case *ast.SelectStmt, *ast.SetOprStmt:
 		return t.lineage(t.query(node, nil))
@@ -49,12 +53,12 @@ func (t *tracer) rest(sc *scope, where ast.ExprNode, order *ast.OrderByClause) {
 }
 
 // makes notes a relation that is made of a result.
-func (t *tracer) makes(into *ast.TableName, columns []ast.CIStr, outputs []Output) {
-	it := &item{outputs: outputs}
-	it.rename(columns)
-	for _, o := range it.outputs {
-		w := Written{Relation: t.opt.relation(into), Output: o}
-		if !it.renamed && !o.Star {
+func (t *tracer) makes(into *ast.TableName, columns []ast.CIStr, outputs []lineage.Output) {
+	it := &lineage.Item{Outputs: outputs}
+	it.Rename(resultNames(columns))
+	for _, o := range it.Outputs {
+		w := lineage.Written{Relation: t.opt.relation(into), Output: o}
+		if !it.Renamed() && !o.Star {
 			w.Column = o.Name
 		}
 		t.written = append(t.written, w)
@@ -77,11 +81,11 @@ func target(refs *ast.TableRefsClause) *ast.TableName {
 func (t *tracer) insert(n *ast.InsertStmt) {
 	into := target(n.Table)
 	if into == nil {
-		t.lost = true
+		t.budget.Give()
 		return
 	}
-	sc := &scope{items: []*item{{name: t.opt.foldRelation(into.Name.O), relation: t.opt.relation(into)}}}
-	var outputs []Output
+	sc := &scope{items: []*lineage.Item{{Name: t.opt.foldRelation(into.Name.O), Relation: t.opt.relation(into)}}}
+	var outputs []lineage.Output
 	if n.Select != nil {
 		inner := &scope{}
 		t.sourcesOf(n.Select, inner)
@@ -91,23 +95,23 @@ func (t *tracer) insert(n *ast.InsertStmt) {
 	for _, row := range n.Lists {
 		for i, e := range row {
 			if i == len(outputs) {
-				outputs = append(outputs, Output{})
+				outputs = append(outputs, lineage.Output{})
 			}
-			outputs[i].add(t.expr(e, sc))
+			outputs[i].Add(t.expr(e, sc))
 		}
 	}
 	for i, o := range outputs {
-		w := Written{Relation: t.opt.relation(into), Output: o}
-		if i < len(n.Columns) && !starred(outputs[:i+1]) {
+		w := lineage.Written{Relation: t.opt.relation(into), Output: o}
+		if i < len(n.Columns) && !lineage.HasStar(outputs[:i+1]) {
 			w.Column = fold(n.Columns[i].Name.O)
 		}
 		w.Name = ""
 		t.written = append(t.written, w)
-		t.inserted.add(o)
+		t.inserted.Add(o)
 	}
 	if t.newRow != "" {
-		row := union(t.inserted)
-		sc.items = append(sc.items, &item{name: t.opt.foldRelation(t.newRow), any: &row})
+		row := lineage.Union(t.inserted)
+		sc.items = append(sc.items, &lineage.Item{Name: t.opt.foldRelation(t.newRow), Any: &row})
 	}
 	t.assignTo(n.OnDuplicate, sc, sc.items[:1])
 }
@@ -123,20 +127,11 @@ func (t *tracer) sourcesOf(node ast.ResultSetNode, sc *scope) {
 	}
 }
 
-func starred(outputs []Output) bool {
-	for _, o := range outputs {
-		if o.Star {
-			return true
-		}
-	}
-	return false
-}
-
 // assign notes what SET puts into columns: into those of every relation that
 // the name may mean.
 func (t *tracer) assign(list []*ast.Assignment, sc *scope) { t.assignTo(list, sc, sc.items) }
 
-func (t *tracer) assignTo(list []*ast.Assignment, sc *scope, targets []*item) {
+func (t *tracer) assignTo(list []*ast.Assignment, sc *scope, targets []*lineage.Item) {
 	for _, a := range list {
 		o := t.expr(a.Expr, sc)
 		o.Name, o.Star = "", false
@@ -146,13 +141,13 @@ func (t *tracer) assignTo(list []*ast.Assignment, sc *scope, targets []*item) {
 		}
 		found := false
 		for _, it := range items {
-			if it.relation != "" {
+			if it.Relation != "" {
 				found = true
-				t.written = append(t.written, Written{Relation: it.relation, Column: fold(a.Column.Name.O), Output: o})
+				t.written = append(t.written, lineage.Written{Relation: it.Relation, Column: fold(a.Column.Name.O), Output: o})
 			}
 		}
 		if !found {
-			t.written = append(t.written, Written{Output: o})
+			t.written = append(t.written, lineage.Written{Output: o})
 		}
 	}
 }
@@ -160,12 +155,12 @@ func (t *tracer) assignTo(list []*ast.Assignment, sc *scope, targets []*item) {
 // load is LOAD DATA. A file of the server's may hold anything.
 func (t *tracer) load(n *ast.LoadDataStmt) {
 	relation := t.opt.relation(n.Table)
-	read := Output{Unknown: n.FileLocRef != ast.FileLocClient}
-	t.written = append(t.written, Written{Relation: relation, Output: read})
+	read := lineage.Output{Unknown: n.FileLocRef != ast.FileLocClient}
+	t.written = append(t.written, lineage.Written{Relation: relation, Output: read})
 	for _, c := range n.ColumnsAndUserVars {
 		if c.UserVar != nil {
-			t.written = append(t.written, Written{Relation: OfVariable, Column: fold(c.UserVar.Name), Output: read})
+			t.written = append(t.written, lineage.Written{Relation: OfVariable, Column: fold(c.UserVar.Name), Output: read})
 		}
 	}
-	t.assign(n.ColumnAssignments, &scope{items: []*item{{name: t.opt.foldRelation(n.Table.Name.O), relation: relation}}})
+	t.assign(n.ColumnAssignments, &scope{items: []*lineage.Item{{Name: t.opt.foldRelation(n.Table.Name.O), Relation: relation}}})
 }

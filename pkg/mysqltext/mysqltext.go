@@ -23,6 +23,8 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/textcache"
+
+	"github.com/sluicegate/sluice/pkg/lineage"
 )
 
 // Options is what a session's state adds to the meaning of a text. The zero
@@ -90,7 +92,7 @@ type Statement struct {
 	Runs string
 	// Lineage is where its values come from; nil where that is not known, or
 	// where it neither returns nor keeps any.
-	Lineage *Lineage
+	Lineage *lineage.Trace
 }
 
 // Analyzer analyses texts and remembers what it found. It is safe for

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicegate/sluice/pkg/lineage"
 	"github.com/sluicegate/sluice/pkg/mysqltext"
 	"github.com/sluicegate/sluice/pkg/operation"
 )
@@ -201,7 +202,7 @@ func counted(t *testing.T, text string, opt mysqltext.Options, results []result)
 			t.Errorf("%q: a SELECT is described as %+v", text, st)
 			continue
 		}
-		star := slices.ContainsFunc(st.Lineage.Outputs, func(o mysqltext.Output) bool { return o.Star })
+		star := slices.ContainsFunc(st.Lineage.Outputs, func(o lineage.Output) bool { return o.Star })
 		if !star && len(st.Lineage.Outputs) != len(r.columns) {
 			t.Errorf("%q: %d columns, of which %d are traced", text, len(r.columns), len(st.Lineage.Outputs))
 		}
@@ -215,8 +216,8 @@ func counted(t *testing.T, text string, opt mysqltext.Options, results []result)
 }
 
 // traced reports whether a column's own column is among its sources.
-func traced(o mysqltext.Output, c column) bool {
-	return slices.ContainsFunc(o.Sources, func(s mysqltext.Source) bool {
+func traced(o lineage.Output, c column) bool {
+	return slices.ContainsFunc(o.Sources, func(s lineage.Source) bool {
 		parts := mysqltext.SplitName(s.Relation)
 		return parts[len(parts)-1] == c.originalTable && (s.Column == "*" || s.Column == strings.ToLower(c.original))
 	})

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/sluicegate/sluice/pkg/operation"
+
+	"github.com/sluicegate/sluice/pkg/lineage"
 )
 
 // session notes what a statement does to its session, by its first words.
@@ -55,7 +57,7 @@ func (d *describer) set(s *statement, st *Statement) refusal {
 	if s.keyword(1) == "statement" {
 		return refusedMode // it sets variables for the rest of the text
 	}
-	var written []Written
+	var written []lineage.Written
 	scope := SetVariable
 	for from := 1; from < len(s.tokens); {
 		end := s.comma(from)
@@ -70,8 +72,8 @@ func (d *describer) set(s *statement, st *Statement) refusal {
 	if len(st.Effects) == 0 {
 		return refusedSyntax
 	}
-	st.Lineage = &Lineage{Written: written}
-	st.Lineage.settle()
+	st.Lineage = &lineage.Trace{Written: written}
+	settle(st.Lineage)
 	return ""
 }
 
@@ -97,7 +99,7 @@ var scopes = map[string]EffectKind{
 }
 
 // setOne reads one assignment. A scope holds for those behind it, too.
-func (d *describer) setOne(s *statement, st *Statement, scope EffectKind, written *[]Written) (EffectKind, refusal) {
+func (d *describer) setOne(s *statement, st *Statement, scope EffectKind, written *[]lineage.Written) (EffectKind, refusal) {
 	if len(s.tokens) == 0 {
 		return scope, refusedSyntax
 	}
@@ -207,7 +209,7 @@ func (s *statement) constant(value []token) []string {
 }
 
 // setUser reads @x = value.
-func (d *describer) setUser(s *statement, st *Statement, written *[]Written) refusal {
+func (d *describer) setUser(s *statement, st *Statement, written *[]lineage.Written) refusal {
 	name := fold(s.name(s.tokens[0]))
 	before := len(st.Effects)
 	o, why := d.values(s, st, s.tokens[2:])
@@ -216,8 +218,8 @@ func (d *describer) setUser(s *statement, st *Statement, written *[]Written) ref
 	}
 	*written = append(*written, o.Written...)
 	st.Effects = append(st.Effects[:before:before], append([]Effect{{Kind: Assign, Name: name}}, st.Effects[before:]...)...)
-	value := union(o.Outputs...)
-	*written = append(*written, Written{Relation: OfVariable, Column: name, Output: value})
+	value := lineage.Union(o.Outputs...)
+	*written = append(*written, lineage.Written{Relation: OfVariable, Column: name, Output: value})
 	return ""
 }
 
@@ -228,14 +230,14 @@ func (d *describer) expressions(s *statement, st *Statement, list []token) refus
 		return why
 	}
 	if st.Lineage == nil {
-		st.Lineage = &Lineage{}
+		st.Lineage = &lineage.Trace{}
 	}
 	st.Lineage.Written = append(st.Lineage.Written, found.Written...)
 	return ""
 }
 
 // values reads a list of expressions as a query's.
-func (d *describer) values(s *statement, st *Statement, list []token) (*Lineage, refusal) {
+func (d *describer) values(s *statement, st *Statement, list []token) (*lineage.Trace, refusal) {
 	listed := &statement{scratch: s.scratch, tokens: list}
 	text, why := listed.write([]byte("SELECT "), d.neutral)
 	if why != "" {

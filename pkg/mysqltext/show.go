@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/sluicegate/sluice/pkg/operation"
+
+	"github.com/sluicegate/sluice/pkg/lineage"
 )
 
 // shown are what SHOW shows of definitions and settings: none of what tables
@@ -36,7 +38,7 @@ func (d *describer) show(s *statement, st *Statement) refusal {
 		st.Kind = "SHOW " + strings.ToUpper(what)
 	}
 	if shown[what] {
-		st.Lineage = &Lineage{Outputs: []Output{{Star: true}}}
+		st.Lineage = &lineage.Trace{Outputs: []lineage.Output{{Star: true}}}
 	}
 	if st.Kind == "SHOW CREATE USER" {
 		st.Class, st.Secret = operation.Privilege, true
@@ -127,7 +129,7 @@ func (d *describer) explain(s *statement, at, from int) refusal {
 // describeTable is DESCRIBE of a table: the same as SHOW COLUMNS.
 func (d *describer) describeTable(s *statement, st *Statement, from int) refusal {
 	st.Kind = "SHOW COLUMNS"
-	st.Lineage = &Lineage{Outputs: []Output{{Star: true}}}
+	st.Lineage = &lineage.Trace{Outputs: []lineage.Output{{Star: true}}}
 	t, end := s.tokens[from], from+1
 	if t.kind != tokQuoted && (t.kind != tokWord || reservedWords[s.keyword(from)]) {
 		return refusedSyntax

@@ -51,7 +51,7 @@ func (a *Analysis) size() int {
 				n += 16 + len(name)
 			}
 		}
-		n += st.Lineage.size()
+		n += st.Lineage.Size()
 		if st.CopyTo != nil {
 			n += len(st.CopyTo.Query)
 		}
@@ -61,21 +61,6 @@ func (a *Analysis) size() int {
 				n += 16 + len(v)
 			}
 		}
-	}
-	return n
-}
-
-// size returns what a lineage holds, in bytes, roughly. Names are shared.
-func (l *Lineage) size() int {
-	if l == nil {
-		return 0
-	}
-	n := 0
-	for i := range l.Outputs {
-		n += 128 + 32*len(l.Outputs[i].Sources)
-	}
-	for i := range l.Written {
-		n += 192 + 32*len(l.Written[i].Sources)
 	}
 	return n
 }

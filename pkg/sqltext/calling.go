@@ -1,6 +1,10 @@
 package sqltext
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/sluicegate/sluice/pkg/lineage"
+)
 
 // Calling returns the analysis of the same text on a server where these are
 // names of users' functions that take a row: t.f may be f(t) there, which may do
@@ -40,9 +44,9 @@ func (s *Statement) call(names map[string]bool) {
 	if s.Lineage == nil {
 		return
 	}
-	unknown := &Lineage{Outputs: []Output{{Star: true, Unknown: true}}}
+	unknown := &lineage.Trace{Outputs: []lineage.Output{{Star: true, Unknown: true}}}
 	for _, w := range s.Lineage.Written {
-		unknown.Written = append(unknown.Written, Written{Relation: w.Relation, Column: w.Column, Output: Output{Unknown: true}})
+		unknown.Written = append(unknown.Written, lineage.Written{Relation: w.Relation, Column: w.Column, Output: lineage.Output{Unknown: true}})
 	}
 	s.Lineage = unknown
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/sluicegate/sluice/pkg/lineage"
 	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
@@ -37,7 +38,7 @@ func FuzzAnalyze(f *testing.F) {
 			}
 		}
 		again := analyzer.Analyze([]byte(text), opt)
-		if diff := cmp.Diff(got, again, cmpopts.IgnoreUnexported(sqltext.Output{})); diff != "" {
+		if diff := cmp.Diff(got, again, cmpopts.IgnoreUnexported(lineage.Output{})); diff != "" {
 			t.Errorf("asked again (-first +second):\n%s", diff)
 		}
 		if alive := sqltext.AnalyzeAlone(analyzer, "SELECT 1"); !alive.Parsed {

@@ -3,12 +3,14 @@ package sqltext
 import (
 	pg_query "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/sluicegate/sluice/pkg/lineage"
 )
 
 // expr is where an expression's value may come from.
-func (t *tracer) expr(node *pg_query.Node, sc *scope) Output {
-	if node == nil || !t.spend() {
-		return Output{Unknown: node != nil}
+func (t *tracer) expr(node *pg_query.Node, sc *scope) lineage.Output {
+	if node == nil || !t.budget.Spend() {
+		return lineage.Output{Unknown: node != nil}
 	}
 	switch n := node.GetNode().(type) {
 	case *pg_query.Node_ColumnRef:
@@ -18,7 +20,7 @@ func (t *tracer) expr(node *pg_query.Node, sc *scope) Output {
 	case *pg_query.Node_FuncCall:
 		return t.call(n.FuncCall, sc)
 	case *pg_query.Node_NullTest, *pg_query.Node_GroupingFunc:
-		return Output{}
+		return lineage.Output{}
 	case *pg_query.Node_AExpr:
 		o := t.children(node, sc)
 		if name := nameList(n.AExpr.GetName()); len(name) > 0 && !isBuiltin(t.names.operators, name, t.builtinNames) {
@@ -26,16 +28,16 @@ func (t *tracer) expr(node *pg_query.Node, sc *scope) Output {
 		}
 		return o
 	case *pg_query.Node_SelectStmt, *pg_query.Node_InsertStmt, *pg_query.Node_UpdateStmt, *pg_query.Node_DeleteStmt, *pg_query.Node_MergeStmt:
-		return union(t.query(node, sc)...)
+		return lineage.Union(t.query(node, sc)...)
 	}
 	return t.children(node, sc)
 }
 
 // children is where any part of an expression comes from.
-func (t *tracer) children(node *pg_query.Node, sc *scope) Output {
+func (t *tracer) children(node *pg_query.Node, sc *scope) lineage.Output {
 	m := inner(node)
 	if m == nil {
-		return Output{}
+		return lineage.Output{}
 	}
 	all := t.message(m, sc)
 	all.Unknown = all.Unknown || keywordCall(m.Interface()) != "" && !t.builtinNames
@@ -43,13 +45,13 @@ func (t *tracer) children(node *pg_query.Node, sc *scope) Output {
 }
 
 // message visits the fields of a node by reflection, so that none is missed.
-func (t *tracer) message(m protoreflect.Message, sc *scope) Output {
-	var all Output
+func (t *tracer) message(m protoreflect.Message, sc *scope) lineage.Output {
+	var all lineage.Output
 	visit := func(child protoreflect.Message) {
 		if node, ok := child.Interface().(*pg_query.Node); ok {
-			all.add(t.expr(node, sc))
-		} else if t.spend() {
-			all.add(t.message(child, sc))
+			all.Add(t.expr(node, sc))
+		} else if t.budget.Spend() {
+			all.Add(t.message(child, sc))
 		}
 	}
 	fields := m.Descriptor().Fields()
@@ -69,14 +71,14 @@ func (t *tracer) message(m protoreflect.Message, sc *scope) Output {
 }
 
 // subLink: EXISTS tells whether there is a row, as a predicate does.
-func (t *tracer) subLink(n *pg_query.SubLink, sc *scope) Output {
+func (t *tracer) subLink(n *pg_query.SubLink, sc *scope) lineage.Output {
 	outputs := t.query(n.GetSubselect(), sc)
 	if n.GetSubLinkType() == pg_query.SubLinkType_EXISTS_SUBLINK {
-		return Output{}
+		return lineage.Output{}
 	}
-	all := union(outputs...)
+	all := lineage.Union(outputs...)
 	if test := n.GetTestexpr(); test != nil {
-		all.add(t.expr(test, sc))
+		all.Add(t.expr(test, sc))
 	}
 	if name := nameList(n.GetOperName()); len(name) > 0 && !isBuiltin(t.names.operators, name, t.builtinNames) {
 		all.Unknown = true
@@ -94,16 +96,16 @@ var plainCalls = map[string]bool{
 
 // call: what count counts is not in its result, unless as a window's it depends
 // on the order of values.
-func (t *tracer) call(n *pg_query.FuncCall, sc *scope) Output {
+func (t *tracer) call(n *pg_query.FuncCall, sc *scope) lineage.Output {
 	parts := functionName(n)
 	known := isBuiltin(t.names.functions, parts, t.builtinNames) || isBuiltin(plainCalls, parts, t.builtinNames)
 	if known && parts[len(parts)-1] == "count" && n.GetOver() == nil {
-		return Output{}
+		return lineage.Output{}
 	}
 	all := t.message(n.ProtoReflect(), sc)
 	if n.GetOver() != nil {
 		for level := sc; level != nil; level = level.outer {
-			all.add(level.window)
+			all.Add(level.window)
 		}
 	}
 	all.Unknown = all.Unknown || !known

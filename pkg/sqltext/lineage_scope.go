@@ -1,117 +1,27 @@
 package sqltext
 
 import (
-	"slices"
-
 	pg_query "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/sluicegate/sluice/pkg/lineage"
 )
 
 // scope is what names can mean in one query and, through outer, in those
 // around it.
 type scope struct {
 	outer  *scope
-	items  []*item // of FROM
+	items  []*lineage.Item // of FROM
 	ctes   []*cte
-	window Output // what named windows read
-}
-
-// item is one thing that FROM lists.
-type item struct {
-	name     string
-	relation string   // of a table or view
-	renamed  bool     // its columns have other names, and nobody knows which
-	outputs  []Output // of a query
-	children []*item  // of a join that has a name
-	any      *Output  // what every column may be, of all others
-}
-
-// column is what the item's column of that name may be; found is false where it
-// has none.
-func (it *item) column(name string, t *tracer) (o Output, found bool) {
-	if !t.spend() {
-		return Output{Unknown: true}, true
-	}
-	switch {
-	case it.any != nil:
-		return *it.any, true
-	case it.renamed:
-		return it.whole(t), true
-	case it.relation != "":
-		return Output{Sources: []Source{{it.relation, name}}, Direct: true}, true
-	}
-	direct := true
-	take := func(p Output) {
-		found, direct = true, direct && p.Direct
-		o.add(p)
-	}
-	for _, child := range it.children {
-		if p, ok := child.column(name, t); ok {
-			take(p)
-		}
-	}
-	for _, output := range it.outputs {
-		if output.Star {
-			for _, inner := range output.items {
-				if p, ok := inner.column(name, t); ok {
-					take(p)
-				}
-			}
-			o.Unknown = o.Unknown || len(output.items) == 0
-			found = found || len(output.items) == 0
-		} else if output.Name == name || output.Name == "" {
-			take(output)
-		}
-	}
-	o.Direct = found && direct
-	return o, found
-}
-
-// whole is a row of the item.
-func (it *item) whole(t *tracer) Output {
-	if !t.spend() {
-		return Output{Unknown: true}
-	}
-	switch {
-	case it.any != nil:
-		return union(*it.any)
-	case it.relation != "":
-		return Output{Sources: []Source{{it.relation, "*"}}}
-	}
-	all := union(it.outputs...)
-	for _, child := range it.children {
-		all.add(child.whole(t))
-	}
-	return all
-}
-
-// names reports whether a column of the item certainly has that name.
-func (it *item) names(column string) bool {
-	return slices.ContainsFunc(it.outputs, func(o Output) bool { return !o.Star && o.Name == column })
-}
-
-// rename gives the item's columns the names of an alias.
-func (it *item) rename(names []string) {
-	if len(names) == 0 {
-		return
-	}
-	star := func(o Output) bool { return o.Star }
-	if it.outputs == nil || slices.ContainsFunc(it.outputs, star) || len(names) > len(it.outputs) {
-		it.renamed = true
-		return
-	}
-	it.outputs = slices.Clone(it.outputs)
-	for i, name := range names {
-		it.outputs[i].Name = name
-	}
+	window lineage.Output // what named windows read
 }
 
 // named returns the items of that name at every level: which of them a query
 // that is not LATERAL means, is not worth knowing.
-func (sc *scope) named(name string) []*item {
-	var found []*item
+func (sc *scope) named(name string) []*lineage.Item {
+	var found []*lineage.Item
 	for ; sc != nil; sc = sc.outer {
 		for _, it := range sc.items {
-			if it.name == name {
+			if it.Name == name {
 				found = append(found, it)
 			}
 		}
@@ -120,27 +30,27 @@ func (sc *scope) named(name string) []*item {
 }
 
 // resolve is what a column's name may mean.
-func (t *tracer) resolve(parts []string, sc *scope) Output {
+func (t *tracer) resolve(parts []string, sc *scope) lineage.Output {
 	if len(parts) == 0 {
-		return Output{Unknown: true}
+		return lineage.Output{Unknown: true}
 	}
 	last := parts[len(parts)-1]
 	if len(parts) > 1 {
 		return t.qualified(parts[len(parts)-2], last, sc)
 	}
-	o, found, direct := Output{}, 0, true
-	take := func(p Output) {
+	o, found, direct := lineage.Output{}, 0, true
+	take := func(p lineage.Output) {
 		found++
 		direct = direct && p.Direct
-		o.add(p)
+		o.Add(p)
 	}
 	for level := sc; level != nil; level = level.outer {
 		for _, it := range level.items {
-			if p, ok := it.column(last, t); ok {
+			if p, ok := it.Column(last, &t.budget); ok {
 				take(p)
 			}
-			if it.name == last {
-				take(it.whole(t))
+			if it.Name == last {
+				take(it.Whole(&t.budget))
 			}
 		}
 	}
@@ -151,19 +61,19 @@ func (t *tracer) resolve(parts []string, sc *scope) Output {
 
 // qualified is a column of what has a name. A column that FROM's item does not
 // have may be a function of its row, written as a column.
-func (t *tracer) qualified(name, column string, sc *scope) Output {
+func (t *tracer) qualified(name, column string, sc *scope) lineage.Output {
 	items := sc.named(name)
-	o := Output{Unknown: len(items) == 0, Direct: len(items) > 0}
+	o := lineage.Output{Unknown: len(items) == 0, Direct: len(items) > 0}
 	for _, it := range items {
-		p, found := it.column(column, t)
+		p, found := it.Column(column, &t.budget)
 		if column == "*" || !found {
-			p = it.whole(t)
-		} else if rowCalls[column] && !it.names(column) {
+			p = it.Whole(&t.budget)
+		} else if rowCalls[column] && !it.Has(column) {
 			p.Direct = false
-			p.add(it.whole(t))
+			p.Add(it.Whole(&t.budget))
 		}
 		o.Direct = o.Direct && p.Direct
-		o.add(p)
+		o.Add(p)
 	}
 	return o
 }
@@ -173,7 +83,7 @@ type cte struct {
 	name    string
 	query   *pg_query.CommonTableExpr
 	scope   *scope
-	outputs []Output
+	outputs []lineage.Output
 	state   cteState
 }
 
@@ -211,22 +121,18 @@ func (t *tracer) follow(c *cte) {
 	}
 	c.state = cteRunning
 	outputs := t.query(c.query.GetCtequery(), c.scope)
-	if c.state == cteRecursive || c.query.GetSearchClause() != nil || c.query.GetCycleClause() != nil {
-		all := union(outputs...)
-		for i := range outputs {
-			outputs[i] = Output{Name: outputs[i].Name, Sources: all.Sources, Unknown: all.Unknown, Star: outputs[i].Star}
-			outputs[i].items = []*item{{any: &all}}
-		}
+	if c.state == cteRecursive {
+		outputs = lineage.Blur(outputs)
 	}
 	if c.query.GetSearchClause() != nil || c.query.GetCycleClause() != nil {
-		outputs = []Output{{Star: true, Unknown: true}} // it has more columns than its query
+		outputs = []lineage.Output{{Star: true, Unknown: true}} // it has more columns than its query
 	}
-	it := &item{outputs: outputs}
-	it.rename(nameList(c.query.GetAliascolnames()))
-	if it.renamed {
-		it.outputs = []Output{spread(it.whole(t))}
+	it := &lineage.Item{Outputs: outputs}
+	it.Rename(nameList(c.query.GetAliascolnames()))
+	if it.Renamed() {
+		it.Outputs = []lineage.Output{lineage.Spread(it.Whole(&t.budget))}
 	}
-	c.outputs, c.state = it.outputs, cteDone
+	c.outputs, c.state = it.Outputs, cteDone
 }
 
 // lookup returns the WITH query that an unqualified name means.

@@ -6,12 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluicegate/sluice/pkg/lineage"
 	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
 // sources prints an output: its sources sorted, "?" where it is unknown, "="
 // where it is direct.
-func sources(o sqltext.Output) string {
+func sources(o lineage.Output) string {
 	var parts []string
 	for _, s := range o.Sources {
 		parts = append(parts, s.Relation+"/"+s.Column)
@@ -86,7 +87,7 @@ func TestOutputsNameWhereValuesComeFrom(t *testing.T) {
 		{"SELECT json_build_object('k', a), JSON_OBJECT('k': b) FROM t", []string{"t/a", "t/b"}},
 		{"SELECT x.* FROM XMLTABLE('/r' PASSING (SELECT a FROM t) COLUMNS b text) x", []string{"t/a"}},
 	} {
-		l := lineage(t, a, test.text)
+		l := traceOf(t, a, test.text)
 		var got []string
 		for _, o := range l.Outputs {
 			got = append(got, sources(o))
@@ -97,7 +98,7 @@ func TestOutputsNameWhereValuesComeFrom(t *testing.T) {
 	}
 }
 
-func lineage(t *testing.T, a *sqltext.Analyzer, text string) *sqltext.Lineage {
+func traceOf(t *testing.T, a *sqltext.Analyzer, text string) *lineage.Trace {
 	t.Helper()
 	found := a.Analyze([]byte(text), sqltext.Options{StandardConformingStrings: true, UTF8: true, BuiltinNames: true})
 	if !found.Parsed || len(found.Statements) == 0 || found.Statements[0].Lineage == nil {
@@ -125,7 +126,7 @@ func TestWrittenNamesWhatIsPutWhere(t *testing.T) {
 		{"DELETE FROM t WHERE a = 'x'", nil},
 	} {
 		var got []string
-		for _, w := range lineage(t, a, test.text).Written {
+		for _, w := range traceOf(t, a, test.text).Written {
 			got = append(got, fmt.Sprintf("%s.%s <- %s", w.Relation, w.Column, sources(w.Output)))
 		}
 		if !slices.Equal(got, test.want) {
@@ -135,13 +136,13 @@ func TestWrittenNamesWhatIsPutWhere(t *testing.T) {
 }
 
 func TestStarsLeaveTheColumnsAroundThemKnown(t *testing.T) {
-	l := lineage(t, sqltext.New(), "SELECT a, t.*, 1, u.*, b FROM t, u")
+	l := traceOf(t, sqltext.New(), "SELECT a, t.*, 1, u.*, b FROM t, u")
 	for i, want := range []string{"t/a u/a =", "t/* u/*", "t/* u/*", "t/* u/*", "t/b u/b ="} {
 		if got := sources(l.At(i, 5)); got != want {
 			t.Errorf("column %d: got %q, want %q", i, got, want)
 		}
 	}
-	if l := lineage(t, sqltext.New(), "SELECT a FROM t"); !l.At(0, 2).Unknown {
+	if l := traceOf(t, sqltext.New(), "SELECT a FROM t"); !l.At(0, 2).Unknown {
 		t.Error("a column more than the text has is known")
 	}
 }
@@ -153,7 +154,7 @@ func TestNamesThatMultiplyAreGivenUp(t *testing.T) {
 		fmt.Fprintf(&text, ", c%d AS (SELECT x.a||y.a AS a, (SELECT * FROM c%d LIMIT 1) FROM c%d x, c%d y, c%d)", i, i-1, i-1, i-1, i-1)
 	}
 	text.WriteString(" SELECT a FROM c199")
-	l := lineage(t, sqltext.New(), text.String())
+	l := traceOf(t, sqltext.New(), text.String())
 	if o := l.At(0, 1); !o.Unknown && sources(o) != "t/a" {
 		t.Errorf("got %q", sources(o))
 	}

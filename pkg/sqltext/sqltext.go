@@ -22,6 +22,8 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/textcache"
+
+	"github.com/sluicegate/sluice/pkg/lineage"
 )
 
 // Options is what a session's state adds to the meaning of a text. The zero
@@ -90,11 +92,11 @@ type Statement struct {
 	Runs string
 	// Moves are the relations that get another name or another place in an
 	// inheritance tree, and the columns of relations that get another name.
-	Moves []Source
+	Moves []lineage.Source
 	// Lineage is where its values come from, those of PREPARE when it is
 	// executed; nil where that is not known. Of a Nested statement the one
 	// around it tells.
-	Lineage *Lineage
+	Lineage *lineage.Trace
 	CopyTo  *CopyTo // of COPY TO STDOUT
 }
 

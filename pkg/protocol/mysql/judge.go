@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sluicegate/sluice/pkg/lineage"
 	"github.com/sluicegate/sluice/pkg/mask"
 	"github.com/sluicegate/sluice/pkg/mysqltext"
 )
@@ -17,7 +18,7 @@ type load struct {
 }
 
 // carries is what an output of a statement may carry.
-func (k *masking) carries(o *mysqltext.Output, database string) load {
+func (k *masking) carries(o *lineage.Output, database string) load {
 	if o.Unknown {
 		return load{masked: true}
 	}
@@ -194,7 +195,7 @@ func (c *conversation) judgeField(f *field, s *mysqltext.Statement, i, n int) {
 
 // possible are the outputs that column i of n may be: one, but for stars, of
 // which nobody knows how many columns they stand for.
-func possible(outputs []mysqltext.Output, i, n int) []mysqltext.Output {
+func possible(outputs []lineage.Output, i, n int) []lineage.Output {
 	first, last := -1, -1
 	for j := range outputs {
 		if outputs[j].Star {
@@ -207,7 +208,7 @@ func possible(outputs []mysqltext.Output, i, n int) []mysqltext.Output {
 	behind := len(outputs) - 1 - last
 	switch {
 	case first < 0 && n != len(outputs), first >= 0 && n < first+behind:
-		return []mysqltext.Output{{Unknown: true}}
+		return []lineage.Output{{Unknown: true}}
 	case first < 0 || i < first:
 		return outputs[i : i+1]
 	case i >= n-behind:
@@ -217,7 +218,7 @@ func possible(outputs []mysqltext.Output, i, n int) []mysqltext.Output {
 }
 
 // carriesAs is carries for a column of a result.
-func (k *masking) carriesAs(o *mysqltext.Output, f *field, database string) load {
+func (k *masking) carriesAs(o *lineage.Output, f *field, database string) load {
 	if !o.Star {
 		return k.carries(o, database)
 	}

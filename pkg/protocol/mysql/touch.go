@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sluicegate/sluice/pkg/lineage"
 	"github.com/sluicegate/sluice/pkg/mask"
 	"github.com/sluicegate/sluice/pkg/mysqltext"
 	"github.com/sluicegate/sluice/pkg/operation"
@@ -158,7 +159,7 @@ func (k *masking) mayWrite(s *mysqltext.Statement, database string) string {
 // whole. What a part is shown of, or a hash, takes only another column's own
 // value that is shown like this: computed ones could be arranged so that they
 // show the rest.
-func (k *masking) hides(w *mysqltext.Written, carried load, database string) bool {
+func (k *masking) hides(w *lineage.Written, carried load, database string) bool {
 	if w.Relation == mysqltext.OfVariable || w.Column == "" {
 		return false
 	}

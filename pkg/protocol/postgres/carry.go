@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sluicegate/sluice/pkg/lineage"
 	"github.com/sluicegate/sluice/pkg/mask"
-	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
 // unproven hides a value of which nobody knows where it comes from.
@@ -14,7 +14,7 @@ var unproven = rule{Column: mask.Column{Method: mask.Redact}}
 // carried returns what hides a value, nil for one that provably holds nothing
 // of a masked column. Names decide, whatever the schema: a name that is not
 // known may be anything.
-func (c *catalog) carried(o *sqltext.Output) *rule {
+func (c *catalog) carried(o *lineage.Output) *rule {
 	if o.Unknown {
 		return &unproven
 	}
@@ -46,7 +46,7 @@ func (r *rule) derived() *rule {
 }
 
 // source returns the rule of a column as a text names it.
-func (c *catalog) source(s sqltext.Source) *rule {
+func (c *catalog) source(s lineage.Source) *rule {
 	last := lastPart(s.Relation)
 	if c.meaning(s.Relation) == clean {
 		if _, known := c.names[last]; known || system(s.Relation) {
@@ -97,15 +97,15 @@ func system(name string) bool {
 // judge sets what hides each column of a result. A column of a table is judged
 // by its number; another one by the text, and by nothing where the statement
 // concerns no masked relation.
-func (c *catalog) judge(l *layout, touched bool, lineage *sqltext.Lineage) {
+func (c *catalog) judge(l *layout, touched bool, trace *lineage.Trace) {
 	l.judged, l.masked = c.readings, false
 	for i := range l.fields {
 		f := &l.fields[i]
 		by, certain := c.stored(f)
 		if !certain && touched {
-			o := sqltext.Output{Unknown: true}
-			if lineage != nil {
-				o = lineage.At(i, len(l.fields))
+			o := lineage.Output{Unknown: true}
+			if trace != nil {
+				o = trace.At(i, len(l.fields))
 			}
 			by = c.carried(&o)
 		}

@@ -5,12 +5,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sluicegate/sluice/pkg/lineage"
 	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
 // lineage is where the values of the result under way come from, nil where
 // that is not known.
-func (o *op) lineage() *sqltext.Lineage {
+func (o *op) lineage() *lineage.Trace {
 	if o.ran != nil {
 		return o.ran.Lineage
 	}

@@ -1,8 +1,8 @@
 package postgres
 
 import (
+	"github.com/sluicegate/sluice/pkg/lineage"
 	"github.com/sluicegate/sluice/pkg/mask"
-	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
 // build makes the session's view from the rows that the server sent.
@@ -14,7 +14,7 @@ func (c *catalog) build() {
 		sources:     make(map[uint32][]uint32),
 		reactions:   make(map[uint32][]uint32),
 		readers:     make(map[uint32][]uint32),
-		definitions: make(map[uint32][]sqltext.Output),
+		definitions: make(map[uint32][]lineage.Output),
 		functions:   make(map[string]function),
 		computed:    make(map[*rule]*rule),
 		via:         make(map[place]linkKind),
@@ -114,7 +114,7 @@ type builder struct {
 	rowCalls  map[string]bool
 	// definitions are the columns of the views that may read something masked,
 	// as far as these are understood.
-	definitions map[uint32][]sqltext.Output
+	definitions map[uint32][]lineage.Output
 	shadowed    bool // a name of the server's own is somebody's too
 }
 

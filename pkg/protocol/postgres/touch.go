@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sluicegate/sluice/pkg/lineage"
 	"github.com/sluicegate/sluice/pkg/mask"
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/sqltext"
@@ -90,7 +91,7 @@ func (c *catalog) refusal(s *sqltext.Statement, names bool) string {
 // has not seen it under its old name, as the agent of another node, would not
 // know it under the new one; and a session that waits for its lock would read by
 // the new name what was decided by the old one.
-func (c *catalog) masksMoved(moved sqltext.Source) bool {
+func (c *catalog) masksMoved(moved lineage.Source) bool {
 	if moved.Column == "" || c.meaning(moved.Relation) == opaque {
 		return c.named(moved.Relation)
 	}
@@ -163,7 +164,7 @@ func changing(analysis *sqltext.Analysis) bool {
 // masked name, all columns, or a whole row.
 func (c *catalog) carries(s *sqltext.Statement) bool {
 	if s.Lineage != nil {
-		return slices.ContainsFunc(s.Lineage.Written, func(w sqltext.Written) bool {
+		return slices.ContainsFunc(s.Lineage.Written, func(w lineage.Written) bool {
 			by := c.carried(&w.Output)
 			return by != nil && !c.hides(w, by)
 		})
@@ -185,7 +186,7 @@ func (c *catalog) carries(s *sqltext.Statement) bool {
 // every relation of that name. What a part is shown of, or a hash, takes only
 // another column's own value that is shown like this: computed ones could be
 // arranged so that they show the rest.
-func (c *catalog) hides(w sqltext.Written, written *rule) bool {
+func (c *catalog) hides(w lineage.Written, written *rule) bool {
 	known := c.byName[lastPart(w.Relation)]
 	if w.Column == "" || len(known) == 0 || c.ambiguous[lastPart(w.Relation)] {
 		return false
