@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -80,28 +79,12 @@ func duration(s *view.Session) string {
 	return s.Ended.Sub(s.Started).Round(1e6).String()
 }
 
-// who names a session's workload in a few words, the best attested first.
+// who names a session's workload in a few words.
 func who(s *view.Session) string {
-	var orch workload.OrchFacts
-	var kernel struct {
-		Exe       string
-		Container string
-	}
-	var agent struct{ Kind, Product string }
-	for raw, into := range map[*json.RawMessage]any{&s.Orch: &orch, &s.Kernel: &kernel, &s.Agent: &agent} {
-		if err := json.Unmarshal(*raw, into); err != nil {
-			return "?"
-		}
-	}
-	name := orch.FullName()
-	if name == "" {
-		name = view.OneLine(kernel.Container, 13)
-	}
-	if name == "" {
-		name = kernel.Exe
-	}
-	if agent.Kind == "ai" {
-		name += " (AI: " + agent.Product + ")"
+	w := s.Who()
+	name := view.Name(&w)
+	if w.Agent.Kind == workload.AgentAI {
+		name += " (AI: " + w.Agent.Product + ")"
 	}
 	return name
 }

@@ -192,6 +192,7 @@ func shop(at time.Time, container string) (*collectortest.Session, collectortest
 	w.Assurance = workload.Verified
 	w.Kernel.Container = container
 	w.Verified = map[string]any{"iss": "https://ci.example", "repository": "acme/shop", "run_id": "4711", "actor": "developer"}
+	w.Verified["exp"], w.Verified["sluice"] = 1796120112, map[string]any{"container_id": container}
 	w.Claimed.Command = []string{"psql", "-h", "pg.lab"}
 	return s, opened
 }
@@ -206,12 +207,13 @@ func (s *site) fill(n *node2) (ids map[string]string) {
 	records = append(records, one.Query("SELECT count(*) FROM orders", "count", "128")...)
 	n.add(s.t, append(records, one.Closed())...)
 	ids["shop"] = one.ID
-	bad, opened := shop(at.Add(time.Minute), "feed")
+	bad, opened := shop(at.Add(time.Minute), strings.Repeat("feed", 16))
 	w := &opened.Header.Opened.Workload
 	w.Orch.Name, w.Orch.Image, w.Kernel.Exe = hostile, hostile, "/"+hostile
 	w.Claimed.Env = map[string]string{"GITHUB_REPOSITORY": hostile, hostile: hostile}
 	w.Claimed.Command = []string{hostile}
 	w.Verified[hostile] = hostile
+	delete(w.Verified, "run_id") // its container is its run
 	w.Agent.Product, w.Agent.Evidence = hostile, []string{hostile}
 	opened.Header.Opened.Resource, opened.Header.Opened.Protocol = hostile, "postgres"
 	records = append([]collectortest.Record{opened}, bad.Query("SELECT '"+hostile+"'", hostile, hostile)...)
@@ -290,6 +292,9 @@ func TestConsoleInChromium(t *testing.T) {
 			}
 			c.shot(name + "-" + theme)
 			c.inspect(name+" "+theme, string(axe), theme == "dark")
+			if text := eval[string](c, "document.body.innerText"); name == "session" && !(strings.Contains(text, "2026-12-01 10:15:12 UTC") && strings.Contains(text, `{"container_id":"c0ffee`)) {
+				t.Errorf("the token's claims are not on the page:\n%s", text)
+			}
 			c.run(c.size(390, 844))
 			if over := eval[int](c, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
 				t.Errorf("%s is %d pixels too wide for a phone", name, over)

@@ -135,7 +135,7 @@ func (c *console) approval(v *visit) error {
 	d.Again = "/login?" + url.Values{"fresh": {"1"}, "next": {v.r.URL.RequestURI()}}.Encode()
 	if s, err := c.Store.Session(v.ctx(), v.sees, a.Session); err == nil {
 		d.Session = &s
-		d.Who = who(&s)
+		d.Who = s.Who()
 		if d.Before, d.More, err = c.recent(v, &s, a.Operation); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"regexp"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
 	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/workload"
 )
 
 // functions are what templates can call.
@@ -16,7 +18,7 @@ var functions = template.FuncMap{
 	"asset":      assetURL,
 	"ago":        ago,
 	"stamp":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"clock":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
+	"clock":      clock,
 	"lasted":     lasted,
 	"span":       span,
 	"safe":       view.Printable,
@@ -31,6 +33,8 @@ var functions = template.FuncMap{
 	"join":       strings.Join,
 	"provenance": provenance,
 	"runName":    runName,
+	"claim":      claim,
+	"name":       func(w workload.Workload) string { return view.Name(&w) },
 	"runLink":    func(run string) string { return "/run?run=" + template.URLQueryEscaper(run) },
 	"refs":       shortID,
 	"count":      count,
@@ -44,6 +48,8 @@ func ago(t time.Time) string {
 	}
 	return "in " + span(time.Until(t))
 }
+
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
 
 // span is a duration in one unit, as people say it.
 func span(d time.Duration) string {
@@ -100,8 +106,29 @@ func provenance(run string) string {
 }
 
 func runName(run string) string {
-	_, name, _ := strings.Cut(run, ":")
+	kind, name, _ := strings.Cut(run, ":")
+	if kind == "container" {
+		return short(name)
+	}
 	return view.OneLine(name, 80)
+}
+
+// claim is a claim's value as its token wrote it, but for space and for times
+// (RFC 7519 section 4.1).
+func claim(name string, value any) string {
+	switch v := value.(type) {
+	case string:
+		return v
+	case float64:
+		if name == "exp" || name == "iat" || name == "nbf" {
+			return clock(time.Unix(int64(v), 0)) + " UTC"
+		}
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return "?"
+	}
+	return string(text)
 }
 
 // told is an operation's answer, ready to be shown.

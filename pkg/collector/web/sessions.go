@@ -17,19 +17,6 @@ import (
 	"github.com/sluicegate/sluice/pkg/workload"
 )
 
-// who reads the facts about a session's workload.
-func who(s *view.Session) workload.Workload {
-	var w workload.Workload
-	_ = w.Assurance.UnmarshalText([]byte(s.Assurance)) // never fails
-	for _, part := range []struct {
-		raw  json.RawMessage
-		into any
-	}{{s.Kernel, &w.Kernel}, {s.Orch, &w.Orch}, {s.Verified, &w.Verified}, {s.Claimed, &w.Claimed}, {s.Agent, &w.Agent}} {
-		_ = json.Unmarshal(part.raw, part.into) // what cannot be read is not shown
-	}
-	return w
-}
-
 func (c *console) home(v *visit) error {
 	to := "/sessions"
 	if !v.by.Sees(decider...).Nothing() {
@@ -148,7 +135,7 @@ func (c *console) session(v *visit) error {
 	if err != nil {
 		return err
 	}
-	page := story{Session: s, Who: who(&s)}
+	page := story{Session: s, Who: s.Who()}
 	reads := v.by.Sees(reader...)
 	if page.Reads = reads.Sees(s.Resource, s.Repository); page.Reads {
 		if err := c.Witness(v.ctx(), v.by, api.Act{Kind: "session.read", Subject: id}); err != nil {
