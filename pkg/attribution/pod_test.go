@@ -54,7 +54,7 @@ func crio() answers {
 }
 
 // ask returns what a registry makes of the answers.
-func (a answers) ask(t *testing.T) workload.Workload {
+func (a answers) ask(t testing.TB) workload.Workload {
 	t.Helper()
 	path := filepath.Join("/kubepods/burstable/pod"+podUID, anyContainer)
 	sources := attribution.Sources{
