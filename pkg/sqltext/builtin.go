@@ -5,41 +5,6 @@ import (
 	"strings"
 )
 
-// ShadowQuery asks a server whether BuiltinNames may be vouched for: it
-// returns one row with one boolean, true when something outside pg_catalog
-// shares a name with a function or operator of pg_catalog's that this package
-// takes for harmless, or is a function that can be written as a column. What
-// came with the server (below FirstNormalObjectId, 16384) does not count. No
-// name or operator in it depends on the search_path. The answer holds until
-// somebody creates such a thing.
-const ShadowQuery = `SELECT EXISTS (
-	SELECT FROM pg_catalog.pg_proc u
-	WHERE u.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid AND (
-		EXISTS (SELECT FROM pg_catalog.pg_proc b
-			WHERE b.pronamespace OPERATOR(pg_catalog.=) '11'::pg_catalog.oid AND b.proname OPERATOR(pg_catalog.=) u.proname)
-		OR u.proname OPERATOR(pg_catalog.=) ANY ('{json,json_array,json_arrayagg,json_exists,json_object,json_objectagg,json_query,json_scalar,
-			json_serialize,json_table,json_value,merge_action}'::pg_catalog.name[])
-		OR ` + rowCallCondition + `
-	)
-) OR EXISTS (
-	SELECT FROM pg_catalog.pg_operator u JOIN pg_catalog.pg_operator b ON u.oprname OPERATOR(pg_catalog.=) b.oprname
-	WHERE u.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid AND b.oprnamespace OPERATOR(pg_catalog.=) '11'::pg_catalog.oid
-)`
-
-// rowCallCondition holds for a function u that takes a row, or may: one that can
-// be written as a column.
-const rowCallCondition = `(u.pronargs OPERATOR(pg_catalog.-) u.pronargdefaults) OPERATOR(pg_catalog.<=) 1
-			AND u.pronargs OPERATOR(pg_catalog.>=) 1
-			AND EXISTS (SELECT FROM pg_catalog.pg_type t
-				WHERE t.oid OPERATOR(pg_catalog.=) u.proargtypes[0]
-				AND t.typtype OPERATOR(pg_catalog.=) ANY ('{c,d,p}'::pg_catalog."char"[]))
-			AND u.prorettype OPERATOR(pg_catalog.<>) '2279'::pg_catalog.oid`
-
-// RowCallQuery asks a server for the names of users' functions that can be
-// written as a column, as Calling wants them.
-const RowCallQuery = `SELECT u.proname FROM pg_catalog.pg_proc u
-	WHERE u.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid AND ` + rowCallCondition
-
 //go:embed builtin_functions.txt
 var builtinFunctions string
 

@@ -45,7 +45,7 @@ func (a *Analysis) size() int {
 		st := &a.Statements[i]
 		n += statementOverhead
 		for _, names := range [...][]string{
-			st.Relations, st.Columns, st.Functions, st.Writes, st.Refs, st.Aliases, st.Calls,
+			st.Relations, st.Columns, st.Functions, st.Writes, st.Refs, st.Aliases, st.Calls, st.Operators, st.Types,
 		} {
 			for _, name := range names {
 				n += 16 + len(name)

@@ -137,7 +137,10 @@ func TestNamesAreNotTakenForBuiltinUnlessVouchedFor(t *testing.T) {
 		"SELECT a OPERATOR(pg_catalog.=) 1 FROM t":                true,
 		"SELECT lower(a) FROM t":                                  false,
 		"SELECT a = 1 FROM t":                                     false,
-		"SELECT a FROM t WHERE a IN (SELECT b FROM u)":            true,
+		"SELECT a FROM t WHERE a IN (SELECT b FROM u)":            false, // by an = of the search_path
+		"SELECT CASE a WHEN b THEN 1 END FROM t":                  false,
+		"SELECT 1 FROM t JOIN u USING (a)":                        false,
+		"SELECT 1 FROM t NATURAL JOIN u":                          false,
 		"SELECT a FROM t WHERE (a, b) = ANY (SELECT c, d FROM u)": false,
 		"SELECT a FROM t ORDER BY b USING <":                      false,
 		"SELECT * FROM t TABLESAMPLE system (1)":                  false,

@@ -34,6 +34,11 @@ func (w *walker) look(node any) {
 		w.operator(nameList(n.GetName()))
 	case *pg_query.SubLink:
 		w.operator(nameList(n.GetOperName()))
+		w.equals(n.GetSubLinkType() == pg_query.SubLinkType_ANY_SUBLINK && len(n.GetOperName()) == 0)
+	case *pg_query.CaseExpr:
+		w.equals(n.GetArg() != nil)
+	case *pg_query.TypeName:
+		w.typed(nameList(n.GetNames()))
 	case *pg_query.SortBy:
 		w.operator(nameList(n.GetUseOp()))
 	case *pg_query.RangeTableSample:
@@ -50,6 +55,7 @@ func (w *walker) look(node any) {
 		w.targetColumns(n.GetTargetList())
 	case *pg_query.JoinExpr:
 		w.columns(n.GetUsingClause())
+		w.equals(n.GetIsNatural() || len(n.GetUsingClause()) > 0)
 	case *pg_query.CopyStmt:
 		w.columns(n.GetAttlist())
 	case *pg_query.AccessPriv:
@@ -95,11 +101,45 @@ func (w *walker) call(parts []string) {
 }
 
 func (w *walker) operator(parts []string) {
-	if len(parts) == 0 || isBuiltin(w.names.operators, parts, w.builtinNames) {
+	if len(parts) == 0 {
+		return
+	}
+	if len(parts) == 1 {
+		w.eachOpen(func(st *statement) {
+			for _, name := range written(parts[0]) {
+				st.Operators = addName(st.Operators, name)
+			}
+		})
+	}
+	if isBuiltin(w.names.operators, parts, w.builtinNames) {
 		return
 	}
 	w.shareable = false
 	w.eachOpen(func(st *statement) { st.Opaque, st.runsUnseen, st.Hides = true, true, true })
+}
+
+// written are the operators that the server makes of what the grammar calls one.
+func written(name string) []string {
+	switch name {
+	case "BETWEEN", "BETWEEN SYMMETRIC":
+		return []string{">=", "<="}
+	case "NOT BETWEEN", "NOT BETWEEN SYMMETRIC":
+		return []string{"<", ">"}
+	}
+	return []string{name}
+}
+
+// equals notes an = that the text does not write.
+func (w *walker) equals(is bool) {
+	if is {
+		w.operator([]string{"="})
+	}
+}
+
+func (w *walker) typed(parts []string) {
+	if len(parts) > 0 {
+		w.eachOpen(func(st *statement) { st.Types = addName(st.Types, parts[len(parts)-1]) })
+	}
 }
 
 // sample notes TABLESAMPLE's method, which is a function.

@@ -100,6 +100,7 @@ func TestAgainstAServer(t *testing.T) {
 	t.Run("ReadOnlyStatementsRunInAReadOnlyTransaction", func(t *testing.T) { readOnlyHolds(t, conn) })
 	t.Run("RowCallsAreTheServers", func(t *testing.T) { rowCallsMatch(t, conn) })
 	t.Run("ShadowQuerySeesWhatTakesABuiltinName", func(t *testing.T) { shadowsSeen(t, conn) })
+	t.Run("TakenQueryTellsWhatIsTaken", func(t *testing.T) { takenSeen(t, conn) })
 }
 
 // builtinsMatch compares the embedded lists with what their queries find.

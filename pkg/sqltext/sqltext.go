@@ -36,9 +36,8 @@ type Options struct {
 	// other encodings a byte that looks like a quote may be half a letter.
 	UTF8 bool
 	// BuiltinNames vouches that an unqualified function or operator that has a
-	// name of pg_catalog's is pg_catalog's: nothing on the search path shares
-	// such a name, and no function can be written as a column (ShadowQuery
-	// asks the server). Otherwise each unqualified call is Opaque.
+	// name of pg_catalog's is pg_catalog's, but for the names that Calling is
+	// told of. Otherwise each unqualified call is Opaque.
 	BuiltinNames bool
 }
 
@@ -87,6 +86,10 @@ type Statement struct {
 	// Hides says that the statement is Opaque for more than these.
 	Calls []string
 	Hides bool
+	// Operators are those that it uses by an unqualified name, also where it
+	// does not write them: IN and USING look for an =. Types are the last parts
+	// of the names of types.
+	Operators, Types []string
 	// Runs is the name of the prepared statement or cursor that EXECUTE, FETCH
 	// or MOVE is about.
 	Runs string

@@ -53,6 +53,34 @@ func (b *builder) behind(written bool) map[string][]string {
 	return found
 }
 
+// runningNames returns the last parts of the names of what, when it is read, runs
+// users' code: views and row-level policies that call functions of theirs, and
+// what reads such.
+func (b *builder) runningNames() map[string]bool {
+	names, seen := make(map[string]bool), make(map[uint32]bool)
+	readers := make(map[uint32][]uint32)
+	for reader, sources := range b.sources {
+		for _, source := range sources {
+			readers[source] = append(readers[source], reader)
+		}
+	}
+	var visit func(oid uint32)
+	visit = func(oid uint32) {
+		r := b.relations[oid]
+		if seen[oid] || r == nil {
+			return
+		}
+		seen[oid], names[quoted(r.name)] = true, true
+		for _, reader := range readers[oid] {
+			visit(reader)
+		}
+	}
+	for oid := range b.running {
+		visit(oid)
+	}
+	return names
+}
+
 // old reports whether the catalog has to be read before a text is shown to the
 // rules.
 func (c *catalog) old(analysis *sqltext.Analysis) bool {
@@ -72,6 +100,9 @@ func (o *op) addStatement(s *sqltext.Statement, names *catalog) {
 		if more := names.beyond[lastPart(name)]; len(more) > 0 {
 			shown.Relations = slices.Concat(shown.Relations, more)
 		}
+	}
+	if slices.ContainsFunc(s.Relations, func(name string) bool { return names.running[lastPart(name)] }) {
+		shown.Opaque, o.Operation.ReadOnly = true, false
 	}
 	if len(shown.Relations) > len(s.Relations)+maxBehind {
 		o.Operation.Parsed = false

@@ -33,12 +33,11 @@ type targets struct {
 // dbKey is one database of a resource.
 type dbKey struct{ resource, database string }
 
-// builtins is whether the names of the server's own functions and operators
-// mean these in a database, as it was after so many installs.
+// builtins are the names that users have taken in a database, as it was after so
+// many installs. They are not changed once they are read.
 type builtins struct {
 	installs uint64
-	trusted  bool
-	rowCalls map[string]bool // functions of users' that can be written as columns; not changed once it is made
+	taken    sqltext.Taken
 }
 
 // targetKey is a masked column as configured, in one database.
@@ -88,6 +87,7 @@ type catalog struct {
 	follow     bool                                      // rules ask which relations are behind a name
 	behind     map[string][]string                       // by the name of a relation, those that it reads or is made of
 	beyond     map[string][]string                       // by the name of a relation, those that a change of it may touch
+	running    map[string]bool                           // the names of relations that run users' code when they are read
 	understand func(definition string) *sqltext.Analysis // of a view
 }
 
@@ -167,9 +167,10 @@ func (c *catalog) stale() bool {
 	return !c.read || c.builtins.installs != c.targets.installs.Load()
 }
 
-// vouches reports whether the names of the server's own functions mean these.
+// vouches reports whether the names of the server's own functions mean these,
+// but for those that are taken.
 func (c *catalog) vouches() bool {
-	return c.read && c.builtins.trusted && c.builtins.installs == c.targets.installs.Load()
+	return c.read && c.builtins.installs == c.targets.installs.Load()
 }
 
 // borrow takes over what another session learned of the same database. It

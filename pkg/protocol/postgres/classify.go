@@ -47,7 +47,7 @@ func (c *conversation) calling(analysis *sqltext.Analysis) *sqltext.Analysis {
 	if analysis == nil {
 		return nil
 	}
-	return analysis.Calling(c.catalog.builtins.rowCalls)
+	return analysis.Calling(c.catalog.builtins.taken)
 }
 
 // reading is how a text is read now, but for what it was sent under.

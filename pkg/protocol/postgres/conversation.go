@@ -104,7 +104,7 @@ func newConversation(p *Postgres, conn *protocol.Conn) *conversation {
 func (c *conversation) serve(conn *protocol.Conn) {
 	c.conn = conn
 	c.catalog = newCatalog(c.plugin.targets, conn)
-	c.catalog.understand = func(definition string) *sqltext.Analysis { return c.analyse([]byte(definition)) }
+	c.catalog.understand = func(definition string) *sqltext.Analysis { return c.calling(c.analyse([]byte(definition))) }
 	c.standing = standing{role: conn.Credential.User}
 }
 

@@ -106,7 +106,7 @@ func (d *driver) logIn(t testing.TB, rows string) {
 	t.Helper()
 	d.feed(protocol.ClientLeg, bytesOf(t, `start i32:196608 "user" "job" "database" "shop" i8:0`))
 	d.feed(protocol.ServerLeg, bytesOf(t, `R i32:0 + S "client_encoding" "UTF8" + S "standard_conforming_strings" "on" + K i32:7 i32:8 + Z i8:73`))
-	d.feed(protocol.ServerLeg, bytesOf(t, standingAnswer+` + 3 + 3 + 1 + 2 + D i16:4 i32:1 raw:"s" i32:1 raw:"0" i32:5 raw:"false" i32:0`+rows+` + C "SELECT 1" + 3 + 3 + Z i8:73`))
+	d.feed(protocol.ServerLeg, bytesOf(t, standingAnswer+` + 3 + 3 + 1 + 2`+rows+` + C "SELECT 1" + 3 + 3 + Z i8:73`))
 	if d.ended || d.paused {
 		t.Fatal("the login did not end")
 	}

@@ -2,8 +2,8 @@ package postgres
 
 import "github.com/sluicegate/sluice/pkg/protocol"
 
-// BuiltinQuery is what a session without masks asks the server at login.
-const BuiltinQuery = builtinQuery
+// TakenQuery is what a session without masks asks the server at login.
+const TakenQuery = takenQuery
 
 // NewConversation gives benchmarks and fuzzing the state machine without its
 // pump.

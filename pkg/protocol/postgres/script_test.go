@@ -94,9 +94,9 @@ func oneMessage(line string) (protocoltest.Message, error) {
 	switch line {
 	case "question":
 		return message(shut + ownQuery("SHOW role") + ownQuery("SHOW session_authorization") + ownQuery("SHOW search_path") + `S + ` +
-			shut + ownQuery(postgres.BuiltinQuery) + `S`)
+			shut + ownQuery(postgres.TakenQuery) + `S`)
 	case "answer":
-		return message(standingAnswer + ` + 3 + 3 + 1 + 2 + D i16:4 i32:1 raw:"s" i32:1 raw:"0" i32:5 raw:"false" i32:0 + C "SELECT 1" + 3 + 3 + Z i8:73`)
+		return message(standingAnswer + ` + 3 + 3 + 1 + 2 + C "SELECT 1" + 3 + 3 + Z i8:73`)
 	}
 	head, fields, _ := strings.Cut(line, " ")
 	switch head {

@@ -15,21 +15,26 @@ import (
 // finds its own statements refused.
 const ownName = "_sluice"
 
-// builtinQuery asks whether the names of the server's own functions are theirs
-// alone, and which functions of users' can be written as columns.
-const builtinQuery = `SELECT 's'::pg_catalog.text, '0'::pg_catalog.text, (` + sqltext.ShadowQuery + `)::pg_catalog.text, ''::pg_catalog.text
-UNION ALL
-SELECT 'c'::pg_catalog.text, '0'::pg_catalog.text, f.proname::pg_catalog.text, ''::pg_catalog.text FROM (` + sqltext.RowCallQuery + `) f`
+// takenQuery asks which names of users' a text may mean.
+const takenQuery = `SELECT t.kind, '0'::pg_catalog.text, t.name::pg_catalog.text, ''::pg_catalog.text FROM (` + sqltext.TakenQuery + `) t`
 
 // relationsQuery reads the relations, who inherits from whom, and which view
-// reads what. Every name and operator is qualified: a search_path of the
-// client's must not change what it means.
-const relationsQuery = builtinQuery + `
+// reads what or runs users' code when it is read. Every name and operator is
+// qualified: a search_path of the client's must not change what it means.
+const relationsQuery = takenQuery + `
 UNION ALL
 SELECT 'r'::pg_catalog.text, c.oid::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,f,p,S,i,I}'::pg_catalog."char"[])
 AND c.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
+UNION ALL
+SELECT 'l', COALESCE(w.ev_class, y.polrelid)::pg_catalog.text, '', ''
+FROM pg_catalog.pg_depend e LEFT JOIN pg_catalog.pg_operator o ON e.refclassid OPERATOR(pg_catalog.=) '2617'::pg_catalog.oid AND o.oid OPERATOR(pg_catalog.=) e.refobjid
+JOIN pg_catalog.pg_proc u ON u.oid OPERATOR(pg_catalog.=) COALESCE(o.oprcode::pg_catalog.oid, e.refobjid)
+LEFT JOIN pg_catalog.pg_rewrite w ON e.classid OPERATOR(pg_catalog.=) '2618'::pg_catalog.oid AND w.oid OPERATOR(pg_catalog.=) e.objid
+LEFT JOIN pg_catalog.pg_policy y ON e.classid OPERATOR(pg_catalog.=) '3256'::pg_catalog.oid AND y.oid OPERATOR(pg_catalog.=) e.objid
+WHERE e.classid OPERATOR(pg_catalog.=) ANY ('{2618,3256}'::pg_catalog.oid[]) AND e.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2617}'::pg_catalog.oid[])
+AND e.refobjid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid AND NOT ` + sqltext.Sound + `
 UNION ALL
 SELECT 'i', i.inhrelid::pg_catalog.text, i.inhparent::pg_catalog.text, '' FROM pg_catalog.pg_inherits i
 UNION ALL
@@ -117,7 +122,7 @@ SELECT r.oid FROM reached r`
 
 // catalogRow is one row of catalogQuery. Its columns are what the row's kind
 // says: r: oid, schema, name; i: child, parent; d: view, relation, event of the rule;
-// f: view, function; a: table, number, name; s: nothing, whether a name is shadowed; c: nothing, name;
+// f: view, function; l: relation; a: table, number, name; F, O, T, C: nothing, name;
 // k, g: table, number and link of a column that is a foreign key or generated;
 // p: function, name, whether it changes nothing; v: view, definition.
 type catalogRow struct {
@@ -147,7 +152,7 @@ func (c *conversation) readCatalog(sync bool) {
 
 // request appends the messages that ask.
 func (c *catalog) request(dst []byte, sync bool) []byte {
-	query, arguments := builtinQuery, [][]string(nil)
+	query, arguments := takenQuery, [][]string(nil)
 	switch {
 	case c.needed():
 		query, arguments = catalogQuery, c.arguments()

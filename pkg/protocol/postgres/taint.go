@@ -3,6 +3,7 @@ package postgres
 import (
 	"github.com/sluicegate/sluice/pkg/lineage"
 	"github.com/sluicegate/sluice/pkg/mask"
+	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
 // build makes the session's view from the rows that the server sent.
@@ -18,13 +19,15 @@ func (c *catalog) build() {
 		functions:   make(map[string]function),
 		computed:    make(map[*rule]*rule),
 		via:         make(map[place]linkKind),
-		rowCalls:    make(map[string]bool),
-		shadowed:    true, // until the server says that it is not
+		taken: sqltext.Taken{
+			Functions: make(map[string]bool), Operators: make(map[string]bool), Types: make(map[string]bool), RowCalls: make(map[string]bool),
+		},
+		running: make(map[uint32]bool),
 	}
 	for i := range c.rows {
 		b.take(&c.rows[i])
 	}
-	c.builtins.trusted, c.builtins.rowCalls, c.read = !b.shadowed, b.rowCalls, true
+	c.builtins.taken, c.read = b.taken, true
 	for i := range c.rows {
 		if c.rows[i].kind == 'v' {
 			b.define(c.rows[i].oid, c.understand(c.rows[i].second))
@@ -34,7 +37,7 @@ func (c *catalog) build() {
 	c.readings++
 	c.names = make(map[string]taint)
 	if c.follow {
-		c.behind, c.beyond = b.behind(false), b.behind(true)
+		c.behind, c.beyond, c.running = b.behind(false), b.behind(true), b.runningNames()
 	}
 	if !c.needed() {
 		for _, r := range b.relations {
@@ -111,19 +114,25 @@ type builder struct {
 	via       map[place]linkKind // of columns that are hidden by a link
 	computed  map[*rule]*rule    // what hides what is computed from a rule's column
 	functions map[string]function
-	rowCalls  map[string]bool
+	taken     sqltext.Taken
+	running   map[uint32]bool // what runs users' code when it is read
 	// definitions are the columns of the views that may read something masked,
 	// as far as these are understood.
 	definitions map[uint32][]lineage.Output
-	shadowed    bool // a name of the server's own is somebody's too
 }
 
 func (b *builder) take(row *catalogRow) {
 	switch row.kind {
-	case 's':
-		b.shadowed = row.second != "false"
-	case 'c':
-		b.rowCalls[row.second] = true
+	case 'F':
+		b.taken.Functions[row.second] = true
+	case 'O':
+		b.taken.Operators[row.second] = true
+	case 'T':
+		b.taken.Types[row.second] = true
+	case 'C':
+		b.taken.RowCalls[row.second] = true
+	case 'l':
+		b.running[row.oid] = true
 	case 'r':
 		b.relations[row.oid] = &relation{schema: row.second, name: row.third, masked: make(map[int16]*rule)}
 	case 'p':

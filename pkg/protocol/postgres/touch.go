@@ -115,7 +115,7 @@ func (c *catalog) callRefusal(s *sqltext.Statement, names bool) string {
 		switch {
 		case own && last == "nextval":
 		case own && slices.Contains(settled[:], last) && !names && !users:
-		case !own && c.builtins.trusted && c.functions[last].steady && s.Lineage != nil:
+		case !own && !c.builtins.taken.Functions[last] && c.functions[last].steady && s.Lineage != nil:
 		default:
 			return "sluice: the function " + call + " could carry masked values where nobody sees them, so it is refused: " +
 				"only functions in SQL or PL/pgSQL that are declared STABLE or IMMUTABLE can be called here"
@@ -126,7 +126,8 @@ func (c *catalog) callRefusal(s *sqltext.Statement, names bool) string {
 
 // serversOwn reports whether a call is one of a function of pg_catalog.
 func (c *catalog) serversOwn(call string) bool {
-	return strings.HasPrefix(call, "pg_catalog.") || c.builtins.trusted && !c.functions[lastPart(call)].there && !strings.Contains(call, ".")
+	return strings.HasPrefix(call, "pg_catalog.") ||
+		c.vouches() && !c.builtins.taken.Functions[call] && !c.functions[lastPart(call)].there && !strings.Contains(call, ".")
 }
 
 // function is what is known of the functions of one name outside of pg_catalog.
