@@ -1,6 +1,8 @@
 package sqltext
 
 import (
+	"slices"
+
 	pg_query "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/sluicegate/sluice/pkg/operation"
@@ -23,6 +25,7 @@ const (
 	hides                      // it runs or reads what the text does not show
 	defines                    // it defines code that the text does not show, for later
 	dry                        // what is inside it is not run
+	spreads                    // it changes or drops what the text does not name
 )
 
 // classify sets what the kind of a statement tells. A kind that we do not know
@@ -33,7 +36,11 @@ func classify(st *statement, node *pg_query.Node) {
 		k = kind{"", operation.UnknownSQL, hides}
 	}
 	st.Kind, st.Class = k.name, k.class
-	st.Opaque = k.traits&(hides|defines) != 0
+	if spreading(node) {
+		k.traits |= spreads
+	}
+	st.Hides = k.traits&(hides|defines) != 0
+	st.Opaque = st.Hides || k.traits&spreads != 0
 	st.runsUnseen = k.traits&hides != 0
 	st.traits = k.traits
 	switch n := node.GetNode().(type) {
@@ -42,9 +49,27 @@ func classify(st *statement, node *pg_query.Node) {
 	case *pg_query.Node_DeleteStmt:
 		st.HasWhere = n.DeleteStmt.GetWhereClause() != nil
 	}
-	st.Hides = st.Opaque
 	st.Runs = runs(node)
 	st.Effects = effects(node)
+}
+
+// spreading reports whether a statement, by an option of its kind, is about more
+// than it names.
+func spreading(node *pg_query.Node) bool {
+	cascade := pg_query.DropBehavior_DROP_CASCADE
+	switch n := node.GetNode().(type) {
+	case *pg_query.Node_DropStmt:
+		return n.DropStmt.GetBehavior() == cascade
+	case *pg_query.Node_TruncateStmt:
+		return n.TruncateStmt.GetBehavior() == cascade
+	case *pg_query.Node_AlterTableStmt:
+		return slices.ContainsFunc(n.AlterTableStmt.GetCmds(), func(cmd *pg_query.Node) bool { return cmd.GetAlterTableCmd().GetBehavior() == cascade })
+	case *pg_query.Node_GrantStmt:
+		return n.GrantStmt.GetTargtype() != pg_query.GrantTargetType_ACL_TARGET_OBJECT || n.GrantStmt.GetBehavior() == cascade
+	case *pg_query.Node_CreatePublicationStmt:
+		return n.CreatePublicationStmt.GetForAllTables()
+	}
+	return false
 }
 
 // runs returns the name of what a statement runs or reads by its name.

@@ -38,8 +38,7 @@ var kinds = map[string]kind{
 	"AlterRoleStmt":              {"ALTER ROLE", operation.Privilege, 0},
 	"AlterRoleSetStmt":           {"ALTER ROLE", operation.Privilege, 0},
 	"DropRoleStmt":               {"DROP ROLE", operation.Privilege, 0},
-	"DropOwnedStmt":              {"DROP OWNED", operation.Privilege, 0},
-	"ReassignOwnedStmt":          {"REASSIGN OWNED", operation.Privilege, 0},
+	"ReassignOwnedStmt":          {"REASSIGN OWNED", operation.Privilege, spreads},
 	"CreateUserMappingStmt":      {"CREATE USER MAPPING", operation.Privilege, 0},
 	"AlterUserMappingStmt":       {"ALTER USER MAPPING", operation.Privilege, 0},
 	"DropUserMappingStmt":        {"DROP USER MAPPING", operation.Privilege, 0},
@@ -104,6 +103,7 @@ var ddlKinds = map[string]kind{
 	"ReplicaIdentityStmt":          {"ALTER TABLE", operation.DDL, 0},
 
 	"DropdbStmt":           {"DROP DATABASE", operation.DDL, 0},
+	"DropOwnedStmt":        {"DROP OWNED", operation.DDL, spreads},
 	"DropTableSpaceStmt":   {"DROP TABLESPACE", operation.DDL, 0},
 	"DropSubscriptionStmt": {"DROP SUBSCRIPTION", operation.DDL, 0},
 }

@@ -36,7 +36,7 @@ func (c *catalog) touch(analysis *sqltext.Analysis) touch {
 	for i := range analysis.Statements {
 		s := &analysis.Statements[i]
 		names := c.concerns(s)
-		if !names && !s.Opaque && !slices.Contains(installs[:], s.Kind) {
+		if !names && !s.Hides && len(s.Calls) == 0 && !slices.Contains(installs[:], s.Kind) {
 			continue
 		}
 		t.touched = true
