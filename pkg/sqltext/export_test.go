@@ -50,7 +50,9 @@ func AnalyzeAlone(a *Analyzer, text string) *Analysis {
 }
 
 // Readable says whether text gets as far as the parser.
-func Readable(text string) bool { return new(scratch).read([]byte(text), true) == "" }
+func Readable(text string) bool {
+	return new(scratch).read([]byte(text), Options{StandardConformingStrings: true}) == ""
+}
 
 // IsRowCall reports whether a column of that name may be a call with the row.
 func IsRowCall(name string) bool { return rowCalls[name] }

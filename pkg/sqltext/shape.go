@@ -43,6 +43,7 @@ const (
 	refusedNUL      refusal = "the text holds a NUL byte"
 	refusedUTF8     refusal = "the text is not valid UTF-8"
 	refusedEncoding refusal = "the text is not ASCII and the client's encoding is not UTF-8"
+	refusedName     refusal = "the server's encoding is not UTF-8, and a name is not ASCII"
 	refusedToken    refusal = "the text holds something that is not a SQL token"
 	refusedSize     refusal = "the text is too large to parse"
 	refusedNesting  refusal = "the text is nested too deeply"
@@ -53,7 +54,8 @@ const (
 // read lexes text into s.shape, and into s.compact where the text itself will
 // not be parsed: when it is too large, or when backslashes must be spelt out
 // because standard_conforming_strings is off.
-func (s *scratch) read(text []byte, scs bool) refusal {
+func (s *scratch) read(text []byte, opt Options) refusal {
+	scs := opt.StandardConformingStrings
 	s.shape, s.compact = s.shape[:0], s.compact[:0]
 	s.nesting.reset()
 	s.exact = false
@@ -69,6 +71,9 @@ func (s *scratch) read(text []byte, scs bool) refusal {
 			return refusedToken
 		}
 		written := text[lex.start:lex.pos]
+		if opt.Folds && folded(t, written) {
+			return refusedName
+		}
 		if !s.nesting.add(t, written) {
 			return refusedNesting
 		}
@@ -81,6 +86,22 @@ func (s *scratch) read(text []byte, scs bool) refusal {
 			return refusedSize
 		}
 	}
+}
+
+// maxName is the size of the longest name in bytes, NAMEDATALEN less one. The
+// server cuts off the rest.
+const maxName = 63
+
+// folded reports whether a token is a name that a server whose encoding is not
+// UTF-8 may read otherwise.
+func folded(t token, written []byte) bool {
+	switch t {
+	case tokWord:
+		return !isASCII(written)
+	case tokQuoted:
+		return len(written) > maxName && !isASCII(written)
+	}
+	return t == tokUQuoted
 }
 
 func appendShape(dst []byte, t token, written []byte) []byte {

@@ -35,6 +35,10 @@ type Options struct {
 	// UTF8 says that client_encoding is UTF8. Otherwise only ASCII is read: in
 	// other encodings a byte that looks like a quote may be half a letter.
 	UTF8 bool
+	// Folds says that the server's encoding is not UTF8: it may fold letters in
+	// names that the parser leaves as they are, and cuts long names elsewhere. A
+	// text with such a name is not read.
+	Folds bool
 	// BuiltinNames vouches that an unqualified function or operator that has a
 	// name of pg_catalog's is pg_catalog's, but for the names that Calling is
 	// told of. Otherwise each unqualified call is Opaque.
@@ -82,14 +86,14 @@ type Statement struct {
 	Secret bool
 	// Effects are what it does to the session, in order.
 	Effects []Effect
-	// Calls are the functions in Functions that are not known to be harmless.
-	// Hides says that the statement is Opaque for more than these.
-	Calls []string
-	Hides bool
 	// Operators are those that it uses by an unqualified name, also where it
 	// does not write them: IN and USING look for an =. Types are the last parts
 	// of the names of types.
 	Operators, Types []string
+	// Calls are the functions in Functions that are not known to be harmless.
+	// Hides says that the statement is Opaque for more than these.
+	Calls []string
+	Hides bool
 	// Runs is the name of the prepared statement or cursor that EXECUTE, FETCH
 	// or MOVE is about.
 	Runs string
@@ -145,7 +149,7 @@ func (a *Analyzer) analyze(text []byte, opt Options, parse func(*scratch, []byte
 		s = new(scratch)
 	}
 	defer a.release(s)
-	if why := s.read(text, opt.StandardConformingStrings); why != "" {
+	if why := s.read(text, opt); why != "" {
 		return refuse(why)
 	}
 	if known := a.recall(s, text, opt); known != nil || parse == nil {

@@ -47,7 +47,7 @@ func (a *Analyzer) Study(text []byte) Study {
 		return Study{Why: string(why)}
 	}
 	s := new(scratch)
-	switch why := s.read(text, true); {
+	switch why := s.read(text, opt); {
 	case why != "":
 		return Study{Why: string(why)}
 	case s.compacted || slices.Contains(text, '\\'):

@@ -52,7 +52,7 @@ func (c *conversation) calling(analysis *sqltext.Analysis) *sqltext.Analysis {
 
 // reading is how a text is read now, but for what it was sent under.
 func (c *conversation) reading(conforming, utf8 bool) sqltext.Options {
-	return sqltext.Options{StandardConformingStrings: conforming, UTF8: utf8, BuiltinNames: c.catalog.vouches()}
+	return sqltext.Options{StandardConformingStrings: conforming, UTF8: utf8, Folds: c.settings.folds, BuiltinNames: c.catalog.vouches()}
 }
 
 // refresh reads the definitions again before a statement is judged, if they

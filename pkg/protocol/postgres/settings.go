@@ -6,6 +6,7 @@ import "bytes"
 type settings struct {
 	utf8       bool // client_encoding: no byte of a character looks like ASCII
 	conforming bool // standard_conforming_strings
+	folds      bool // server_encoding: names may be folded and cut otherwise than in UTF8
 }
 
 // follow reads a ParameterStatus; any other message changes nothing.
@@ -18,6 +19,8 @@ func (s *settings) follow(frame []byte) {
 	switch string(name) {
 	case "client_encoding":
 		s.utf8 = bytes.EqualFold(value, []byte("UTF8"))
+	case "server_encoding":
+		s.folds = !bytes.EqualFold(value, []byte("UTF8"))
 	case "standard_conforming_strings":
 		s.conforming = bytes.Equal(value, []byte("on"))
 	}
