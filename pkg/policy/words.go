@@ -189,7 +189,7 @@ func statementObject() object {
 			get: of(func(s *statement) any { return s.HasWhere }),
 		},
 		{
-			name: "opaque", typ: cel.BoolType, doc: "it may run SQL that the text does not show: DO, EXECUTE, a function that is not built in",
+			name: "opaque", typ: cel.BoolType, doc: "it may do what the text does not show: DO, EXECUTE, a function that is not built in, CASCADE",
 			get: of(func(s *statement) any { return s.Opaque }),
 		},
 	}}

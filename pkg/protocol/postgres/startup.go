@@ -105,11 +105,32 @@ func (c *conversation) askConnect() {
 	o.Operation.ReadOnly = o.Operation.Kind == operation.Connect
 	c.phase = deciding
 	c.front = front{op: o}
-	if reason := c.replicationRefusal(); reason != "" {
+	reason := c.replicationRefusal()
+	if reason == "" && c.conn.SQLRules && !c.conn.Observe && c.start.setsRole() {
+		reason = "where rules read op.sql a role is set by SET ROLE, not at start-up"
+	}
+	if reason != "" {
 		c.refuseLogin("0A000", reason)
 		return
 	}
 	c.act(protocol.Action{Kind: protocol.Ask, Op: &o.Pending})
+}
+
+// setsRole reports whether a parameter, or one among the server's options, is the
+// role: no rule on statements sees it there. The server takes '-' in a name for
+// '_' and drops backslashes in options, so that what only looks like it counts.
+func (s *startup) setsRole() bool {
+	for _, p := range s.parameters {
+		said := p.name
+		if p.name == "options" {
+			said = strings.NewReplacer(`\`, "", "-", "_").Replace(p.value)
+		}
+		said = strings.ToLower(said)
+		if strings.Contains(said, "role") || strings.Contains(said, "session_authorization") {
+			return true
+		}
+	}
+	return false
 }
 
 // parse reads name and value pairs, ended by an empty name. Protocol options
