@@ -77,7 +77,7 @@ func (x *exchange) evaluate() {
 
 // ruled is the decision that policy alone makes.
 func (x *exchange) ruled() protocol.Decision {
-	decision := protocol.Decision{Rule: x.ruling.Rule, Reason: x.ruling.Reason}
+	decision := protocol.Decision{Rule: x.ruling.Rule, Reason: x.ruling.Reason, TooLarge: x.ruling.TooLarge}
 	if x.ruling.Effect == policy.Allow {
 		decision.Effect = protocol.Allow
 	}

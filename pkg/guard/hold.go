@@ -50,6 +50,11 @@ func (x *exchange) hold(ctx context.Context, ruling policy.Ruling, waiting func(
 		refused.Reason = "it needs an approval, and as which role it would run could not be read"
 		return refused, nil
 	}
+	if x.op.HTTP != nil && x.op.HTTP.Streamed {
+		refused.Reason = "it needs an approval, which is for all that is sent, and this body is too large to be held"
+		refused.TooLarge = true
+		return refused, nil
+	}
 	release, ok := x.guard.Hold()
 	if !ok {
 		refused.Reason = "it needs an approval, and this workload has too many operations waiting for one"

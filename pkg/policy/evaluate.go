@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/sluicegate/sluice/pkg/operation"
@@ -39,11 +40,12 @@ const RuleStopped = "stopped"
 
 // Ruling is what policy says of one operation. The zero value denies.
 type Ruling struct {
-	Effect  Effect
-	Rule    string   // the deciding rule's name; empty for the default
-	Reason  string   // for the person at the client; never holds what a job wrote; may be empty
-	Approve *Approve // who can release it; set exactly when Effect is Hold; shared
-	Limit   *Limit   // what it may change, when Effect is not Deny; nil: anything; shared
+	Effect   Effect
+	Rule     string   // the deciding rule's name; empty for the default
+	Reason   string   // for the person at the client; never holds what a job wrote; may be empty
+	Approve  *Approve // who can release it; set exactly when Effect is Hold; shared
+	Limit    *Limit   // what it may change, when Effect is not Deny; nil: anything; shared
+	TooLarge bool     // it is denied because a rule depends on its body, which operation.HTTP says is Streamed
 }
 
 // Limit is how many rows an operation may change. It is known only afterwards:
@@ -119,7 +121,7 @@ func (r *resource) limited(scope *scope, ruling Ruling) Ruling {
 
 // fails is the ruling of a rule that cannot be evaluated.
 func (r *rule) fails(err error) Ruling {
-	return Ruling{Rule: r.name, Reason: "the rule could not be evaluated: " + explain(err)}
+	return Ruling{Rule: r.name, Reason: "the rule could not be evaluated: " + explain(err), TooLarge: errors.Is(err, errStreamed)}
 }
 
 // unparsed is the ruling on what nobody understood.
@@ -146,6 +148,8 @@ func (r *rule) speaksOf(op *operation.Operation, blind bool) bool {
 // rule was reading, which a job may have written.
 func explain(err error) string {
 	switch text := err.Error(); {
+	case errors.Is(err, errStreamed):
+		return "it depends on the body, which is too large to be held"
 	case strings.Contains(text, "no such key"):
 		return "it reads a value that is not there; test for it with has() first"
 	case strings.Contains(text, "cost limit"):

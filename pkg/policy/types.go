@@ -52,9 +52,15 @@ func (f field) describe() *types.FieldType {
 		}
 	}
 	return &types.FieldType{
-		Type:    f.typ,
-		IsSet:   isSet,
-		GetFrom: func(v any) (any, error) { return f.get(v), nil },
+		Type:  f.typ,
+		IsSet: isSet,
+		GetFrom: func(v any) (any, error) {
+			value := f.get(v)
+			if err, ok := value.(error); ok {
+				return nil, err
+			}
+			return value, nil
+		},
 	}
 }
 

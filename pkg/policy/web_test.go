@@ -123,3 +123,48 @@ func TestDetectorsDoNotNeedToUnderstandARequest(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatABodyWouldDecideIsDeniedOfOneThatStreams and nothing else is.
+func TestWhatABodyWouldDecideIsDeniedOfOneThatStreams(t *testing.T) {
+	const allow, deny, hold = "effect: allow", "effect: deny", "effect: hold, approve: {groups: [g], timeout: 1m}"
+	put := operation.HTTP{Method: "PUT", Host: "a", Path: "/files/1", Streamed: true}
+	form := operation.HTTP{Method: "POST", Host: "a", Path: "/files/1", Streamed: true, Form: true}
+	for _, test := range []struct {
+		op         operation.HTTP
+		when, rest string
+		want       policy.Effect
+		large      bool
+	}{
+		{put, `op.http.body.contains("x")`, deny, policy.Deny, true},
+		{put, `op.http.body.contains("x")`, hold, policy.Deny, true},
+		{put, `op.http.body == ""`, allow, policy.Deny, true},
+		{put, `!op.http.body.contains("x")`, allow, policy.Deny, true},
+		{put, `op.http.path == "/files/1" && op.http.body.contains("x")`, deny, policy.Deny, true},
+		{put, `op.http.body.contains("x") || op.http.path == "/deployments"`, deny, policy.Deny, true},
+		{put, `op.http.path == "/deployments" && op.http.body.contains("x")`, deny, policy.Allow, false},
+		{put, `op.http.body.contains("x") && op.http.path == "/deployments"`, hold, policy.Allow, false},
+		{put, `op.http.path == "/files/1" || op.http.body.contains("x")`, hold, policy.Hold, false},
+		{put, `has(op.http.body)`, deny, policy.Deny, false},
+		{put, `!op.parsed`, deny, policy.Deny, true},
+		{put, `op.parsed`, allow, policy.Deny, true},
+		{put, `op.read_only`, deny, policy.Allow, false},
+		{put, `op.http.method == "PUT"`, hold, policy.Hold, false},
+		{put, `op.http.method == "DELETE"`, deny, policy.Allow, false},
+		{form, `op.http.method == "DELETE"`, deny, policy.Deny, true},
+		{form, `op.http.method == "POST"`, allow, policy.Deny, true},
+		{form, `op.http.method == "DELETE" && op.http.path.startsWith("/releases/")`, deny, policy.Allow, false},
+		{form, `has(op.http.method) && op.http.path == "/files/1"`, hold, policy.Hold, false},
+	} {
+		data, _ := webPolicy("", "")
+		text := strings.Replace(string(data), "default: allow\n", "rules:\n  - {name: r, when: '"+test.when+"', "+test.rest+"}\ndefault: allow\n", 1)
+		rules, err := policy.Parse("p.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		op := &operation.Operation{Kind: operation.Request, Parsed: true, HTTP: &test.op}
+		got := rules.Evaluate(&session.Session{Resource: "api"}, op)
+		if got.Effect != test.want || got.TooLarge != test.large || test.large != strings.Contains(got.Reason, "too large to be held") {
+			t.Errorf("%s, %s: %+v", test.when, test.rest, got)
+		}
+	}
+}

@@ -25,7 +25,7 @@ type field struct {
 	typ    *cel.Type
 	doc    string
 	values []string         // all that it can be; nil: anything
-	get    func(of any) any // from the Go value behind the object
+	get    func(of any) any // from the Go value behind the object; an error where nobody knows
 	isSet  func(of any) bool
 }
 
@@ -93,7 +93,12 @@ func operationObject() object {
 		},
 		{
 			name: "parsed", typ: cel.BoolType, doc: "it could be understood",
-			get: of(func(s *scope) any { return s.op.Parsed }),
+			get: of(func(s *scope) any {
+				if s.op.Parsed && s.http().Streamed {
+					return errStreamed
+				}
+				return s.op.Parsed
+			}),
 		},
 		{
 			name: "read_only", typ: cel.BoolType, doc: "it is proven to have no lasting effect",

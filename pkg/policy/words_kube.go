@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"errors"
+
 	"cel.dev/cel-go/cel"
 
 	"github.com/sluicegate/sluice/pkg/operation"
@@ -69,10 +71,25 @@ func httpObject() object {
 		return field{name: name, typ: cel.StringType, doc: doc, get: of(get)}
 	}
 	return object{httpType, []field{
-		text("method", "in upper case, as in \"GET\"", func(h *operation.HTTP) any { return h.Method }),
+		text("method", "in upper case, as in \"GET\"", func(h *operation.HTTP) any {
+			if h.Form {
+				return errStreamed
+			}
+			return h.Method
+		}),
 		text("host", "as the client wrote it, without the port, in lower case; of a cluster a job can write any", func(h *operation.HTTP) any { return h.Host }),
 		text("path", "decoded", func(h *operation.HTTP) any { return h.Path }),
 		text("query", "as the client wrote it", func(h *operation.HTTP) any { return h.Query }),
-		text("body", "whole, as the client wrote it", func(h *operation.HTTP) any { return string(h.Body.Reveal()) }),
+		text("body", "whole, as the client wrote it", func(h *operation.HTTP) any {
+			if h.Streamed {
+				return errStreamed
+			}
+			return string(h.Body.Reveal())
+		}),
 	}}
 }
+
+// errStreamed is what a condition gets that reads what the body of a request
+// decides, where it is forwarded as it comes. A condition that is true or false
+// whatever it says has its answer: in CEL false && error is false.
+var errStreamed = errors.New("the body is streamed")

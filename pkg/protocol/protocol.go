@@ -224,6 +224,7 @@ type Decision struct {
 	Reason   string // for the person at the client; safe to show
 	Approval uint64 // the approval's number, 0 when none was asked for
 	Decider  string // who decided the approval
+	TooLarge bool   // it is denied because its body, which operation.HTTP says is Streamed, would have to be held
 
 	// Limit is how many rows the operation may change; nil: any number. It is
 	// set for statements alone, and the plug-in must undo and refuse what

@@ -23,7 +23,7 @@ func HTTPOf(h *operation.HTTP) *HTTP {
 	if h == nil {
 		return nil
 	}
-	return &HTTP{Method: h.Method, Host: h.Host, Path: h.Path}
+	return &HTTP{Method: h.Method, Host: h.Host, Path: h.Path, Streamed: h.Streamed, Form: h.Form}
 }
 
 // Operation returns what was asked of a cluster. The command line of an exec is
@@ -51,7 +51,7 @@ func (h *HTTP) Operation(text operation.Text) *operation.HTTP {
 		return nil
 	}
 	query, body := requested(text)
-	return &operation.HTTP{Method: h.Method, Host: h.Host, Path: h.Path, Query: query, Body: body}
+	return &operation.HTTP{Method: h.Method, Host: h.Host, Path: h.Path, Query: query, Body: body, Streamed: h.Streamed, Form: h.Form}
 }
 
 // requested takes the query and the body off the text of a request: METHOD SP

@@ -207,6 +207,11 @@ type HTTP struct {
 	Method string `json:"method"`
 	Host   string `json:"host,omitempty"`
 	Path   string `json:"path"`
+
+	// Streamed is a request with a body that was not read before it was decided,
+	// and stands in chunks. Form is one that may name another method.
+	Streamed bool `json:"streamed,omitempty"`
+	Form     bool `json:"form,omitempty"`
 }
 
 // Chunk is a piece of a stream. The bytes are in the body, up to the
