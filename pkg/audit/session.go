@@ -36,7 +36,8 @@ type Session struct {
 
 // streams is what is known of the streams of one operation.
 type streams struct {
-	kept     int64 // bytes that are in records
+	kept     int64 // bytes that are in records, but for those of input
+	input    int64 // likewise, of input
 	response int64 // bytes of the response
 	beyond   map[string]*digest
 }
@@ -151,11 +152,15 @@ func (s *Session) chunk(op uint64, stream string, at time.Duration, chunk []byte
 	}
 	whole := int64(len(chunk))
 	if stream != "request" && stream != "objects" {
-		whole = min(whole, max(0, s.log.cfg.ResponseLimit-st.kept))
+		kept := &st.kept
+		if stream == "stdin" { // what is sent must not take the place of the answer
+			kept = &st.input
+		}
+		whole = min(whole, max(0, s.log.cfg.ResponseLimit-*kept))
 		if s.crowded() {
 			whole = 0
 		}
-		st.kept += whole
+		*kept += whole
 	}
 	for kept := chunk[:whole]; len(kept) > 0; {
 		piece := kept[:min(len(kept), pieceBytes)]
