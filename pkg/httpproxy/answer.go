@@ -14,7 +14,7 @@ import (
 func (x *exchange) forward() {
 	s := x.session
 	defer x.end(protocol.Outcome{Status: protocol.Abandoned}) // where nothing else ended it
-	out := s.Outgoing(x.r.Context(), x.r, x.body.bytes)
+	out := x.outgoing()
 	answer, err := s.servers.send(out, x.asked.Op.ReadOnly)
 	if err != nil {
 		x.unanswered(err)
@@ -34,8 +34,23 @@ func (x *exchange) forward() {
 	x.answer(answer)
 }
 
+// outgoing is the request as the server gets it.
+func (x *exchange) outgoing() *http.Request {
+	if x.upload == nil {
+		return x.session.Outgoing(x.r.Context(), x.r, x.body.bytes)
+	}
+	out := x.session.Outgoing(x.r.Context(), x.r, nil)
+	out.Body, out.ContentLength = x.upload, x.r.ContentLength
+	return out
+}
+
 // unanswered is for a server that did not answer.
 func (x *exchange) unanswered(err error) {
+	if cut := x.upload.faulty(); cut != nil && (x.r.Context().Err() == nil || x.session.faulty() != nil) {
+		x.end(protocol.Outcome{Status: cut.status, Code: code(cut.Code)})
+		x.refuse(cut.Refusal)
+		return
+	}
 	if x.r.Context().Err() != nil {
 		x.end(protocol.Outcome{Status: protocol.Abandoned})
 		x.gone()
@@ -175,7 +190,7 @@ func (x *exchange) hidden(refusal *Refusal) {
 // bare gives an answer that has no body. The length of one that is masked would
 // tell of its values.
 func (x *exchange) bare(answer *http.Response, masked bool) {
-	if err := x.asked.Finish(head(answer), outcome(answer)); err != nil {
+	if err := x.finish(head(answer), outcome(answer)); err != nil {
 		x.unrecorded(err)
 		return
 	}
@@ -226,7 +241,7 @@ func (x *exchange) short(answer *http.Response, n int64) {
 		x.broken()
 		return
 	}
-	if err := x.asked.Finish(text, outcome(answer)); err != nil {
+	if err := x.finish(text, outcome(answer)); err != nil {
 		x.unrecorded(err)
 		return
 	}

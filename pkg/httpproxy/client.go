@@ -21,8 +21,10 @@ const (
 	// restBytes is how much of a body that nobody read is read to its end, so that the
 	// connection can be used again.
 	restBytes = 64 << 10
-	// lingers is how long a client that sends on is read, so that it sees its answer.
-	lingers = 500 * time.Millisecond
+	// lingers is how long a client that sends on is read, so that it sees its answer,
+	// and pause how long it may send nothing meanwhile. Many clients look for one only
+	// once they have sent all.
+	lingers, pause = 10 * time.Second, 500 * time.Millisecond
 )
 
 var errTrailer = errors.New("there is a trailer")
@@ -205,14 +207,17 @@ func (c *client) linger() {
 	if half, ok := c.conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	_ = c.conn.SetReadDeadline(time.Now().Add(lingers))
-	_, _ = io.Copy(io.Discard, c.conn)
+	end, unread := time.Now().Add(lingers), make([]byte, pieceBytes)
+	for err := error(nil); err == nil && time.Now().Before(end); {
+		_ = c.conn.SetReadDeadline(time.Now().Add(pause))
+		_, err = c.conn.Read(unread)
+	}
 }
 
 // receivedBody is the body of a request.
 type receivedBody struct {
 	request *http.Request
-	first   func() // before anything is read; nil: nothing is to be done
+	first   func() // before anything is read, which sets it nil; nil: nothing is to be done
 	over    bool   // it was read to its end
 }
 
@@ -220,7 +225,6 @@ type receivedBody struct {
 func (b *receivedBody) Read(p []byte) (int, error) {
 	if b.first != nil {
 		b.first()
-		b.first = nil
 	}
 	n, err := b.request.Body.Read(p)
 	if !errors.Is(err, io.EOF) {
@@ -245,7 +249,7 @@ func (b *receivedBody) rest(c *client) bool {
 	if b.first != nil {
 		return false // the client may or may not send it
 	}
-	_ = c.conn.SetReadDeadline(time.Now().Add(lingers))
+	_ = c.conn.SetReadDeadline(time.Now().Add(pause))
 	_, err := io.CopyN(io.Discard, b, restBytes)
 	return errors.Is(err, io.EOF)
 }

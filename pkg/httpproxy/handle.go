@@ -17,6 +17,7 @@ type exchange struct {
 	r       *http.Request // as the server gets it, once it is admitted
 	target  string        // as the client wrote it
 	body    whole
+	upload  *upload         // nil: body is all of it
 	asked   *protocol.Asked // nil until the guard is asked
 }
 
@@ -49,7 +50,7 @@ func (x *exchange) serve() {
 		x.misunderstood(refusedBy(err, http.StatusBadRequest, "the request cannot be understood"))
 		return
 	}
-	op, err := s.site.Classify(x.r, x.body.bytes)
+	op, err := x.classify()
 	if err != nil {
 		x.misunderstood(refusedBy(err, http.StatusBadRequest, "the request cannot be understood"))
 		return
@@ -70,6 +71,14 @@ func (x *exchange) serve() {
 	if x.allowed(op) {
 		x.forward()
 	}
+}
+
+// classify has the plug-in say what is asked for.
+func (x *exchange) classify() (operation.Operation, error) {
+	if x.upload != nil {
+		return x.session.site.Streamed(x.r)
+	}
+	return x.session.site.Classify(x.r, x.body.bytes)
 }
 
 // complete adds to an operation what a plug-in need not say.
@@ -106,8 +115,9 @@ func (x *exchange) allowed(op operation.Operation) bool {
 		x.refuse(&Refusal{Code: http.StatusServiceUnavailable, Message: "sluice: it could not be decided, so it is refused"})
 		return false
 	case decision.Effect != protocol.Allow:
-		x.end(protocol.Outcome{Status: protocol.Refused, Code: "403"})
-		x.refuse(denied(decision))
+		refusal := denied(decision)
+		x.end(protocol.Outcome{Status: protocol.Refused, Code: code(refusal.Code)})
+		x.refuse(refusal)
 		return false
 	}
 	if release := decision.Release(); release != "" {
@@ -142,9 +152,16 @@ func (x *exchange) misunderstood(refusal *Refusal) {
 
 // end ends the operation.
 func (x *exchange) end(outcome protocol.Outcome) {
+	x.upload.close(&outcome)
 	if err := x.asked.End(outcome); err != nil {
 		x.session.Fail(err)
 	}
+}
+
+// finish records the last of the answer, and ends the operation.
+func (x *exchange) finish(last []byte, outcome protocol.Outcome) error {
+	x.upload.close(&outcome)
+	return x.asked.Finish(last, outcome)
 }
 
 // refuse says no in the client's words, and in a field that clients show which

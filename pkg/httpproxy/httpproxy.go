@@ -3,8 +3,9 @@
 // the guard once for each request. Clients speak version 1.1 or 2; servers are
 // asked in 1.1.
 //
-// It promises that a request is read whole before it is asked about, and goes to
-// the server once, as it was asked about, after it was allowed; that what the
+// It promises that a request is read whole before it is asked about, unless its
+// body is too large for that and the plug-in and the guard can do without it, and
+// goes to the server once, as it was asked about, after it was allowed; that what the
 // server answers is masked, then recorded, then sent; that what the server logs
 // the agent in with never reaches the client; and that what it cannot
 // understand, or is too large, is refused. It knows nothing of what a request
@@ -24,7 +25,7 @@ import (
 )
 
 const (
-	// bodyBytes is the largest body of a request. etcd takes 1.5 MiB.
+	// bodyBytes is the largest body of a request that is held. etcd takes 1.5 MiB.
 	bodyBytes = 4 << 20
 	// documentBytes is the largest document that is masked.
 	documentBytes = 32 << 20

@@ -29,7 +29,11 @@ func (x *exchange) take() (upgrade bool, err error) {
 		return false, err
 	}
 	received := x.r
-	if err := x.readBody(); err != nil {
+	err = x.readBody()
+	if errors.Is(err, errLong) {
+		err = x.lengthen()
+	}
+	if err != nil {
 		return false, err
 	}
 	if len(received.Trailer) > 0 {
@@ -74,14 +78,15 @@ func (x *exchange) plausible() error {
 	return nil
 }
 
-// readBody reads the body, within its time.
+// readBody reads the body, within its time. errLong is of one that is not read
+// to its end.
 func (x *exchange) readBody() error {
 	length := x.r.ContentLength
 	if encoding := x.r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return &Refusal{Code: http.StatusUnsupportedMediaType, Message: "sluice: a body that is compressed is not understood"}
 	}
 	if length > bodyBytes {
-		return &Refusal{Code: http.StatusRequestEntityTooLarge, Message: "sluice: the body is larger than 4 MiB"}
+		return errLong
 	}
 	if length == 0 {
 		return nil
@@ -94,7 +99,7 @@ func (x *exchange) readBody() error {
 	}
 	switch {
 	case errors.Is(err, errLong):
-		return &Refusal{Code: http.StatusRequestEntityTooLarge, Message: "sluice: the body is larger than 4 MiB"}
+		return err
 	case errors.Is(err, errRoom):
 		return &Refusal{Code: http.StatusTooManyRequests, Message: "sluice: this workload has too much under way"}
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -29,7 +29,7 @@ func (x *exchange) document(answer *http.Response, masking *Masking) {
 		return
 	}
 	x.asked.Hid(values)
-	if err := x.asked.Finish(append(head(answer), masked...), outcome(answer)); err != nil {
+	if err := x.finish(append(head(answer), masked...), outcome(answer)); err != nil {
 		x.unrecorded(err)
 		return
 	}

@@ -102,6 +102,7 @@ func (w *reply) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (w *reply) goOn() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.body.first = nil
 	if !w.begun && !w.hijacked {
 		_, err := w.client.out.WriteString("HTTP/1.1 100 Continue\r\n\r\n")
 		w.fail(err)

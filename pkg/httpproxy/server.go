@@ -134,7 +134,11 @@ func (c *server) send(out *http.Request) *sending {
 // write writes a request. Where what the client sends broke off, the server must
 // not wait for the rest.
 func (c *server) write(out *http.Request) error {
-	err := out.Write(c.out)
+	var to io.Writer = c.out // by which net/http knows that each chunk is to be flushed
+	if out.ContentLength > 0 {
+		to = &pieces{c.out, min(out.ContentLength, pieceBytes)}
+	}
+	err := out.Write(to)
 	if err == nil {
 		err = c.out.Flush()
 	}
@@ -143,6 +147,32 @@ func (c *server) write(out *http.Request) error {
 		c.close()
 	}
 	return err
+}
+
+// pieces is a writer that sends what is read of a body as it comes.
+type pieces struct {
+	*bufio.Writer
+	size int64 // of a piece
+}
+
+// ReadFrom implements io.ReaderFrom.
+func (p *pieces) ReadFrom(body io.Reader) (n int64, err error) {
+	for piece := make([]byte, p.size); ; {
+		read, err := body.Read(piece)
+		n += int64(read)
+		if _, failed := p.Write(piece[:read]); failed != nil {
+			return n, failed
+		}
+		if failed := p.Flush(); failed != nil {
+			return n, failed
+		}
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
 }
 
 // answer reads the header of the answer, behind those that only say that there

@@ -30,6 +30,10 @@ type Site struct {
 	// error refuses it: nobody is asked about it. What the operation does not say
 	// the engine adds: HTTP, and Text and Bytes as RequestBytes has them.
 	Classify func(r *http.Request, body []byte) (operation.Operation, error)
+	// Streamed is Classify of a request with a body that is larger than what is
+	// held: it is forwarded as it comes, and recorded as Input, if the guard allows
+	// what is said of it without it. nil: such a request is refused.
+	Streamed func(r *http.Request) (operation.Operation, error)
 	// Login is added to a request that was allowed, and hidden wherever the answer
 	// has it. nil: nothing is added.
 	Login *Login
@@ -75,8 +79,12 @@ type Refusal struct {
 
 // denied is the refusal of a decision.
 func denied(decision protocol.Decision) *Refusal {
+	status := http.StatusForbidden
+	if decision.TooLarge {
+		status = http.StatusRequestEntityTooLarge
+	}
 	return &Refusal{
-		Code: http.StatusForbidden, Message: decision.Refusal(), Approval: decision.Approval,
+		Code: status, Message: decision.Refusal(), Approval: decision.Approval,
 		Rule: protocol.Printable(decision.Rule), Reason: protocol.Printable(decision.Reason),
 	}
 }

@@ -20,13 +20,18 @@ func (x *exchange) streamed() bool {
 	if encoding := x.r.Header["Content-Encoding"]; encoding != nil {
 		r.Header["Content-Encoding"] = encoding
 	}
-	body := &patientBody{from: x.r.Body, each: x.session.engine.patience.body, control: http.NewResponseController(x.w)}
+	body := x.patient()
 	r.Body = body
 	if site.Admit != nil && site.Admit(r) != nil {
 		return false // and is refused
 	}
 	defer body.Close() //nolint:errcheck // nobody reads any more
 	return site.Stream(x.w, r, x.session)
+}
+
+// patient is the body of the request, that is not held.
+func (x *exchange) patient() *patientBody {
+	return &patientBody{from: x.r.Body, each: x.session.engine.patience.body, control: http.NewResponseController(x.w)}
 }
 
 // patientBody is a body that may take long, as long as something comes. One

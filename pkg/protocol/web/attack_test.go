@@ -169,7 +169,7 @@ func TestOtherHostsAreNotAskedFor(t *testing.T) {
 		"POST / HTTP/1.1\r\nHost: " + host + "\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Late: 1\r\n\r\n":   "400",
 		"POST / HTTP/1.1\r\nHost: " + host + "\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n":    "400",
 		"POST / HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx":           "400",
-		"POST / HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 5000000\r\n\r\n":                            "413",
+		"DELETE / HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 5000000\r\n\r\n":                          "413",
 		"GET / HTTP/1.1\r\nHost: " + host + "\r\nX-Long: " + strings.Repeat("y", 1<<17) + "\r\n\r\n":          "431",
 		"GET / HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n": "200",
 	} {

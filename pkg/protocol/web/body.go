@@ -88,8 +88,12 @@ var encoded = []string{"22", "26", "27", "2b", "2f", "3c", "3d", "3e", "5c", "60
 // method for a request's own.
 func overrides(r *http.Request, media string, body []byte) bool {
 	const field = "_method"
-	return strings.Contains(r.URL.RawQuery, field) ||
-		(media == form || media == "" || strings.HasPrefix(media, "multipart/")) && bytes.Contains(body, []byte(field))
+	return strings.Contains(r.URL.RawQuery, field) || mayOverride(media) && bytes.Contains(body, []byte(field))
+}
+
+// mayOverride reports whether frameworks look for another method in a body.
+func mayOverride(media string) bool {
+	return media == form || media == "" || strings.HasPrefix(media, "multipart/")
 }
 
 // renames reports whether a request is a query of GraphQL, whose answer has the

@@ -39,6 +39,23 @@ func (s *session) classify(r *http.Request, body []byte) (operation.Operation, e
 	return op, nil
 }
 
+// streamed says what a request asks for whose body is not held. What a mask's
+// path leads to could be asked for in it by other names, and stand there itself.
+func (s *session) streamed(r *http.Request) (operation.Operation, error) {
+	if len(s.paths) > 0 {
+		return operation.Operation{}, &httpproxy.Refusal{
+			Code: http.StatusRequestEntityTooLarge, Message: "sluice: the body is larger than 4 MiB, and a mask hides values by their path, so it has to be read",
+		}
+	}
+	op, err := s.classify(r, nil)
+	if err != nil {
+		return op, err
+	}
+	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // classify did so
+	op.HTTP.Streamed, op.HTTP.Form = true, mayOverride(media)
+	return op, nil
+}
+
 // isSafe reports whether HTTP promises of a method that it changes nothing (RFC
 // 9110, section 9.2.1). A server may break that promise.
 func isSafe(method string) bool {

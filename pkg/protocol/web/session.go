@@ -30,6 +30,7 @@ func (s *session) site() httpproxy.Site {
 		Plain:    s.conn.TLS.Mode == protocol.TLSOff,
 		Admit:    s.admit,
 		Classify: s.classify,
+		Streamed: s.streamed,
 		Login:    httpproxy.NewLogin(s.conn),
 		Masking:  s.masking,
 		Refuse:   refuse,
