@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -163,4 +164,45 @@ func TestAPIThatIsAskedWithoutTLSSaysSo(t *testing.T) {
 	r := kubeScript("curl -sS https://web.lab/v1/customers\n")
 	contains(t, r.errs, "SSL certificate problem")
 	lacks(t, r.all(), "Ada")
+}
+
+// TestArtefactsGoBothWays has curl send a file and get it again, of a size that
+// nobody holds. One that it leaves in its middle is none.
+func TestArtefactsGoBothWays(t *testing.T) {
+	withResources(t, func(resources []map[string]any) []map[string]any {
+		for _, r := range resources {
+			if r["name"] == "web-api" {
+				files := maps.Clone(r)
+				files["name"], files["port"] = "artefacts", 8443
+				return append(resources, files)
+			}
+		}
+		return nil
+	})
+	began, at := time.Now(), len(webLog(t, 0))
+	r := kubeScript("cd /tmp && head -c 67108864 /dev/urandom >artefact && sha256sum <artefact\n" +
+		curl + " --http1.1 -w '%{http_code} ' -T artefact https://web.lab:8443/v1/files/a\n" +
+		curl + " --http2 -w '%{http_code} ' -T - https://web.lab:8443/v1/files/b <artefact\n" +
+		curl + " --http1.1 -o back -w '%{http_code} ' https://web.lab:8443/v1/files/b && cmp artefact back\n" +
+		curl + " --http2 -o back -w '%{http_code}\\n' https://web.lab:8443/v1/files/a && cmp artefact back\n" +
+		"timeout 2 " + curl + " --limit-rate 4M -T artefact https://web.lab:8443/v1/files/c\n" +
+		curl + " -w '%{http_code}' -H 'Content-Type: application/octet-stream' --data-binary @artefact https://web.lab/v1/deployments\n")
+	digest, rest, _ := strings.Cut(r.out, " ")
+	contains(t, rest, "201 201 200 200\n", "larger than 4 MiB, and a mask", "413")
+	lacks(t, r.all(), "differ")
+	contains(t, webLog(t, at), "PUT /v1/files/a 67108864 bytes, <nil>", "PUT /v1/files/b 67108864 bytes, <nil>", "unexpected EOF")
+	eventually(t, "every request is in the record", func() bool {
+		var all []sessionView
+		if err := json.Unmarshal([]byte(ctl(t, "sessions", "--json", "--limit", "20")), &all); err != nil {
+			t.Fatal(err)
+		}
+		said := ""
+		for _, s := range all {
+			if s.Resource == "artefacts" && s.Started.After(began) {
+				said += ctl(t, "show", s.ID)
+			}
+		}
+		return strings.Count(said, "sent 67108864 bytes, sha256:"+digest) == 2 && strings.Contains(said, ", cut off")
+	})
+	ctl(t, "verify")
 }

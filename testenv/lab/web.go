@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -65,20 +66,23 @@ func (l *lab) serveWeb() error {
 	if err != nil {
 		return err
 	}
-	api := &shopAPI{token: token, gitlab: system.Handler(), releases: map[string]bool{"1": true, "2": true}}
+	api := &shopAPI{token: token, gitlab: system.Handler(), files: l.path("web"), releases: map[string]bool{"1": true, "2": true}}
 	server := func(port string) *http.Server {
 		return &http.Server{Addr: port, Handler: api, ReadHeaderTimeout: 5 * time.Second}
 	}
-	ended := make(chan error, 2)
+	ended := make(chan error, 3)
 	go func() { ended <- server(":80").ListenAndServe() }()
-	go func() { ended <- server(":443").ListenAndServeTLS(l.path("web", "tls.crt"), l.path("web", "tls.key")) }()
+	for _, port := range []string{":443", ":8443"} { // the latter is no resource's, unless a test makes it one
+		go func() { ended <- server(port).ListenAndServeTLS(l.path("web", "tls.crt"), l.path("web", "tls.key")) }()
+	}
 	return <-ended
 }
 
-// shopAPI is what a shop has for its own programs, in memory.
+// shopAPI is what a shop has for its own programs, in memory but for files.
 type shopAPI struct {
 	token  string
 	gitlab http.Handler // the CI system's, on the same host
+	files  string       // where they are
 
 	mu       sync.Mutex
 	releases map[string]bool // by number; guarded by mu
@@ -93,6 +97,10 @@ const customers = `{"customers":[{"id":1,"name":"Ada Example","email":"ada@examp
 func (a *shopAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/api/v4/job" {
 		a.gitlab.ServeHTTP(w, r)
+		return
+	}
+	if name, isFile := strings.CutPrefix(r.URL.Path, "/v1/files/"); isFile && r.Header.Get("Authorization") == "Bearer "+a.token {
+		a.file(w, r, filepath.Join(a.files, "file-"+filepath.Base(name)))
 		return
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
@@ -133,6 +141,25 @@ func (a *shopAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, `{"status":"deploying"}`)
 	default:
 		http.NotFound(w, r)
+	}
+}
+
+// file stores what it is sent, and answers with what it has.
+func (a *shopAPI) file(w http.ResponseWriter, r *http.Request, at string) {
+	if r.Method != http.MethodPut {
+		http.ServeFile(w, r, at)
+		return
+	}
+	file, err := os.Create(at)
+	if err != nil {
+		http.Error(w, "it cannot be stored", http.StatusInternalServerError)
+		return
+	}
+	n, err := io.Copy(file, r.Body)
+	err = errors.Join(err, file.Close())
+	fmt.Fprintf(os.Stderr, "%s %s %s %d bytes, %v\n", r.Proto, r.Method, r.RequestURI, n, err)
+	if err == nil {
+		w.WriteHeader(http.StatusCreated)
 	}
 }
 
