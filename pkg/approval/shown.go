@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/sluicegate/sluice/pkg/operation"
@@ -118,7 +117,7 @@ func Printable(text string, limit int) string {
 		switch {
 		case r == utf8.RuneError:
 			out.WriteRune(r)
-		case r == '\n' || r == '\t' || unicode.IsPrint(r):
+		case r == '\n' || r == '\t' || operation.Visible(r):
 			out.WriteRune(r)
 		default:
 			fmt.Fprintf(&out, "\\u{%04X}", r)

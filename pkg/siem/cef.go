@@ -3,9 +3,9 @@ package siem
 import (
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
+	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/record"
 )
 
@@ -189,7 +189,7 @@ func (m *cef) value(value string, limit int, special string) {
 // onLine returns r, or U+FFFD for what could end a line, move a cursor or turn
 // the text around for whoever reads it.
 func onLine(r rune) rune {
-	if r == '\t' || unicode.IsPrint(r) {
+	if r == '\t' || operation.Visible(r) {
 		return r
 	}
 	return utf8.RuneError

@@ -2,8 +2,9 @@ package view
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/sluicegate/sluice/pkg/operation"
 )
 
 // Printable makes text that a job or a server wrote safe for a terminal: what
@@ -14,7 +15,7 @@ func Printable(text string) string {
 		return text
 	}
 	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+		if r == '\n' || r == '\t' || operation.Visible(r) {
 			return r
 		}
 		return utf8.RuneError
@@ -30,7 +31,12 @@ func clean[T string | []byte](text T) bool {
 	return true
 }
 
-// OneLine is Printable on one line, cut to width runes.
+// Flat is Printable on one line.
+func Flat(text string) string {
+	return strings.NewReplacer("\n", " ", "\t", " ").Replace(Printable(text))
+}
+
+// OneLine is Flat without runs of spaces, cut to width runes.
 func OneLine(text string, width int) string {
 	text = strings.Join(strings.Fields(Printable(text)), " ")
 	if utf8.RuneCountInString(text) <= width {
