@@ -159,8 +159,8 @@ func openPinned(signed []byte, trust translog.Trust) (approval.Request, error) {
 
 func (e *env) showAsked(a asked) {
 	r := &a.Request
-	e.printf("approval  %d, %s\n", a.Approval.Number, view.Printable(a.Approval.State))
-	e.printf("resource  %s\n", view.Printable(r.Resource))
+	e.printf("approval  %d, %s\n", a.Approval.Number, a.Approval.State)
+	e.printf("resource  %s\n", r.Resource)
 	if r.Where != (approval.Where{}) {
 		e.printf("where     database %s, role %s, search_path %s\n",
 			view.OneLine(r.Where.Database, maxCell), view.OneLine(r.Where.Role, maxCell), view.OneLine(r.Where.SearchPath, maxCell))
@@ -168,20 +168,20 @@ func (e *env) showAsked(a asked) {
 	if r.Asks != "" {
 		e.printf("asks      %s\n", view.OneLine(r.Asks, 4*maxCell))
 	}
-	e.printf("rule      %s\n", view.Printable(strings.TrimSuffix(r.Rule+": "+r.Reason, ": ")))
+	e.printf("rule      %s\n", strings.TrimSuffix(r.Rule+": "+r.Reason, ": "))
 	e.printf("asked     %s, until %s\n", clock(r.Created), clock(r.NotAfter))
-	e.printf("by        %s\n", view.Printable(requester(r)))
-	e.printf("session   %s, operation %d, agent %s of %s\n", view.Printable(r.Session), r.Operation, r.Agent, r.Cluster)
+	e.printf("by        %s\n", requester(r))
+	e.printf("session   %s, operation %d, agent %s of %s\n", r.Session, r.Operation, r.Agent, r.Cluster)
 	e.printf("needs     %s of %s, four eyes %s\n",
-		plural(uint64(r.Required.Votes), "vote"), view.Printable(strings.Join(r.Required.Groups, ", ")), r.FourEyes)
+		plural(uint64(r.Required.Votes), "vote"), strings.Join(r.Required.Groups, ", "), r.FourEyes)
 	if r.Scope != approval.Once {
 		e.printf("offers    --scope %s\n", r.Scope)
 	}
-	e.printf("action    sha256 %s\n\n    %s\n", r.Action, indent(view.Printable(r.Text)))
+	e.printf("action    sha256 %s\n\n    %s\n", r.Action, lines(r.Text))
 	e.showReach(r.Reach)
 	e.showBefore(r.Before)
 	for _, v := range a.Approval.Votes {
-		e.printf("\n%s by %s at %s %s\n", view.Printable(v.Decision), view.Printable(v.Approver), clock(v.At), view.Printable(v.Reason))
+		e.printf("\n%s by %s at %s %s\n", v.Decision, v.Approver, clock(v.At), v.Reason)
 	}
 }
 
@@ -235,7 +235,7 @@ func (e *env) vote(ctx context.Context, number string, b ballotPaper) error {
 	if e.flags.json {
 		return e.printJSON(decided)
 	}
-	e.printf("\nYour vote is cast: %s. The approval is %s.\n", b.decision, view.Printable(decided.State))
+	e.printf("\nYour vote is cast: %s. The approval is %s.\n", b.decision, decided.State)
 	return nil
 }
 
@@ -317,7 +317,7 @@ func (e *env) approver(ctx context.Context, c *client, flag string) (string, err
 		return "", err
 	}
 	if me.Approver == "" {
-		return "", fmt.Errorf("%s is not in the roster of approvers", view.Printable(me.Name))
+		return "", fmt.Errorf("%s is not in the roster of approvers", view.Flat(me.Name))
 	}
 	return me.Approver, nil
 }

@@ -124,7 +124,7 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 	if err != nil || problem.Error == "" {
 		problem.Error = answer.Status
 	}
-	return nil, errors.Join(fmt.Errorf("the collector refuses: %s", view.Printable(problem.Error)), answer.Body.Close())
+	return nil, errors.Join(fmt.Errorf("the collector refuses: %s", view.Flat(problem.Error)), answer.Body.Close())
 }
 
 // maxTries is how often one thing is asked for, a second apart.

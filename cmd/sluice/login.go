@@ -61,7 +61,7 @@ func (e *env) login(ctx context.Context, device bool, caFile string) error {
 	var proof identity.Proof
 	if device {
 		proof, err = people.LoginByDevice(ctx, func(address, code string) {
-			e.printf("Open %s\nand check that it shows the code %s\n", view.Printable(address), view.Printable(code))
+			e.printf("Open %s\nand check that it shows the code %s\n", address, code)
 		})
 	} else {
 		proof, err = people.LoginInBrowser(ctx, e.openBrowser)
@@ -72,7 +72,7 @@ func (e *env) login(ctx context.Context, device bool, caFile string) error {
 	if err := keepToken(path, proof.Token); err != nil {
 		return err
 	}
-	e.printf("You are %s. The token is in %s.\n", view.Printable(proof.Subject), path)
+	e.printf("You are %s. The token is in %s.\n", proof.Subject, path)
 	return nil
 }
 

@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sluicegate/sluice/pkg/collector/view"
 )
 
 // Exit statuses. Findings and refusals are 1; what could not even be tried is 2.
@@ -47,7 +49,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 		return shown.status
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(errs, "sluice:", err)
+		_, _ = fmt.Fprintln(errs, "sluice:", view.Printable(err.Error()))
 		return exitCannot
 	}
 	return 0

@@ -1,29 +1,69 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"sort"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf16"
 
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/operation"
 )
 
-// printJSON prints v as indented JSON.
+// printJSON prints v as indented JSON. What is not to be seen in it is escaped: a
+// terminal obeys some characters that JSON lets stand.
 func (e *env) printJSON(v any) error {
-	encoder := json.NewEncoder(e.out)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(v)
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(e.out)
+	for _, r := range string(text) {
+		if r == '\n' || operation.Visible(r) {
+			_, _ = out.WriteRune(r) // Flush reports errors
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			_, _ = fmt.Fprintf(out, "\\u%04x", unit) // as above
+		}
+	}
+	_, _ = out.WriteString("\n")
+	return out.Flush()
 }
 
-// printf prints what people read. A terminal that has gone away is noticed by
-// the next write of the table or by the kernel's signal.
+// printf prints what people read. A text among the arguments can neither drive
+// the terminal nor begin a line, whoever wrote it. A terminal that has gone away is
+// noticed by the next write of the table or by the kernel's signal.
 func (e *env) printf(format string, args ...any) {
-	_, _ = fmt.Fprintf(e.out, format, args...)
+	shown := make([]any, len(args))
+	for i, arg := range args {
+		shown[i] = arg
+		switch arg := arg.(type) {
+		case verbatim:
+			shown[i] = string(arg)
+		case lines:
+			shown[i] = "| " + strings.ReplaceAll(view.Printable(string(arg)), "\n", "\n    | ")
+		default:
+			if reflect.ValueOf(arg).Kind() == reflect.String {
+				shown[i] = view.Flat(fmt.Sprint(arg))
+			}
+		}
+	}
+	_, _ = fmt.Fprintf(e.out, format, shown...)
 }
+
+// lines is text of several lines. Each is printed behind a bar, so that none can
+// be taken for a line of ours.
+type lines string
+
+// verbatim is what is printed as it is: somebody has made it safe.
+type verbatim string
 
 // table prints rows under a heading, in columns.
 func (e *env) table(head []string, rows [][]string) error {
@@ -59,7 +99,7 @@ func facts(group json.RawMessage) string {
 	if len(words) == 0 {
 		return "-"
 	}
-	return view.Printable(strings.Join(words, " "))
+	return view.Flat(strings.Join(words, " "))
 }
 
 func flatten(words []string, path string, node any) []string {

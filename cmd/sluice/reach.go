@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/sluicegate/sluice/pkg/approval"
-	"github.com/sluicegate/sluice/pkg/collector/view"
 	"github.com/sluicegate/sluice/pkg/operation"
 )
 
@@ -15,16 +14,16 @@ func (e *env) showReach(r *operation.Reach) {
 	}
 	e.printf("\n")
 	if r.Unknown != "" {
-		e.printf("reach     not known: %s\n", view.Printable(r.Unknown))
+		e.printf("reach     not known: %s\n", r.Unknown)
 	}
 	for i := range r.Statements {
 		s := &r.Statements[i]
-		e.printf("reach     %s\n", view.Printable(strings.TrimSuffix(s.Kind+": "+s.Rows(), ": ")))
+		e.printf("reach     %s\n", strings.TrimSuffix(s.Kind+": "+s.Rows(), ": "))
 		for j := range s.Relations {
 			relation := &s.Relations[j]
-			e.printf("          %s\n", view.Printable(relation.String()))
+			e.printf("          %s\n", relation.String())
 			if len(relation.Dependants) > 0 {
-				e.printf("            on it hang %s\n", view.Printable(strings.Join(relation.Dependants, "; ")))
+				e.printf("            on it hang %s\n", strings.Join(relation.Dependants, "; "))
 			}
 		}
 	}
@@ -36,8 +35,8 @@ func (e *env) showBefore(b *approval.Before) {
 		return
 	}
 	e.printf("before    %s in this session, %d denied, %s masked\n", plural(b.Operations, "operation"), b.Denied, plural(b.Masked, "value"))
-	e.printf("          %s\n", view.Printable(b.Shape()))
+	e.printf("          %s\n", b.Shape())
 	if len(b.First) > 0 {
-		e.printf("          for the first time: %s\n", view.Printable(strings.Join(b.First, ", ")))
+		e.printf("          for the first time: %s\n", strings.Join(b.First, ", "))
 	}
 }

@@ -42,7 +42,15 @@ func render(lines []view.Line) string {
 		}
 	}
 	flush()
-	return out.String()
+	return indented(out.String())
+}
+
+// indented keeps what a server says from looking like a line of ours.
+func indented(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "  " + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n  ") + "\n"
 }
 
 func writeTable(out *strings.Builder, head []view.Cell, rows [][]view.Cell) {

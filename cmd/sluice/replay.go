@@ -75,7 +75,7 @@ func response(op *view.Operation) (answer []byte, missing int64) {
 
 func (e *env) replay(ctx context.Context, t *told, speed float64, idle time.Duration) error {
 	s := &t.Session
-	e.printf("-- %s on %s, %s by %s\n", s.ID, view.Printable(s.Resource), clock(s.Started), view.Printable(who(s)))
+	e.printf("-- %s on %s, %s by %s\n", s.ID, s.Resource, clock(s.Started), who(s))
 	last := s.Started
 	for _, op := range t.Operations {
 		if err := pause(ctx, op.At.Sub(last), speed, idle); err != nil {
@@ -83,7 +83,7 @@ func (e *env) replay(ctx context.Context, t *told, speed float64, idle time.Dura
 		}
 		last = op.At
 		e.printf("\n-- +%.3f s  %s\n", op.At.Sub(s.Started).Seconds(), decided(op))
-		e.printf("%s\n", prompt(op))
+		e.printf("%s\n", verbatim(prompt(op)))
 		if first := firstAnswer(op); first > 0 {
 			if err := pause(ctx, first, speed, idle); err != nil {
 				return err
@@ -91,7 +91,7 @@ func (e *env) replay(ctx context.Context, t *told, speed float64, idle time.Dura
 			last = last.Add(first)
 		}
 		answer, missing := response(op)
-		e.printf("%s", render(view.Transcript(s.Protocol, answer)))
+		e.printf("%s", verbatim(render(view.Transcript(s.Protocol, answer))))
 		if missing > 0 {
 			e.printf("-- %d more bytes of the answer are recorded by their digest only\n", missing)
 		}
@@ -132,10 +132,10 @@ func prompt(op *view.Operation) string {
 	if database == "" {
 		database = op.Kind
 	}
-	lead := view.Printable(database) + "=> "
+	lead := view.Flat(database) + "=> "
 	text := view.Printable(op.Text)
 	if text == "" {
-		text = "(" + view.Printable(op.Kind) + ")"
+		text = "(" + view.Flat(op.Kind) + ")"
 	}
 	out := lead + strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", utf8.RuneCountInString(lead)))
 	if len(op.Params) == 0 {
@@ -155,7 +155,7 @@ func param(p *record.Param) string {
 	case p.Sealed != "":
 		return fmt.Sprintf("(sealed, %d bytes)", p.Length)
 	case p.Text != nil:
-		return "'" + view.Printable(*p.Text) + "'"
+		return "'" + view.Flat(*p.Text) + "'"
 	}
 	return fmt.Sprintf("(%d bytes)", len(p.Bytes))
 }

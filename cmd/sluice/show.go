@@ -62,15 +62,15 @@ func (e *env) told(cmd *cobra.Command, id string) (told, error) {
 func (e *env) showSession(s *view.Session) {
 	ended := "still open"
 	if s.Ended != nil {
-		ended = fmt.Sprintf("closed %s (%s)", instant(*s.Ended), view.Printable(s.Reason))
+		ended = fmt.Sprintf("closed %s (%s)", instant(*s.Ended), s.Reason)
 	}
 	e.printf("session   %s\n", s.ID)
-	e.printf("resource  %s, %s at %s\n", view.Printable(s.Resource), view.Printable(s.Protocol), view.Printable(s.Destination))
+	e.printf("resource  %s, %s at %s\n", s.Resource, s.Protocol, s.Destination)
 	if s.Parent != "" {
-		e.printf("inside    session %s, its operation #%d\n", view.Printable(s.Parent), s.ParentOperation)
+		e.printf("inside    session %s, its operation #%d\n", s.Parent, s.ParentOperation)
 	}
 	e.printf("time      opened %s, %s\n", instant(s.Started), ended)
-	e.printf("assurance %s\n", view.Printable(s.Assurance))
+	e.printf("assurance %s\n", s.Assurance)
 	e.printf("kernel    %s\n", facts(s.Kernel))
 	e.printf("lineage   %s\n", lineage(s.Kernel))
 	e.printf("orch      %s\n", facts(s.Orch))
@@ -88,24 +88,24 @@ func lineage(kernel json.RawMessage) string {
 	if err := json.Unmarshal(kernel, &facts); err != nil {
 		return "?"
 	}
-	return view.Printable(facts.Chain())
+	return facts.Chain()
 }
 
 func (e *env) showOperation(op *view.Operation) {
 	e.printf("\n#%d  %s  %s\n", op.ID, instant(op.At), decided(op))
 	if op.Text != "" {
-		e.printf("    %s\n", indent(view.Printable(op.Text)))
+		e.printf("    %s\n", lines(op.Text))
 	} else {
-		e.printf("    (%s)\n", view.Printable(op.Kind))
+		e.printf("    (%s)\n", op.Kind)
 	}
 	if asked := op.Asked(); asked != "" {
-		e.printf("    %s\n", indent(view.Printable(asked)))
+		e.printf("    %s\n", asked)
 	}
 	for i, p := range op.Params {
 		e.printf("    $%d = %s\n", i+1, param(&p))
 	}
 	for _, s := range op.Statements {
-		e.printf("    %s [%s] %s\n", view.Printable(s.Kind), view.Printable(s.Class), view.Printable(strings.Join(s.Relations, ", ")))
+		e.printf("    %s [%s] %s\n", s.Kind, s.Class, strings.Join(s.Relations, ", "))
 	}
 	for _, step := range op.Approvals {
 		e.printf("    approval %s\n", stepLine(&step))
@@ -120,7 +120,7 @@ func decided(op *view.Operation) string {
 	}
 	out := op.Effect
 	if op.Kind == string(operation.Unread) {
-		return view.Printable(notRead + ": " + op.Reason)
+		return notRead + ": " + op.Reason
 	}
 	if op.Observed {
 		out = "only observed, would be " + op.Effect
@@ -131,7 +131,7 @@ func decided(op *view.Operation) string {
 	if op.Reason != "" {
 		out += ": " + op.Reason
 	}
-	return view.Printable(out)
+	return out
 }
 
 // stepLine says what became of an approval.
@@ -146,7 +146,7 @@ func stepLine(s *view.ApprovalStep) string {
 	if s.Reason != "" {
 		out += ": " + s.Reason
 	}
-	return view.Printable(out)
+	return out
 }
 
 // ended says how an operation ended.
@@ -168,7 +168,5 @@ func ended(op *view.Operation) string {
 	if op.Masked > 0 {
 		out += ", " + plural(uint64(op.Masked), "value") + " masked"
 	}
-	return view.Printable(fmt.Sprintf("%s, %v", out, op.Duration.Round(1e4)))
+	return fmt.Sprintf("%s, %v", out, op.Duration.Round(1e4))
 }
-
-func indent(text string) string { return strings.ReplaceAll(text, "\n", "\n    ") }

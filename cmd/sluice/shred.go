@@ -39,7 +39,7 @@ them still.`,
 			if e.flags.json {
 				return e.printJSON(&done)
 			}
-			e.printf("the bodies of %s of session %s are destroyed\n", plural(uint64(done.Bodies), "record"), view.Printable(done.Session))
+			e.printf("the bodies of %s of session %s are destroyed\n", plural(uint64(done.Bodies), "record"), done.Session)
 			return nil
 		},
 	}

@@ -84,9 +84,9 @@ func whole(text string) (valid, rest string) {
 // play shows a session in this terminal, as it went.
 func (e *env) play(ctx context.Context, t *told, speed float64, idle time.Duration) error {
 	s := &t.Session
-	e.printf("-- %s on %s, %s by %s\n", s.ID, view.Printable(s.Resource), clock(s.Started), view.Printable(who(s)))
+	e.printf("-- %s on %s, %s by %s\n", s.ID, s.Resource, clock(s.Started), who(s))
 	var last time.Duration
-	var screen tamer
+	var tamed tamer
 	for _, m := range moments(t) {
 		if err := pause(ctx, m.at-last, speed, idle); err != nil {
 			return err
@@ -96,9 +96,9 @@ func (e *env) play(ctx context.Context, t *told, speed float64, idle time.Durati
 		case marked:
 			e.printf("\n-- +%.3f s  %s\n", m.at.Seconds(), view.OneLine(m.text, maxCell))
 		case resized:
-			e.printf("-- a terminal of %s\n", view.Printable(m.text))
+			e.printf("-- a terminal of %s\n", m.text)
 		case shown:
-			e.printf("%s", screen.tame(m.text))
+			e.printf("%s", verbatim(tamed.tame(m.text)))
 		}
 	}
 	e.printf("\n")

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sluicegate/sluice/pkg/collector/view"
 	"github.com/sluicegate/sluice/pkg/translog"
 )
 
@@ -114,9 +113,9 @@ func (e *env) verify(path string, trust translog.Trust, kept [][]byte) error {
 
 func (e *env) printReport(r *translog.Report) {
 	for _, f := range r.Findings {
-		e.printf("%s\n", view.Printable(f.String()))
+		e.printf("%s\n", f.String())
 	}
-	e.printf("log %s, %d leaves; checked %s of %s in %s of %s\n", view.Printable(r.Origin), r.Size,
+	e.printf("log %s, %d leaves; checked %s of %s in %s of %s\n", r.Origin, r.Size,
 		plural(uint64(r.Records), "record"), plural(uint64(r.Sessions), "session"),
 		batches(r.Batches), plural(uint64(r.Agents), "agent"))
 	if r.Hidden > 0 {
@@ -124,11 +123,11 @@ func (e *env) printReport(r *translog.Report) {
 	}
 	if w := r.Witnessed; w != nil {
 		for _, by := range w.By {
-			e.printf("witness %s saw %d leaves on %s\n", view.Printable(by.Witness), w.Size, instant(by.At))
+			e.printf("witness %s saw %d leaves on %s\n", by.Witness, w.Size, instant(by.At))
 		}
 	}
 	for _, s := range r.Shreddings {
-		e.printf("leaf %d: bodies destroyed on %s by %s: %s\n", s.Index, s.At.Format(time.DateOnly), view.Printable(s.By), view.Printable(s.Reason))
+		e.printf("leaf %d: bodies destroyed on %s by %s: %s\n", s.Index, s.At.Format(time.DateOnly), s.By, s.Reason)
 	}
 	if r.Shredded > 0 {
 		e.printf("%s without the body that was destroyed so\n", plural(uint64(r.Shredded), "record"))
