@@ -357,6 +357,27 @@ func TestTextForPeopleCannotDeceive(t *testing.T) {
 	}
 }
 
+func TestTextThatAGlanceDoesNotShowSaysSoFirst(t *testing.T) {
+	p := newPeople(t)
+	for text, want := range map[string]string{
+		"SELECT 1": "SELECT 1",
+		"SELECT 1;" + strings.Repeat("\n", 5000) + "DROP TABLE t": "[5021 bytes, 5001 lines: read to the end]\nSELECT 1;\n",
+		"SELECT 1;" + strings.Repeat(" ", 5000) + "DROP TABLE t":  "[5021 bytes, 1 lines: read to the end]\nSELECT 1; ",
+		"/*" + strings.Repeat("x", 30<<10) + "*/ DROP TABLE t":    "[only the first 24576 of 30737 bytes are shown]\n/*x",
+		strings.Repeat("\u202e", 6<<10) + "DROP TABLE t":          "[only the first 9216 of 18444 bytes are shown]\n\\u{202E}",
+	} {
+		r := request(1)
+		r.Text = text
+		opened, err := approval.OpenRequest(p.sign(t, r), p.agentKey())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(opened.Text, want) {
+			t.Errorf("%.80q, want %q", opened.Text, want)
+		}
+	}
+}
+
 func TestLongestTextStillFitsIntoARequest(t *testing.T) {
 	p, r := newPeople(t), request(1)
 	worst := strings.Repeat("<", 1<<20)

@@ -42,7 +42,7 @@ const maxShown = 24
 // in the one form that survives encoding.
 func (r Request) printable() Request {
 	r.Created, r.NotAfter = r.Created.Round(0).UTC(), r.NotAfter.Round(0).UTC()
-	r.Text = Printable(r.Text, maxText)
+	r.Text = headed(r.Text)
 	r.Reason = Printable(r.Reason, maxNote)
 	r.Asks = Printable(r.Asks, maxNote)
 	q := &r.Requester
@@ -103,16 +103,46 @@ func printables(list []string) (shown []string) {
 	return shown
 }
 
+// A glance is what people see of a text without scrolling: so many lines of so
+// many bytes.
+const (
+	glanceLines = 24
+	glanceLine  = 100
+)
+
+// headed is a text with its size ahead of it where a glance does not show it
+// all, so that nothing hides behind blank lines, or where it is cut.
+func headed(text string) string {
+	shown, rest := printable(text, maxText)
+	lines := 1
+	for line := range strings.Lines(shown) {
+		lines += 1 + len(line)/glanceLine
+	}
+	switch {
+	case rest > 0:
+		return fmt.Sprintf("[only the first %d of %d bytes are shown]\n%s", len(text)-rest, len(text), shown)
+	case lines > glanceLines:
+		return fmt.Sprintf("[%d bytes, %d lines: read to the end]\n%s", len(text), strings.Count(text, "\n")+1, shown)
+	}
+	return shown
+}
+
 // Printable returns text with everything escaped that could deceive a reader:
 // control characters other than newline and tab, invisible and
 // direction-changing characters, invalid UTF-8. What is beyond limit bytes is
 // cut, and the cut is stated.
 func Printable(text string, limit int) string {
+	shown, _ := printable(text, limit)
+	return shown
+}
+
+// printable also returns how many bytes of text are cut.
+func printable(text string, limit int) (shown string, rest int) {
 	var out strings.Builder
 	for i, r := range text {
 		if out.Len() >= limit {
 			fmt.Fprintf(&out, "… (%d more bytes)", len(text)-i)
-			break
+			return out.String(), len(text) - i
 		}
 		switch {
 		case r == utf8.RuneError:
@@ -123,5 +153,5 @@ func Printable(text string, limit int) string {
 			fmt.Fprintf(&out, "\\u{%04X}", r)
 		}
 	}
-	return out.String()
+	return out.String(), 0
 }
