@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 )
@@ -22,6 +23,18 @@ func NewChat(url string, guard Guard) *Chat { return &Chat{url, guard.client()} 
 // format (api.slack.com/reference/surfaces/formatting#escaping).
 var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "`", "ˋ")
 
+// maxChat is how much of a text a message holds, in characters. Chats cut what is
+// longer into several messages, of which only the first is a block of code.
+const maxChat = 3000
+
+func brief(text string) string {
+	all := []rune(text)
+	if len(all) <= maxChat {
+		return text
+	}
+	return fmt.Sprintf("[only the first %d of %d characters are shown]\n%s…", maxChat, len(all), string(all[:maxChat]))
+}
+
 // Take posts one message.
 func (c *Chat) Take(ctx context.Context, m Message) error {
 	text := "*" + escaper.Replace(m.Title()) + "*\n"
@@ -29,7 +42,8 @@ func (c *Chat) Take(ctx context.Context, m Message) error {
 		text += escaper.Replace(m.Reason) + "\n"
 	}
 	if m.Text != "" {
-		text += "```" + escaper.Replace(m.Text) + "```\n"
+		// What stands behind the opening fence some take for a language, and hide.
+		text += "```\n" + escaper.Replace(brief(m.Text)) + "\n```\n"
 	}
 	text += "<" + m.Link + "|Open it in the console>"
 	body, err := json.Marshal(map[string]any{"text": text, "unfurl_links": false, "unfurl_media": false, "link_names": false})

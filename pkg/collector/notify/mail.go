@@ -107,7 +107,11 @@ func (m *Mail) letter(message Message) []byte {
 	}
 	out.WriteString("\r\n")
 	text := quotedprintable.NewWriter(&out)
-	lines := []string{message.Title() + ".", message.Reason, message.Text, message.Link}
+	job := strings.ReplaceAll(message.Text, "\n", "\n> ") // none of its lines is ours
+	if job != "" {
+		job = "> " + job
+	}
+	lines := []string{message.Title() + ".", message.Reason, job, message.Link}
 	for _, line := range lines {
 		if line != "" {
 			_, _ = fmt.Fprintf(text, "%s\n\n", line) // a buffer never fails to write

@@ -148,6 +148,28 @@ func TestChatCannotBeMadeToMention(t *testing.T) {
 	}
 }
 
+func TestChatShowsTheWholeTextOrSaysThatItDoesNot(t *testing.T) {
+	url, got := receiver(t, http.StatusOK)
+	chat, m := notify.NewChat(url, here), message()
+	for text, want := range map[string]string{
+		"DROP TABLE t;\nSELECT 1": "```\nDROP TABLE t;\nSELECT 1\n```\n",
+		"```@channel":             "```\nˋˋˋ@channel\n```\n",
+		"/*" + strings.Repeat("x", 20000) + "*/ DROP TABLE t": "```\n[only the first 3000 of 20017 characters are shown]\n/*x",
+	} {
+		m.Text = text
+		if err := chat.Take(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		var said struct{ Text string }
+		if err := json.Unmarshal((<-got).body, &said); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(said.Text, want) || len(said.Text) > 4000 {
+			t.Errorf("%q, want %q", said.Text, want)
+		}
+	}
+}
+
 func TestMailGoesOutByTLSAlone(t *testing.T) {
 	m := newMailServer(t)
 	send := func(cfg notify.MailConfig) error {
