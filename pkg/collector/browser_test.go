@@ -30,6 +30,22 @@ import (
 // hostile is what a job writes wherever it can.
 const hostile = `"><script>pwned=1</script><img src=x onerror=pwned=1>{{.}}${pwned=1}'</pre>`
 
+// rightToLeft is a statement whose letters would have a browser turn around what
+// is between them, without a character that says so.
+const rightToLeft = "SET א = 100, ב = 1"
+
+// asRead tells the text of the statement above in the order in which its
+// characters stand on the screen.
+const asRead = `(() => {
+	const text = [...document.querySelectorAll("pre.code")].map(pre => pre.firstChild).find(node => node.data.startsWith("SET"));
+	const range = document.createRange();
+	return [...text.data.split("\n")[0]].map((c, i) => {
+		range.setStart(text, i);
+		range.setEnd(text, i + 1);
+		return [range.getBoundingClientRect().left, c];
+	}).sort((a, b) => a[0] - b[0]).map(at => at[1]).join("");
+})()`
+
 // chromium is a tab of a real browser. It keeps what pages complained about
 // and the hosts that they asked.
 type chromium struct {
@@ -267,7 +283,7 @@ func TestConsoleInChromium(t *testing.T) {
 	})
 	evil, _ := a.ask(t, "shop-db", hostile, func(r *approval.Request) {
 		r.NotAfter = time.Now().Add(9 * time.Minute)
-		r.Text, r.Rule, r.Reason, r.Session = hostile, hostile, hostile, ids["bad"]
+		r.Text, r.Rule, r.Reason, r.Session = rightToLeft+"\n"+hostile, hostile, hostile, ids["bad"]
 		r.Where = approval.Where{Database: hostile, Role: hostile, SearchPath: hostile}
 		r.Requester.Name, r.Requester.Product, r.Requester.Kind = hostile, hostile, workload.AgentAI
 		r.Required.Groups = []string{"dba", hostile}
@@ -300,6 +316,12 @@ func TestConsoleInChromium(t *testing.T) {
 				t.Errorf("%s is %d pixels too wide for a phone", name, over)
 			}
 			c.shot(name + "-" + theme + "-390")
+		}
+	}
+	for _, page := range []string{"approvals", "approval-evil"} {
+		c.open(pages[page], "light")
+		if got := eval[string](c, asRead); got != rightToLeft {
+			t.Errorf("%s: a text is read as %q, and is %q", page, got, rightToLeft)
 		}
 	}
 	for host := range c.hosts {
