@@ -101,9 +101,13 @@ func (e *env) play(ctx context.Context, t *told, speed float64, idle time.Durati
 			e.printf("%s", verbatim(tamed.tame(m.text)))
 		}
 	}
-	e.printf("\n")
+	e.printf("%s\n", verbatim(asBefore))
 	return nil
 }
+
+// asBefore takes back what a recording may have left: another screen, margins,
+// colours, a hidden cursor.
+const asBefore = "\x1b[?1049l\x1b[r\x1b[m\x1b[?7h\x1b[?25h"
 
 // tamer lets through what moves a terminal's cursor and colours its text, and
 // drops what makes a terminal do or answer anything else: a recording must not
@@ -183,12 +187,24 @@ func (t *tamer) escaped(r rune, out *strings.Builder) {
 	}
 }
 
+// draws reports whether a control sequence only draws. Of a terminal's own modes
+// those do that show the cursor, wrap lines or bring the other screen; others have
+// it report the mouse or the focus, as if somebody typed.
+func draws(sequence string, final rune) bool {
+	if mode, private := strings.CutPrefix(sequence, "?"); private {
+		return (final == 'h' || final == 'l') && !slices.ContainsFunc(strings.Split(mode, ";"), func(mode string) bool {
+			return !slices.Contains([]string{"7", "12", "25", "47", "1047", "1048", "1049"}, mode)
+		})
+	}
+	return strings.ContainsRune(finals, final) && !strings.ContainsAny(sequence, " !\"$'*+<=>?")
+}
+
 func (t *tamer) control(r rune, out *strings.Builder) {
 	switch {
 	case r >= 0x40 && r < 0x7f:
 		t.state = tamePlain
-		if strings.ContainsRune(finals, r) && !strings.ContainsAny(t.sequence.String(), " !\"$'*+<=>") {
-			out.WriteString("\x1b[" + t.sequence.String() + string(r))
+		if sequence := t.sequence.String(); draws(sequence, r) {
+			out.WriteString("\x1b[" + sequence + string(r))
 		}
 	case r < 0x20 || r >= 0x7f || t.sequence.Len() >= maxSequence:
 		t.state = tamePlain // no sequence of any terminal

@@ -26,7 +26,8 @@ func typed(pieces ...string) *told {
 }
 
 func TestTerminalIsPlayedWithoutWhatCommandsIt(t *testing.T) {
-	session := typed("plain \x1b[1;31mred\x1b[0m\r\n", "\x1b]52;c;cm0=\x07\x1b]0;title\x1b\\\x1bP+q\x1b\\\x1b[6n\x1b[c\x1b[>0q\x05\x07", "\x1b(B\x1b[2", "J\xc3", "\xa4\u009b6n\x9d")
+	session := typed("plain \x1b[1;31mred\x1b[0m\r\n", "\x1b]52;c;cm0=\x07\x1b]0;title\x1b\\\x1bP+q\x1b\\\x1b[6n\x1b[c\x1b[>0q\x05\x07", "\x1b(B\x1b[2", "J\xc3", "\xa4\u009b6n\x9d",
+		"\x1b[?12;25l\x1b[?1049h\x1b[?1000h\x1b[?1004;25h\x1b[?u\x1b[?1;1;0S")
 	if !onTerminal(session) {
 		t.Fatal("it had a terminal")
 	}
@@ -36,7 +37,7 @@ func TestTerminalIsPlayedWithoutWhatCommandsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, shown, _ := strings.Cut(out.String(), "100x30\n")
-	if want := "plain \x1b[1;31mred\x1b[0m\r\n\x1b[2Jä6n\ufffd\n"; shown != want {
+	if want := "plain \x1b[1;31mred\x1b[0m\r\n\x1b[2Jä6n\ufffd\x1b[?12;25l\x1b[?1049h" + asBefore + "\n"; shown != want {
 		t.Errorf("got %q, want %q", shown, want)
 	}
 }
