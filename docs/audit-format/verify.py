@@ -19,14 +19,13 @@ PARTS = {"agent": ["agent.started", "agent.policy"], "alert": ["agent.alert"], "
          "opened": ["session.opened"], "closed": ["session.closed"], "intent": ["operation.intent"], "chunk": ["operation.chunk"],
          "outcome": ["operation.outcome"], "approval": ["approval.requested", "approval.voted", "approval.settled"]}
 
-class Bad(Exception):
+class Bad(ValueError):
     """What was read is not what the format says."""
 
 def sha(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
 
 # Ed25519, RFC 8032 §5.1. Points are (X, Y, Z, T) with x = X/Z, y = Y/Z, xy = T/Z.
-
 P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, P - 2, P) % P
 
@@ -77,7 +76,7 @@ def unhash(text):
     return unbase64(text, 32)
 
 def number(text, limit=2**64):
-    if not re.fullmatch(r"0|[1-9][0-9]*", text) or int(text) >= limit:
+    if not re.fullmatch(N, text) or int(text) >= limit:
         raise Bad("not a number")
     return int(text)
 
@@ -144,7 +143,7 @@ def open_shredding(signed, key):
         raise Bad("bodies are not in order")
     return spans
 
-N, H, E = "(0|[1-9][0-9]*)", "([A-Za-z0-9+/]{43}=)", "([0-9a-f]{32}%s)"
+N, H, E = "(0|[1-9][0-9]{0,19})", "([A-Za-z0-9+/]{43}=)", "([0-9a-f]{32}%s)"
 BATCH = re.compile("\n".join([
     "sluice.audit-batch/2", "([A-Za-z0-9_-]{1,64}/[A-Za-z0-9_-]{1,64})", f"epoch {E % ''} {E % '|-'} (boot|recover)", f"seq {N}",
     f"prev {H}", f"records {N} {N}", f"root {H}", f"payload {H} {N}", f"time (-?{N}) (-?{N}) (synced|unsynced)", f"drops {N}",
@@ -238,10 +237,10 @@ class Verification:
         self.head, self.notes, self.batches, self.bodies, self.leaves, self.shuffled = None, {}, [], {}, None, False
 
     def read(self, name):
-        try:
-            return (self.bundle / name).read_bytes()
-        except OSError:
-            raise Bad("cannot read " + name) from None
+        path = self.bundle / name
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_FILE:
+            raise Bad("not a regular file within its limit: " + name)
+        return path.read_bytes()
 
     def find(self, code, where, detail=""):
         self.findings.append(f"{code}: {where}: {detail}")
@@ -265,7 +264,7 @@ class Verification:
     def list_files(self):
         for where, dirs, files in os.walk(self.bundle):
             place = os.path.relpath(where, self.bundle)
-            dirs[:] = [d for d in dirs if place == "." and d in ("notes", "records", "proofs") or self.find("bundle-malformed", d)]
+            dirs[:] = [d for d in dirs if place == "." and d in ("notes", "records", "proofs") and not (self.bundle / d).is_symlink() or self.find("bundle-malformed", d)]
             for name in files:
                 match = re.fullmatch(N, name)
                 if place == "." and name not in ("bundle.json", "checkpoint", "cosigned", "cosigned.proof") or \
@@ -287,10 +286,11 @@ class Verification:
             return
         for i in there:
             try:
-                proof = [unhash(line) for line in self.read(f"proofs/{i}").decode().splitlines()]
-                if i >= size or root_from_proof(i, size, sha(b"\0", self.notes[i]), proof) != root:
+                *proof, end = self.read(f"proofs/{i}").decode().split("\n")
+                proof = [unhash(line) for line in proof]
+                if end or i >= size or root_from_proof(i, size, sha(b"\0", self.notes[i]), proof) != root:
                     raise Bad("the proof does not hold")
-            except (Bad, ValueError) as e:
+            except ValueError as e:
                 self.find("log-inclusion", i, e)
 
     def check_gaps(self, first, size, there):
@@ -322,7 +322,7 @@ class Verification:
                 except Foreign:
                     continue
             self.find("key-foreign" if b.name in self.agents else "agent-unknown", b)
-        except (Bad, ValueError) as e:
+        except ValueError as e:
             self.find("note-signature", index, e)
 
     def check_records(self, b):
@@ -369,7 +369,7 @@ class Verification:
                 raise Bad("the header makes no sense")
             if line.body:
                 parse_json(line.body.decode(), MAX_BODY)
-        except (Bad, ValueError) as e:
+        except ValueError as e:
             return self.find("record-invalid", where, e)
         b.entries.append(header)
         if line.destroyed and not any(first <= line.no <= last and at > b.index for first, last, at in self.bodies.get(b.index, [])):
@@ -475,7 +475,7 @@ class Verification:
                 if b is None or (b.epoch, b.seq) != (claim["epoch"], claim["seq"]) or \
                         root_from_proof(b.index, size, b.leaf, [unhash(h) for h in claim["proof"]]) != root:
                     raise Bad("it proves nothing")
-        except (Bad, KeyError, TypeError, ValueError) as e:
+        except (ValueError, KeyError, TypeError) as e:
             return self.find("receipt-forged", "kept", e)
         if self.head and size > self.head[0]:
             self.find("log-rolled-back", "kept")
@@ -488,11 +488,11 @@ def main(trust, bundle, *kept):
     try:
         v = Verification(parse_json(Path(trust).read_bytes()), Path(bundle))
         v.run([Path(name).read_bytes() for name in kept])
-    except (Bad, OSError, KeyError, TypeError, AttributeError) as e:
-        print("verify.py:", e, file=sys.stderr)
+    except (ValueError, OSError, KeyError, TypeError, AttributeError) as e:
+        print("verify.py:", ascii(str(e)), file=sys.stderr)
         return 2
     for finding in v.findings:
-        print(finding)
+        print(finding if finding.isprintable() else ascii(finding))
     return 1 if v.findings else 0
 
 if __name__ == "__main__":

@@ -102,18 +102,27 @@ func (v *verification) find(f Finding) { v.report.Findings = append(v.report.Fin
 
 // read returns a file of the bundle.
 func (v *verification) read(name string) ([]byte, error) {
-	info, err := fs.Stat(v.bundle, name)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, fmt.Errorf("read %s: not a regular file of at most %d bytes", name, maxFile)
+	if err := v.checkFile(name); err != nil {
+		return nil, err
 	}
 	data, err := fs.ReadFile(v.bundle, name)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return data, nil
+}
+
+// checkFile refuses what must not be opened, as a pipe waits for a writer, and
+// links, which have another say what the bundle holds.
+func (v *verification) checkFile(name string) error {
+	info, err := fs.Lstat(v.bundle, name)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
+		return fmt.Errorf("read %s: not a regular file of at most %d bytes", name, maxFile)
+	}
+	return nil
 }
 
 func (v *verification) checkCheckpoint() {

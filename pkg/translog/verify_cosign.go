@@ -1,6 +1,7 @@
 package translog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -82,6 +83,9 @@ func (v *verification) readProof(name string) ([]Hash, error) {
 			return nil, errors.New("the proof cannot be read")
 		}
 		proof = append(proof, Hash(hash))
+	}
+	if !bytes.Equal(encodeProof(proof), data) {
+		return nil, errors.New("the proof is not in the one form that an export has")
 	}
 	return proof, nil
 }

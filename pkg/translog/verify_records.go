@@ -288,12 +288,12 @@ func (c *recordChecker) readHeader(e *readEntry) error {
 
 // open opens a file of the bundle.
 func (v *verification) open(name string) (fs.File, error) {
+	if err := v.checkFile(name); err != nil {
+		return nil, err
+	}
 	file, err := v.bundle.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, errors.Join(fmt.Errorf("read %s: not a regular file of at most %d bytes", name, maxFile), file.Close())
 	}
 	return file, nil
 }
