@@ -13,7 +13,7 @@ import (
 func TestRecordsAreExportedAsEvents(t *testing.T) {
 	d := newDesk(t)
 	s := collectortest.NewSession(time.Now())
-	d.send(s.ID, append([]collectortest.Record{s.Opened()}, s.Query("SELECT 'a|b=c'", "x", "answered")...)...)
+	d.send(s.ID, append(append([]collectortest.Record{s.Opened()}, s.Query("SELECT 'a|b=c'", "x", "answered")...), s.Closed())...)
 	d.sluice(0, "export", "--session", s.ID, "-o", d.path("bundle"))
 	d.sluice(0, "verify", d.path("bundle"))
 	for format, want := range map[string]string{
@@ -23,7 +23,7 @@ func TestRecordsAreExportedAsEvents(t *testing.T) {
 	} {
 		d.sluice(0, "export", "--session", s.ID, "--format", format, "-o", d.path("live."+format))
 		live := d.read("live." + format)
-		if strings.Count(live, "\n") != 2 || !strings.Contains(live, want) {
+		if strings.Count(live, "\n") != 3 || !strings.Contains(live, want) {
 			t.Errorf("%s:\n%s", format, live)
 		}
 		if offline := d.sluice(0, "export", "--bundle", d.path("bundle"), "--format", format, "-o", "-"); strings.TrimSpace(offline) != live {

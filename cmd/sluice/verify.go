@@ -118,8 +118,12 @@ func (e *env) printReport(r *translog.Report) {
 	e.printf("log %s, %d leaves; checked %s of %s in %s of %s\n", r.Origin, r.Size,
 		plural(uint64(r.Records), "record"), plural(uint64(r.Sessions), "session"),
 		batches(r.Batches), plural(uint64(r.Agents), "agent"))
-	if r.Hidden > 0 {
-		e.printf("%s of other sessions are hidden\n", plural(uint64(r.Hidden), "record"))
+	switch r.Scope.Kind {
+	case translog.OneSession:
+		e.printf("only session %s; %s hidden\n", r.Scope.Session, plural(uint64(r.Hidden), "record"))
+	case translog.Range:
+		e.printf("only what the log has from leaf %d on\n", r.Scope.First)
+	case translog.WholeLog:
 	}
 	if w := r.Witnessed; w != nil {
 		for _, by := range w.By {

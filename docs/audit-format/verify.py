@@ -72,8 +72,7 @@ def unbase64(text, size=None):
         raise Bad("not base64 in its one form and size")
     return raw
 
-def unhash(text):
-    return unbase64(text, 32)
+unhash = lambda text: unbase64(text, 32)
 
 def number(text, limit=2**64):
     if not re.fullmatch(N, text) or int(text) >= limit:
@@ -456,7 +455,8 @@ class Verification:
             opened = any(h["type"] == "session.opened" for h in headers)
             if name not in damaged and self.scope == "session" and session != self.session:
                 self.find("record-added", session)
-            elif name not in damaged and (opened and closed and closed[-1] != len(headers) or not opened and self.scope != "range"):
+            elif name not in damaged and (closed[-1] != len(headers) if opened and closed else self.scope == "session" or
+                                          not opened and self.scope != "range"):
                 self.find("session-incomplete", session)
         if self.scope == "session" and not sessions:
             self.find("session-incomplete", self.session)

@@ -105,6 +105,17 @@ func scopeTamperings() []tampering {
 				return l
 			})
 		}, want: []translog.Code{translog.SessionIncomplete}},
+		{name: "a session's record hidden, and its closing left out", world: func(_ *testing.T, w *world) {
+			w.scope = translog.Scope{Kind: translog.OneSession, Session: session1}
+		}, tamper: func(t *testing.T, _ *world, files fstest.MapFS) {
+			entries(t, files, "records/0", func(l []string) []string {
+				l[1] = hide(l[1])
+				return l
+			})
+			delete(files, "notes/3")
+			delete(files, "records/3")
+			delete(files, "proofs/3")
+		}, want: []translog.Code{translog.SessionIncomplete}},
 		{name: "a proof altered", world: func(_ *testing.T, w *world) {
 			w.scope = translog.Scope{Kind: translog.OneSession, Session: session1}
 		}, tamper: func(t *testing.T, _ *world, files fstest.MapFS) {

@@ -57,7 +57,7 @@ const (
 	RecordInvalid       Code = "record-invalid"       // a record is what the agent signed, and makes no sense
 	WitnessMissing      Code = "witness-missing"      // fewer of the trusted witnesses than needed have co-signed the log
 	BodyMissing         Code = "body-missing"         // a record's body is not there, and no shredding says why
-	SessionIncomplete   Code = "session-incomplete"   // a session's closing count and its records differ
+	SessionIncomplete   Code = "session-incomplete"   // a session's closing count and its records differ, or there is none
 )
 
 // Finding is one thing that does not hold. What is not known is empty or -1.
