@@ -17,6 +17,7 @@ const (
 type Grant struct {
 	Number   uint64
 	Deciders []string // as the roster names them
+	Votes    [][]byte // theirs, as they were signed
 	Groups   []string // one of which each decider was in
 	Until    time.Time
 }
@@ -35,12 +36,13 @@ func (d *Desk) Remember(key string, request Request, s Settlement, now time.Time
 	defer d.mu.Unlock()
 	maps.DeleteFunc(d.grants, func(_ string, g Grant) bool { return !now.Before(g.Until) })
 	if len(d.grants) < maxGrants && now.Before(until) {
-		d.grants[key] = Grant{Number: s.Number, Deciders: slices.Clone(s.Deciders), Groups: request.Required.Groups, Until: until}
+		d.grants[key] = Grant{Number: s.Number, Deciders: slices.Clone(s.Deciders), Votes: s.Votes, Groups: request.Required.Groups, Until: until}
 	}
 }
 
 // Recall returns the grant under a key that still counts: one whose deciders
-// have all stayed in the roster, and in a group that could say yes.
+// have all stayed in the roster with the keys that they signed with, and in a group
+// that could say yes.
 func (d *Desk) Recall(key string, now time.Time) (Grant, bool) {
 	d.mu.Lock()
 	grant, found := d.grants[key]
@@ -49,11 +51,10 @@ func (d *Desk) Recall(key string, now time.Time) (Grant, bool) {
 	if !found || !now.Before(grant.Until) || roster == nil || !now.Before(roster.NotAfter) {
 		return Grant{}, false
 	}
-	for _, name := range grant.Deciders {
-		person, known := roster.Approver(name)
-		if !known || !person.inAny(grant.Groups) {
+	for _, signed := range grant.Votes {
+		if _, person, _, err := openVote(signed, roster); err != nil || !person.inAny(grant.Groups) {
 			return Grant{}, false
 		}
 	}
-	return grant, true
+	return grant, len(grant.Votes) > 0
 }

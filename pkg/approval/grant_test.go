@@ -2,6 +2,7 @@ package approval_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -47,7 +48,16 @@ func TestGrantEndsWithItsVoteAndWithItsApprover(t *testing.T) {
 	now := time.Now()
 	r := request(1)
 	r.Scope = approval.ShapeScope
-	yes := approval.Settlement{State: approval.Approved, Number: 7, Deciders: []string{"ann"}, Scope: approval.ShapeScope, Until: now.Add(time.Minute)}
+	vote, err := approval.SignVote(approval.Vote{
+		RequestHash: approval.RequestHash(p.sign(t, r)), Decision: approval.Approve, Scope: approval.ShapeScope, Approver: "ann",
+		At: now, Expires: now.Add(time.Minute),
+	}, p.keys["ann"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes := approval.Settlement{
+		State: approval.Approved, Number: 7, Deciders: []string{"ann"}, Votes: [][]byte{vote}, Scope: approval.ShapeScope, Until: now.Add(time.Minute),
+	}
 	desk.Remember("k", r, yes, now)
 	if g, ok := desk.Recall("k", now); !ok || g.Number != 7 {
 		t.Fatalf("got %+v, %v", g, ok)
@@ -63,6 +73,13 @@ func TestGrantEndsWithItsVoteAndWithItsApprover(t *testing.T) {
 	roster = &left
 	if _, ok := desk.Recall("k", now); ok {
 		t.Error("it outlived its approver")
+	}
+	rotated := p.roster
+	rotated.Approvers = slices.Clone(p.roster.Approvers)
+	rotated.Approvers[0].Keys = rotated.Approvers[1].Keys
+	roster = &rotated
+	if _, ok := desk.Recall("k", now); ok {
+		t.Error("it outlived the key that signed it")
 	}
 	roster = nil
 	if _, ok := desk.Recall("k", now); ok {
