@@ -17,6 +17,8 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/collector"
 	"github.com/sluicegate/sluice/pkg/config"
+	"github.com/sluicegate/sluice/pkg/mysqltext"
+	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/shelltext"
 	"github.com/sluicegate/sluice/pkg/sqltext"
 	"github.com/sluicegate/sluice/pkg/telemetry"
@@ -79,7 +81,7 @@ func run(ctx context.Context, cfg collector.Config, log *zap.Logger) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	c.ReadSQL = sqltext.New().Again
+	c.ReadSQL = map[string]func([]byte) ([]operation.SQLStatement, bool){"postgres": sqltext.New().Again, "mysql": mysqltext.New().Again}
 	c.ReadCommands = shelltext.Read
 	return c.Run(ctx)
 }

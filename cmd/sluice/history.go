@@ -8,6 +8,8 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/collector/simulate"
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/mysqltext"
+	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/shelltext"
 	"github.com/sluicegate/sluice/pkg/sqltext"
 )
@@ -22,7 +24,12 @@ type history struct {
 }
 
 func newHistory(c *client) history {
-	return history{c, simulate.Reader{Read: sqltext.New().Again, Commands: shelltext.Read}}
+	return history{c, simulate.Reader{
+		Read: map[string]func([]byte) ([]operation.SQLStatement, bool){
+			"postgres": sqltext.New().Again, "mysql": mysqltext.New().Again,
+		},
+		Commands: shelltext.Read,
+	}}
 }
 
 // since calls visit for each operation of the sessions that started since a

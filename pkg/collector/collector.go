@@ -44,9 +44,9 @@ const patience = 5 * time.Minute
 // is told to stop, Close releases everything.
 type Collector struct {
 	// ReadSQL reads a recorded statement again when the console simulates a
-	// policy; it is set before Run. nil: what records say of statements, which
+	// policy, by the protocol; it is set before Run. nil: what records say, which
 	// is less. This package does not link the parser.
-	ReadSQL func(text []byte) (statements []operation.SQLStatement, parsed bool)
+	ReadSQL map[string]func(text []byte) (statements []operation.SQLStatement, parsed bool)
 	// ReadCommands likewise reads a recorded command line.
 	ReadCommands func(line string) (commands []operation.SSHCommand, certain bool)
 

@@ -13,16 +13,16 @@ import (
 // a record keeps the text and not all that is known of it; command lines
 // likewise.
 type Reader struct {
-	// Read reads SQL as the agent does; parsed is false for what it cannot
-	// read. nil: what the record says of each statement, which is less, and
-	// counts as opaque.
-	Read func(text []byte) (statements []operation.SQLStatement, parsed bool)
+	// Read reads SQL as the agent does, by the session's protocol; parsed is false
+	// for what it cannot read. Without one: what the record says of each statement,
+	// which is less, and counts as opaque.
+	Read map[string]func(text []byte) (statements []operation.SQLStatement, parsed bool)
 	// Commands reads a command line as the agent does, because a record keeps
 	// its programs without their arguments. nil: those are not known.
 	Commands func(line string) (commands []operation.SSHCommand, certain bool)
 }
 
-func (r Reader) operation(header *record.Header, folded *view.Operation) *operation.Operation {
+func (r Reader) operation(protocol string, header *record.Header, folded *view.Operation) *operation.Operation {
 	in := header.Intent
 	op := &operation.Operation{
 		ID: header.Operation, Parent: header.Parent, Kind: operation.Kind(in.Kind), Text: operation.Text(folded.Text),
@@ -34,7 +34,7 @@ func (r Reader) operation(header *record.Header, folded *view.Operation) *operat
 		op.Unread = in.Reason
 	}
 	if in.Parsed && op.Kind == operation.Statement {
-		op.SQL = r.sql(in, folded.Text)
+		op.SQL = r.sql(protocol, in, folded.Text)
 	}
 	if r.Commands != nil && op.Kind == operation.Exec && op.SSH != nil {
 		op.SSH.Commands, _ = r.Commands(folded.Text) // whether it was certain is recorded: variables count too
@@ -47,9 +47,9 @@ var sealedValue = regexp.MustCompile(`\[sealed hmac-sha256:[0-9a-f]{16} [0-9]+ b
 
 // sql reads a recorded text, or, where it says something else than the record,
 // takes what the record says.
-func (r Reader) sql(in *record.Intent, text string) *operation.SQL {
-	if r.Read != nil {
-		found, parsed := r.Read(sealedValue.ReplaceAll([]byte(text), []byte("'sealed'")))
+func (r Reader) sql(protocol string, in *record.Intent, text string) *operation.SQL {
+	if read := r.Read[protocol]; read != nil {
+		found, parsed := read(sealedValue.ReplaceAll([]byte(text), []byte("'sealed'")))
 		if parsed && (len(in.Statements) == 0 || len(found) == len(in.Statements)) {
 			for i, s := range in.Statements { // the record also has what stood behind the names
 				found[i].Relations = slices.Concat(found[i].Relations, s.Relations)

@@ -55,7 +55,7 @@ func (r Reader) Each(records []view.Record, visit func(Past)) error {
 			return errors.New("the session has no opening")
 		case header.Intent != nil:
 			was := texts[header.Operation]
-			visit(Past{s, r.operation(&header, was), header.Intent, changed(was.Tag)})
+			visit(Past{s, r.operation(s.Protocol, &header, was), header.Intent, changed(was.Tag)})
 		}
 	}
 	return nil

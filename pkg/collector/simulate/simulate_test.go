@@ -6,11 +6,13 @@ import (
 
 	"github.com/sluicegate/sluice/pkg/collector/simulate"
 	"github.com/sluicegate/sluice/pkg/collector/view"
+	"github.com/sluicegate/sluice/pkg/mysqltext"
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/policy"
 	"github.com/sluicegate/sluice/pkg/record"
 	"github.com/sluicegate/sluice/pkg/session"
 	"github.com/sluicegate/sluice/pkg/shelltext"
+	"github.com/sluicegate/sluice/pkg/sqltext"
 )
 
 const fewRows = `version: 1
@@ -44,12 +46,12 @@ func TestRowsThatWereChangedCount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read := func([]byte) ([]operation.SQLStatement, bool) {
+	read := map[string]func([]byte) ([]operation.SQLStatement, bool){"postgres": func([]byte) ([]operation.SQLStatement, bool) {
 		return []operation.SQLStatement{{Kind: "DELETE", Class: operation.Write}}, true
-	}
+	}}
 	for tag, want := range map[string]string{"DELETE 5": "allow", "DELETE 6": "deny", "INSERT 0 6": "deny", "SELECT 6": "allow"} {
 		records := what(t,
-			record.Header{Type: record.SessionOpened, Opened: &session.Session{ID: "s1", Resource: "shop-db"}},
+			record.Header{Type: record.SessionOpened, Opened: &session.Session{ID: "s1", Resource: "shop-db", Protocol: "postgres"}},
 			record.Header{Type: record.OperationIntent, Operation: 1, Intent: &record.Intent{Kind: "statement", Parsed: true, Effect: "allow"}},
 			record.Header{Type: record.OperationOutcome, Operation: 1, Outcome: &record.Outcome{Status: "ok", Tag: tag}})
 		asked := 0
@@ -61,6 +63,52 @@ func TestRowsThatWereChangedCount(t *testing.T) {
 		})
 		if err != nil || asked != 1 {
 			t.Errorf("%s: %d operations, %v", tag, asked, err)
+		}
+	}
+}
+
+const bothServers = `version: 1
+resources:
+  - {name: shop-db, protocol: postgres, hosts: [192.0.2.1], port: 5432, credentials: [{user: app, password_file: p}]}
+  - {name: shop-mysql, protocol: mysql, hosts: [192.0.2.4], port: 3306, credentials: [{user: app, password_file: p}]}
+rules:
+  - {name: no-blind-writes, when: 'op.sql.statements.exists(s, s.kind == "UPDATE" && !s.has_where)', effect: deny}
+  - {name: nothing-unseen, when: 'op.sql.statements.exists(s, s.opaque)', effect: deny}
+default: allow
+`
+
+// TestStatementsAreReadAsTheirServerReadsThem: what only one of the readers
+// understands, and what each reads otherwise.
+func TestStatementsAreReadAsTheirServerReadsThem(t *testing.T) {
+	p, err := policy.Parse("policy.yaml", []byte(bothServers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := simulate.Reader{Read: map[string]func([]byte) ([]operation.SQLStatement, bool){
+		"postgres": sqltext.New().Again, "mysql": mysqltext.New().Again,
+	}}
+	for _, test := range []struct{ resource, protocol, text, rule string }{
+		{"shop-mysql", "mysql", "UPDATE `t` SET a = 'x\\'' WHERE b = 1", ""},
+		{"shop-mysql", "mysql", "UPDATE t SET a = \"x\" # WHERE b = 1", "no-blind-writes"},
+		{"shop-mysql", "mysql", "UPDATE `t` SET a = IFNULL(a, [sealed hmac-sha256:0123456789abcdef 3 bytes]) WHERE b = 1", ""},
+		{"shop-db", "postgres", "UPDATE t SET a = a # 1 WHERE b = 1", ""},
+		{"shop-db", "postgres", "UPDATE t SET a = 1 -- WHERE b = 1", "no-blind-writes"},
+		{"shop-db", "web", "UPDATE t SET a = 1 WHERE b = 1", "no-blind-writes"}, // by the record, which does not tell
+	} {
+		intent := record.Intent{Kind: "statement", Parsed: true, Effect: "allow", Statements: []record.Statement{{Kind: "UPDATE", Class: "write"}}}
+		records := what(t,
+			record.Header{Type: record.SessionOpened, Opened: &session.Session{ID: "s1", Resource: test.resource, Protocol: test.protocol}},
+			record.Header{Type: record.OperationIntent, Operation: 1, Intent: &intent})
+		if records[1].Body, err = record.AppendBody(nil, &record.Body{Text: test.text}); err != nil {
+			t.Fatal(err)
+		}
+		err := reader.Each(records, func(was simulate.Past) {
+			if found, _ := simulate.By(p, was); found.Rule != test.rule {
+				t.Errorf("%s: got %+v", test.text, found)
+			}
+		})
+		if err != nil {
+			t.Errorf("%s: %v", test.text, err)
 		}
 	}
 }
