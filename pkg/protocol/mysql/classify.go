@@ -64,8 +64,9 @@ func (c *conversation) describe(o *op, text []byte, analysis *mysqltext.Analysis
 	o.Operation.SQL = &o.sql
 	for i := range analysis.Statements {
 		s := &analysis.Statements[i]
-		o.Operation.ReadOnly = o.Operation.ReadOnly && s.ReadOnly
-		o.sql.Statements = append(o.sql.Statements, c.masking.seen(s.SQLStatement, c.standing.database))
+		shown, steady := c.masking.seen(s.SQLStatement, c.standing.database)
+		o.Operation.ReadOnly = o.Operation.ReadOnly && s.ReadOnly && steady
+		o.sql.Statements = append(o.sql.Statements, shown)
 		if s.Runs != "" && !c.describeRun(o, s.Runs) {
 			o.Operation.Parsed = false
 		}
@@ -79,7 +80,8 @@ func (c *conversation) describeRun(o *op, name string) bool {
 		return false
 	}
 	for i := range ran.Statements {
-		o.sql.Statements = append(o.sql.Statements, c.masking.seen(ran.Statements[i].SQLStatement, c.standing.database))
+		shown, _ := c.masking.seen(ran.Statements[i].SQLStatement, c.standing.database) // EXECUTE is not read-only
+		o.sql.Statements = append(o.sql.Statements, shown)
 	}
 	return true
 }

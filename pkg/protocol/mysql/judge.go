@@ -52,20 +52,8 @@ func (k *masking) source(name, column, database string, depth int) load {
 		return k.viewSource(known, schema, table, column, depth)
 	case known.kind != baseTable:
 		return load{masked: true}
-	case known.lacks:
-		return load{masked: true, mask: k.namedBy(schema, table)}
-	case (column == "*" || !ascii(column)) && len(known.columns) > 0: // the server's idea of case is not ours
-		return load{masked: true, mask: k.namedBy(schema, table)}
-	case slices.Contains(known.filled, strings.ToLower(column)):
-		return load{masked: true, mask: k.namedBy(schema, table)}
-	case !slices.Contains(known.columns, strings.ToLower(column)):
-		return load{}
 	}
-	if c := k.maskOf(schema, table, column); c != nil {
-		return load{masked: true, method: c.Method, mask: c.Mask}
-	}
-	paths := k.pathsOf(schema, table, column)
-	return load{masked: true, paths: paths, mask: paths[0].Mask}
+	return k.stored(known, schema, table, column, nil)
 }
 
 func ascii(name string) bool {

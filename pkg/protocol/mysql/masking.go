@@ -50,13 +50,17 @@ func (k *masking) forget() {
 
 // relation is what a name stands for.
 type relation struct {
-	kind    relationKind
-	columns []string            // of a table, that masks speak of and it has; in lower case
-	filled  []string            // of a table, that the server computes from these; in lower case
-	lacks   bool                // a mask speaks of a column that it has not
-	view    *mysqltext.Analysis // of a view; nil: its definition is not understood
-	schema  string              // of a view, where it was made
+	kind      relationKind
+	columns   []string            // of a table, that masks speak of and it has; in lower case
+	generated map[string]string   // of a table, the expressions of columns that the server computes; in lower case
+	refers    []reference         // of a table, its foreign keys
+	lacks     bool                // a mask speaks of a column that it has not
+	view      *mysqltext.Analysis // of a view; nil: its definition is not understood
+	schema    string              // of a view, where it was made
 }
+
+// reference is one column of a foreign key, and the column whose values it has.
+type reference struct{ column, relation, foreign string }
 
 type relationKind uint8
 

@@ -51,8 +51,8 @@ func (c *conversation) relationsOf(analysis *mysqltext.Analysis) (names []string
 	return names
 }
 
-// missing are the keys of names that are not known yet, and of the names in the
-// definitions of views behind them.
+// missing are the keys of names that are not known yet, of the names in the
+// definitions of views behind them, and of those that foreign keys refer to.
 func (k *masking) missing(names []string, database string) (keys []string) {
 	seen := map[string]bool{}
 	var visit func(names []string, database string)
@@ -70,6 +70,10 @@ func (k *masking) missing(names []string, database string) (keys []string) {
 			case known != nil && known.view != nil:
 				for i := range known.view.Statements {
 					visit(known.view.Statements[i].Relations, known.schema)
+				}
+			case known != nil:
+				for _, r := range known.refers {
+					visit([]string{r.relation}, "")
 				}
 			}
 		}
@@ -91,10 +95,15 @@ func (k *masking) query(keys []string) string {
 		schema, table, _ := strings.Cut(at, "\x00")
 		b.WriteString("SELECT " + text(at) + ", 0, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = " + text(schema) + " AND TABLE_NAME = " + text(table))
 		b.WriteString(" UNION ALL SELECT " + text(at) + ", 1, VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = " + text(schema) + " AND TABLE_NAME = " + text(table))
+		of := " WHERE TABLE_SCHEMA = " + text(schema) + " AND TABLE_NAME = " + text(table)
 		if k.namedBy(schema, table) != "" {
-			of := " FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = " + text(schema) + " AND TABLE_NAME = " + text(table)
-			b.WriteString(" UNION ALL SELECT " + text(at) + ", 2, COLUMN_NAME" + of)
-			b.WriteString(" UNION ALL SELECT " + text(at) + ", 3, CONCAT(COLUMN_NAME, ' ', GENERATION_EXPRESSION)" + of + " AND GENERATION_EXPRESSION <> ''")
+			b.WriteString(" UNION ALL SELECT " + text(at) + ", 2, COLUMN_NAME FROM information_schema.COLUMNS" + of)
+		}
+		if k.set.Placed() {
+			b.WriteString(" UNION ALL SELECT " + text(at) + ", 3, CONCAT(HEX(COLUMN_NAME), ' ', HEX(GENERATION_EXPRESSION)) FROM information_schema.COLUMNS" + of +
+				" AND GENERATION_EXPRESSION <> ''")
+			b.WriteString(" UNION ALL SELECT " + text(at) + ", 4, CONCAT(HEX(COLUMN_NAME), ' ', HEX(REFERENCED_TABLE_SCHEMA), ' ', HEX(REFERENCED_TABLE_NAME), ' '," +
+				" HEX(REFERENCED_COLUMN_NAME)) FROM information_schema.KEY_COLUMN_USAGE" + of + " AND REFERENCED_COLUMN_NAME IS NOT NULL")
 		}
 	}
 	return b.String()
@@ -109,7 +118,7 @@ func (k *masking) learn(keys []string, rows [][]string, ok bool, reading mysqlte
 	if !ok {
 		return
 	}
-	has, generated := map[string][]string{}, map[string][]string{}
+	has := map[string][]string{}
 	for _, row := range rows {
 		known := k.relations[row[0]]
 		if len(row) != 3 || known == nil || !slices.Contains(keys, row[0]) {
@@ -126,8 +135,8 @@ func (k *masking) learn(keys []string, rows [][]string, ok bool, reading mysqlte
 			known.view = k.definition(row[2], reading)
 		case row[1] == "2":
 			has[row[0]] = append(has[row[0]], strings.ToLower(row[2]))
-		case row[1] == "3":
-			generated[row[0]] = append(generated[row[0]], strings.ToLower(row[2]))
+		case row[1] == "3" || row[1] == "4":
+			known.define(strings.Fields(row[2]))
 		}
 	}
 	for _, at := range keys {
@@ -138,23 +147,6 @@ func (k *masking) learn(keys []string, rows [][]string, ok bool, reading mysqlte
 				known.columns = append(known.columns, column)
 			} else {
 				known.lacks = true
-			}
-		}
-		k.relations[at].fill(generated[at])
-	}
-}
-
-// fill notes which of the generated columns, given as name and expression, may
-// hold what is masked: their expressions have the name of such a column in them.
-func (r *relation) fill(generated []string) {
-	for again := true; again; {
-		again = false
-		for _, one := range generated {
-			name, expression, _ := strings.Cut(one, " ")
-			quotes := func(column string) bool { return strings.Contains(expression, column) }
-			if !slices.Contains(r.filled, name) && (slices.ContainsFunc(r.columns, quotes) || slices.ContainsFunc(r.filled, quotes)) {
-				r.filled = append(r.filled, name)
-				again = true
 			}
 		}
 	}
@@ -171,8 +163,10 @@ func (k *masking) definition(text string, reading mysqltext.Options) *mysqltext.
 	return analysis
 }
 
-// seen is a statement as rules see it: with the relations behind its views.
-func (k *masking) seen(s operation.SQLStatement, database string) operation.SQLStatement {
+// seen is a statement as rules see it: with the relations behind its views. steady
+// is false where one of these is not proven to change nothing when it is read.
+func (k *masking) seen(s operation.SQLStatement, database string) (shown operation.SQLStatement, steady bool) {
+	steady = true
 	var more []string
 	var visit func(names []string, database string, depth int)
 	visit = func(names []string, database string, depth int) {
@@ -182,11 +176,12 @@ func (k *masking) seen(s operation.SQLStatement, database string) operation.SQLS
 				continue
 			}
 			if known.view == nil || depth > maxReads {
-				s.Opaque = true
+				s.Opaque, steady = true, false
 				continue
 			}
 			for i := range known.view.Statements {
 				inner := &known.view.Statements[i]
+				steady = steady && inner.ReadOnly
 				for _, relation := range inner.Relations {
 					if !slices.Contains(more, relation) && !slices.Contains(s.Relations, relation) {
 						more = append(more, relation)
@@ -200,5 +195,5 @@ func (k *masking) seen(s operation.SQLStatement, database string) operation.SQLS
 	if len(more) > 0 {
 		s.Relations = append(slices.Clone(s.Relations), more...)
 	}
-	return s
+	return s, steady
 }

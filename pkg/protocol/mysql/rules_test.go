@@ -2,6 +2,7 @@ package mysql_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -46,6 +47,29 @@ func TestRulesSeeTheRelationsBehindViews(t *testing.T) {
 	}
 	if want := "outer_contacts shop.contacts shop.customers|orders|orders||orders"; strings.Join(seen, "|") != want {
 		t.Errorf("rules see %q, want %q", strings.Join(seen, "|"), want)
+	}
+}
+
+// TestViewsThatRunCodeAreNotReadOnly: what a view calls runs when it is read.
+func TestViewsThatRunCodeAreNotReadOnly(t *testing.T) {
+	s := realServer(t)
+	customers(t, s)
+	if err := s.sql("USE shop", "CREATE TABLE worked (a int)", "CREATE SEQUENCE counter", "DELIMITER //", "CREATE FUNCTION work() RETURNS int MODIFIES SQL DATA BEGIN INSERT INTO worked VALUES (1); RETURN 1; END//",
+		"DELIMITER ;\nCREATE VIEW busy AS SELECT work() AS w", "CREATE VIEW outer_busy AS SELECT w + 1 AS w FROM busy", "CREATE VIEW counts AS SELECT NEXTVAL(counter) AS n"); err != nil {
+		t.Fatal(err)
+	}
+	p := startProxy(t, s, proxyOptions{sqlRules: true})
+	db := p.open(t, "")
+	exec1(t, db, "SELECT * FROM busy", "SELECT COUNT(*) FROM outer_busy WHERE w > 0", "SELECT n FROM counts", "SELECT name FROM plain", "SELECT * FROM outer_contacts")
+	if out, err := s.query("SELECT COUNT(*) > 1 FROM shop.worked"); err != nil || out != "1\n" {
+		t.Errorf("the views run nothing: %q, %v", out, err)
+	}
+	var seen []string
+	for _, op := range p.guard.operations(operation.Statement) {
+		seen = append(seen, fmt.Sprintf("%v %v", op.SQL.Statements[0].Opaque, op.ReadOnly))
+	}
+	if want := "true false|true false|false false|false true|false true"; strings.Join(seen, "|") != want {
+		t.Errorf("opaque and read-only are %q, want %q", strings.Join(seen, "|"), want)
 	}
 }
 

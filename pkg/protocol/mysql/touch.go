@@ -97,7 +97,8 @@ func (k *masking) covers(name, database string, depth int) bool {
 	case known == nil || depth > maxReads:
 		return true
 	case known.kind == baseTable:
-		return len(known.columns) > 0 || known.lacks
+		schema, table := resolve(name, database)
+		return k.stored(known, schema, table, "*", nil).masked
 	case known.kind == viewRelation:
 		if known.view == nil || known.lacks || len(known.columns) > 0 {
 			return true
@@ -187,10 +188,7 @@ func (k *masking) mayAlter(s *mysqltext.Statement, database string) string {
 	if s.Kind == "CREATE TABLE" {
 		return ""
 	}
-	kept := k.spokenOf(schema, table)
-	if known := k.of(s.Writes[0], database); known != nil {
-		kept = append(kept, known.filled...)
-	}
+	kept := k.hidden(k.of(s.Writes[0], database), schema, table)
 	for _, column := range s.Columns {
 		if _, last := splitName(column); s.Kind == "ALTER TABLE" && (!ascii(column) || slices.Contains(kept, strings.ToLower(last))) {
 			return refusedAlter
