@@ -77,8 +77,8 @@ const admin = "admin"
 // the APIs and the admission that nothing here asks for.
 var Small = []string{
 	"--enable-priority-and-fairness=false", "--max-requests-inflight=100", "--max-mutating-requests-inflight=50", "--profiling=false",
-	"--runtime-config=api/all=false,api/v1=true,apps/v1=true,batch/v1=true,rbac.authorization.k8s.io/v1=true,authentication.k8s.io/v1=true,authorization.k8s.io/v1=true,apiregistration.k8s.io/v1=true,apiextensions.k8s.io/v1=true,networking.k8s.io/v1=true,coordination.k8s.io/v1=true",
-	"--disable-admission-plugins=ServiceAccount,LimitRanger,ResourceQuota,PodSecurity,Priority,DefaultStorageClass,StorageObjectInUseProtection,PersistentVolumeClaimResize,RuntimeClass,CertificateApproval,CertificateSigning,CertificateSubjectRestriction,DefaultIngressClass,MutatingAdmissionWebhook,ValidatingAdmissionWebhook,ValidatingAdmissionPolicy,ClusterTrustBundleAttest,TaintNodesByCondition,DefaultTolerationSeconds",
+	"--runtime-config=api/all=false,api/v1=true,apps/v1=true,batch/v1=true,rbac.authorization.k8s.io/v1=true,authentication.k8s.io/v1=true,authorization.k8s.io/v1=true,apiregistration.k8s.io/v1=true,apiextensions.k8s.io/v1=true,admissionregistration.k8s.io/v1=true,networking.k8s.io/v1=true,coordination.k8s.io/v1=true",
+	"--disable-admission-plugins=ServiceAccount,LimitRanger,ResourceQuota,PodSecurity,Priority,DefaultStorageClass,StorageObjectInUseProtection,PersistentVolumeClaimResize,RuntimeClass,CertificateApproval,CertificateSigning,CertificateSubjectRestriction,DefaultIngressClass,MutatingAdmissionWebhook,ValidatingAdmissionWebhook,ClusterTrustBundleAttest,TaintNodesByCondition,DefaultTolerationSeconds",
 }
 
 // Start runs etcd and kube-apiserver, and returns when it answers. It needs no

@@ -228,6 +228,9 @@ func (u *upgraded) answered(status int, body []byte) *unreached {
 		no.Code, no.Message = http.StatusBadGateway, fmt.Sprintf("sluice: the server answered with %d", status)
 	}
 	clean, hidden := u.clean([]byte(protocol.Printable(no.Message)))
+	if bare, said := withoutPolicy(clean); said && len(u.through.Conn().Masks.Kinds) > 0 {
+		clean, hidden = bare, hidden+1
+	}
 	no.Message = string(clean)
 	u.op.Hid(hidden)
 	if err := u.op.Record(protocol.Response, clean); err != nil {

@@ -24,6 +24,9 @@ func hides(masks *mask.Set) bool { return len(masks.Kinds)+len(masks.Detect) > 0
 // look into is refused.
 func (s *session) masking(op *operation.Operation, answer *http.Response) (*httpproxy.Masking, error) {
 	masks := s.conn.Masks
+	if len(masks.Kinds) > 0 {
+		hideWarnings(masks, op.Kube, answer.Header)
+	}
 	if !hides(masks) || isSchema(op) || answer.ContentLength == 0 || answer.Request != nil && answer.Request.Method == http.MethodHead {
 		return nil, nil
 	}
@@ -61,7 +64,8 @@ func isHostLog(op *operation.Operation) bool {
 	}
 	inner := op.HTTP.Path
 	switch {
-	case op.Kube.Resource == "nodes" && op.Kube.Subresource == proxying:
+	case op.Kube.Resource == "nodes" && op.Kube.Subresource == proxying: // whatever the node is called
+		_, inner, _ = strings.Cut(inner, "/nodes/")
 		_, inner, _ = strings.Cut(inner, "/proxy")
 	case op.Kube.Resource != "":
 		return false
@@ -92,7 +96,7 @@ func (s *session) document(k *operation.Kube) func(document []byte) ([]byte, int
 		if len(document) > maxDocument {
 			return nil, 0, unmasked("the answer is longer than 32 MiB: ask for less at once, with limit=")
 		}
-		if !guarded && len(masks.Detect) == 0 && !mentions(masks, document) {
+		if !guarded && len(masks.Detect) == 0 && !mentions(masks, document) && !bytes.Contains(document, policyNamed) {
 			return document, 0, nil
 		}
 		v := veil{masks: masks, guarded: guarded, put: putMasked(s.conn.MaskKey), clean: func(dst, text []byte) ([]byte, int, bool) {

@@ -58,7 +58,8 @@ type around struct {
 	within  *mask.Kind // all here is hidden, by this mask
 	as      coding     // of a text that is hidden
 	only    string     // but only what has this name
-	errs    bool       // messages here may repeat an object
+	// Messages here are an error's, of a reason by which they repeat nothing.
+	errs, harmless bool
 }
 
 // document appends a document. It returns false for what is not JSON.
@@ -196,10 +197,7 @@ func (v *veil) object(at around) {
 		v.take(v.pos + 1) // the colon
 		v.take(skipSpace(v.src, v.pos))
 		inside := v.member(at, own, said, name)
-		if inside.errs && string(name) == "message" && v.src[v.pos] == '"' && v.repeats(v.src[v.pos:stringEnd(v.src, v.pos)]) {
-			v.pos = stringEnd(v.src, v.pos)
-			v.hidden++
-			v.dst = append(v.dst, `"a mask hides what the server said, which may repeat an object: [redacted]"`...)
+		if isWords(name) && v.src[v.pos] == '"' && inside.within == nil && len(v.masks.Kinds) > 0 && v.words(inside) {
 			return
 		}
 		if string(name) == lastApplied && v.src[v.pos] == '"' && inside.within == nil {
@@ -222,7 +220,10 @@ func (v *veil) known() (bits uint64) {
 
 // member is what is known of a member's value.
 func (v *veil) member(at around, own uint64, said stated, name []byte) around {
-	inside := around{applied: at.applied, within: at.within, as: at.as, only: at.only, errs: at.errs || said.errs && !said.harmless}
+	inside := around{applied: at.applied, within: at.within, as: at.as, only: at.only, errs: at.errs, harmless: at.harmless}
+	if said.errs {
+		inside.errs, inside.harmless = true, said.harmless && (at.harmless || !at.errs)
+	}
 	if own != 0 {
 		inside.applied = own
 	}
@@ -246,11 +247,6 @@ func (v *veil) member(at around, own uint64, said stated, name []byte) around {
 		}
 	}
 	return inside
-}
-
-// repeats reports whether an error's words may repeat a masked object.
-func (v *veil) repeats(quoted []byte) bool {
-	return len(v.masks.Kinds) > 0 && (v.guarded || mentions(v.masks, decoded(quoted)))
 }
 
 // configuration copies a last-applied annotation: an object in a text. One that

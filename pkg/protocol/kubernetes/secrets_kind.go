@@ -48,6 +48,10 @@ func isPart(member []byte) bool {
 	return false
 }
 
+// isWords reports whether a member is what a server says of an object: in an
+// error, a condition, an event.
+func isWords(member []byte) bool { return string(member) == "message" || string(member) == "note" }
+
 // isHarmless reports whether errors of a reason repeat no values of an object.
 // Invalid does: of a patch that cannot be made an API server shows all that the
 // object would have become.

@@ -267,7 +267,8 @@ func TestLogsOfHostsAreNotShownWhereObjectsAreMasked(t *testing.T) {
 	answer := &http.Response{StatusCode: 200, ContentLength: -1, Header: http.Header{"Content-Type": {"text/plain"}}}
 	for line, want := range map[string]bool{
 		"GET /logs/kube-apiserver-audit.log": true, "GET /logs": true, "GET /api/v1/nodes/n/proxy/logs/audit.log": true, "GET /api/v1/nodes/n:10250/proxy/logs/": true,
-		"GET /api/v1/nodes/n/proxy/metrics": false, "GET /metrics": false, "GET /api/v1/namespaces/shop/pods/web/log": false, "GET /api/v1/namespaces/shop/services/web/proxy/logs/": false,
+		"GET /api/v1/nodes/proxy-1/proxy/logs/audit.log": true,
+		"GET /api/v1/nodes/n/proxy/metrics":              false, "GET /metrics": false, "GET /api/v1/namespaces/shop/pods/web/log": false, "GET /api/v1/namespaces/shop/services/web/proxy/logs/": false,
 	} {
 		op, err := asked(t, line, "", "")
 		if err != nil {
