@@ -54,7 +54,7 @@ type Stream interface {
 type Opener func(ctx context.Context, command Command) (Stream, error)
 
 // ask holds the conversation.
-func ask(ctx context.Context, open Opener, repository string, q question, limits Limits, disk *share) (said answer, err error) {
+func ask(ctx context.Context, open Opener, repository string, q question, limits Limits, own *share) (said answer, err error) {
 	stream, err := open(ctx, Command{Service: UploadPack, Repository: repository})
 	if err != nil {
 		return answer{}, fmt.Errorf("ask the server: %w", err)
@@ -75,7 +75,7 @@ func ask(ctx context.Context, open Opener, repository string, q question, limits
 	}
 	limits.Names = maxListed // nobody is told of them
 	limits.Pack, limits.Inflated = min(limits.Pack, maxAnswer), min(limits.Inflated, maxAnswered)
-	return c.difference(limits, disk)
+	return c.difference(limits, own)
 }
 
 // inquiry is one question on its way.
@@ -214,13 +214,13 @@ func (c *inquiry) sections() (packed bool, err error) {
 
 // difference reads the pack. What was read of one that is cut is an answer
 // too: a commit that is in it is in the difference.
-func (c *inquiry) difference(limits Limits, disk *share) (answer, error) {
+func (c *inquiry) difference(limits Limits, own *share) (answer, error) {
 	from := c.from
 	if c.ad.version == 2 || c.ad.capabilities.has("side-band-64k") {
 		from = newSource(&bands{from: c.from})
 	}
-	pack, err := readPack(from, c.format, limits, disk)
-	defer pack.store.close()
+	pack, err := readPack(from, c.format, limits, own)
+	defer pack.close()
 	if err != nil && !tooLarge(err) {
 		return answer{}, fmt.Errorf("ask the server: %w", err)
 	}

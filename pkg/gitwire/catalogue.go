@@ -18,6 +18,7 @@ type catalogue struct {
 	entries []catalogued  // the first of the pack, in its order
 	waiting map[id][]link // deltas of objects that have no name yet, by that name
 	limit   int           // of entries
+	own     *share        // of the memory
 	budget  int64
 }
 
@@ -36,8 +37,8 @@ type catalogued struct {
 	next     link       // delta of the same base
 }
 
-func newCatalogue(limit int) catalogue {
-	return catalogue{waiting: map[id][]link{}, limit: limit, budget: maxNamedWork}
+func newCatalogue(limit int, own *share) catalogue {
+	return catalogue{waiting: map[id][]link{}, limit: limit, own: own, budget: maxNamedWork}
 }
 
 // room reports whether more objects are named.
@@ -45,7 +46,7 @@ func (c *catalogue) room() bool { return len(c.entries) < c.limit }
 
 // full notes an object that is not a delta.
 func (c *catalogue) full(at, data, size int64, kind objectKind, name id) {
-	if c.room() {
+	if c.room() && c.own.keep(entryCost) {
 		c.entries = append(c.entries, catalogued{name: name, kind: kind, at: at, data: data, stored: size, size: size})
 	}
 }
@@ -53,7 +54,7 @@ func (c *catalogue) full(at, data, size int64, kind objectKind, name id) {
 // delta notes one that is a delta of an earlier entry, or, where that is 0, of
 // a named object.
 func (c *catalogue) delta(at, data, stored, size, base int64, name id) {
-	if !c.room() {
+	if !c.room() || !c.own.keep(entryCost) {
 		return
 	}
 	e := catalogued{at: at, data: data, stored: stored, size: size, kind: refDelta, name: name}
@@ -123,8 +124,12 @@ func (m *maker) make(ctx context.Context, root *catalogued) bool {
 	if root.size > maxNamedSize || !m.spend(root.size) {
 		return m.budget >= 0
 	}
+	if !m.own.keep(root.size) {
+		return false
+	}
 	content, ok := m.from.inflate(root.data, root.stored)
 	if !ok {
+		m.own.free(root.size)
 		return true
 	}
 	m.chain, m.held = append(m.chain[:0], made{content, root.first}), len(content)
@@ -132,6 +137,7 @@ func (m *maker) make(ctx context.Context, root *catalogued) bool {
 		top := &m.chain[len(m.chain)-1]
 		if top.next == 0 {
 			m.held -= len(top.content)
+			m.own.free(int64(len(top.content)))
 			m.chain = m.chain[:len(m.chain)-1]
 			continue
 		}
@@ -164,7 +170,7 @@ func (m *maker) above(e *catalogued, kind objectKind, base []byte) bool {
 	_, _ = h.Write(content) // a hash never fails
 	e.name, e.kind = m.pack.format.sum(h), kind
 	m.adopt(e)
-	if e.first != 0 && len(m.chain) < maxChain && m.held+len(content) <= maxNamedHeld {
+	if e.first != 0 && len(m.chain) < maxChain && m.held+len(content) <= maxNamedHeld && m.own.keep(int64(len(content))) {
 		m.chain, m.held = append(m.chain, made{content, e.first}), m.held+len(content)
 	}
 	return true

@@ -26,11 +26,13 @@ type waiting struct {
 // are not its concern: what they hold decides nothing here.
 type deltas struct {
 	pack      *pack
-	histories map[int64]history // by offset
-	chained   []int64           // offsets of histories that are deltas, not yet resolved
-	named     map[id]int64      // offset of each history whose content was hashed
-	waiting   map[int64]waiting
-	budget    int64 // bytes that may still be made of deltas
+	histories map[int64]history   // by offset
+	chained   []int64             // offsets of histories that are deltas, not yet resolved
+	named     map[id]int64        // offset of each history whose content was hashed
+	waiting   map[int64]waiting   // by offset
+	onEntry   map[int64][]waiting // of these, by the one that they are deltas of
+	onName    map[id][]waiting    // of these, by the name of their base
+	budget    int64               // bytes that may still be made of deltas
 	cache     map[int64][]byte
 	cached    int
 	from      inflater
@@ -48,22 +50,26 @@ const (
 func newDeltas(p *pack) deltas {
 	return deltas{
 		pack: p, histories: map[int64]history{}, named: map[id]int64{}, waiting: map[int64]waiting{},
+		onEntry: map[int64][]waiting{}, onName: map[id][]waiting{},
 		budget: maxWork, cache: map[int64][]byte{}, from: inflater{store: &p.store},
 	}
 }
 
 // full notes a commit or tag that is not a delta.
 func (d *deltas) full(at int64, h history, name id) {
-	d.histories[at] = h
-	d.named[name] = at
+	if d.pack.holds(entryCost) {
+		d.histories[at] = h
+		d.named[name] = at
+	}
 }
 
 // byOffset notes a delta of an earlier entry. One of an entry that is neither
 // history nor waiting is a tree or a blob.
 func (d *deltas) byOffset(at, data, size, base int64) {
 	if of, ok := d.histories[base]; ok {
-		d.histories[at] = history{kind: of.kind, data: data, size: size, base: base}
-		d.chained = append(d.chained, at)
+		if d.pack.holds(entryCost) {
+			d.chain(at, history{kind: of.kind, data: data, size: size, base: base})
+		}
 		return
 	}
 	if _, ok := d.waiting[base]; ok {
@@ -78,60 +84,71 @@ func (d *deltas) byID(at, data, size int64, base id) {
 }
 
 func (d *deltas) wait(w waiting) {
-	if len(d.waiting) >= maxWaiting {
+	if len(d.waiting) >= maxWaiting || !d.pack.holds(2*entryCost) {
 		d.pack.opaque = true
 		return
 	}
 	d.waiting[w.at] = w
+	if w.entry.base == 0 {
+		d.onName[w.baseID] = append(d.onName[w.baseID], w)
+	} else {
+		d.onEntry[w.entry.base] = append(d.onEntry[w.entry.base], w)
+	}
 }
 
-// resolve makes the contents of all deltas that are commits or tags, in as
-// many rounds as new names make more of them known. What is left waiting
-// makes the pack opaque, unless its base is known to be a tree or a blob.
-func (d *deltas) resolve() {
-	for {
-		for _, at := range d.chained {
-			d.restore(at)
-		}
-		d.chained = d.chained[:0]
-		if !d.settle() {
-			break
-		}
+// chain notes a delta of a commit or a tag, and that those which wait for it
+// are too.
+func (d *deltas) chain(at int64, h history) {
+	d.histories[at] = h
+	d.chained = append(d.chained, at)
+	for _, w := range d.onEntry[at] {
+		d.known(w, at)
 	}
+	delete(d.onEntry, at)
+}
+
+// known ends the waiting of a delta whose base is a commit or a tag.
+func (d *deltas) known(w waiting, base int64) {
+	w.entry.kind, w.entry.base = d.histories[base].kind, base
+	delete(d.waiting, w.at)
+	d.chain(w.at, w.entry)
+}
+
+// resolve makes the contents of all deltas that are commits or tags; each name
+// may make more of them known. What is left waiting makes the pack opaque, unless
+// its base is known to be a tree or a blob.
+func (d *deltas) resolve() {
+	for name, at := range d.named {
+		d.release(name, at)
+	}
+	for ; len(d.chained) > 0 && d.budget >= 0; d.chained = d.chained[1:] {
+		d.restore(d.chained[0])
+	}
+	d.pack.opaque = d.pack.opaque || len(d.chained) > 0
 	for _, w := range d.waiting {
 		if _, plain := d.pack.plain[w.baseID]; w.entry.base != 0 || !plain {
 			d.pack.opaque = true
 			break
 		}
 	}
-	d.histories, d.named, d.waiting, d.cache = nil, nil, nil, nil
+	*d = deltas{}
 }
 
-// settle moves what waited for a base that is known by now to the chain.
-func (d *deltas) settle() (moved bool) {
-	for at, w := range d.waiting {
-		base := w.entry.base
-		if base == 0 {
-			base = d.named[w.baseID] // 0 is no entry's offset: a pack begins with its header
-		}
-		of, ok := d.histories[base]
-		if !ok {
-			continue
-		}
-		w.entry.kind, w.entry.base = of.kind, base
-		d.histories[at] = w.entry
-		d.chained = append(d.chained, at)
-		delete(d.waiting, at)
-		moved = true
+// release ends the waiting for a name.
+func (d *deltas) release(name id, at int64) {
+	for _, w := range d.onName[name] {
+		d.known(w, at)
 	}
-	return moved
+	delete(d.onName, name)
 }
 
-// restore makes one delta's content and notes what it says.
+// restore makes one delta's content and notes what it says. Nothing is made of
+// one that cannot be made.
 func (d *deltas) restore(at int64) {
 	content, ok := d.content(at)
 	if !ok {
 		d.pack.opaque = true
+		delete(d.histories, at)
 		return
 	}
 	kind := d.histories[at].kind
@@ -139,7 +156,10 @@ func (d *deltas) restore(at int64) {
 	_, _ = h.Write(content) // a hash never fails
 	name := d.pack.format.sum(h)
 	d.pack.add(kind, name, int64(len(content)), content)
-	d.named[name] = at
+	if _, again := d.named[name]; !again {
+		d.named[name] = at
+		d.release(name, at)
+	}
 }
 
 // content returns the bytes of a history: those of the nearest one below it
@@ -150,7 +170,10 @@ func (d *deltas) content(at int64) ([]byte, bool) {
 	below := at
 	content, cached := d.cache[below]
 	for !cached {
-		h := d.histories[below]
+		h, is := d.histories[below]
+		if !is {
+			return nil, false
+		}
 		if chain = append(chain, h); len(chain) > maxChain {
 			return nil, false
 		}

@@ -13,7 +13,7 @@ import (
 func ReadPush(from io.Reader, offered string) (names, options []string, err error) {
 	words, _ := parseCapabilities(offered)
 	f, _ := formatNamed(words.value("object-format"))
-	asked, err := readRequest(newSource(from), advertisement{format: f, capabilities: words}, 1<<20)
+	asked, err := readRequest(newSource(from), advertisement{format: f, capabilities: words}, 1<<20, nil)
 	for _, u := range asked.updates {
 		names = append(names, u.name)
 	}
@@ -102,4 +102,15 @@ func ReadOnly(from io.Reader, limits Limits, deltas bool) (left int, err error) 
 		}
 	}
 	return left, err
+}
+
+// Memory bounds what a workload has of a room's memory, and returns what is taken
+// of it.
+func (r *Room) Memory(each int64) (taken func() int64) {
+	r.memory.each = each
+	return func() int64 {
+		r.memory.mu.Lock()
+		defer r.memory.mu.Unlock()
+		return r.memory.total
+	}
 }

@@ -50,6 +50,9 @@ func (s *service) request(ctx context.Context) error {
 	case asked == nil || string(asked) == flushLine:
 		return s.leave(nil)
 	case first != listRefs:
+		if asked, err = s.rest(asked); err != nil {
+			return s.misasked(ctx, asked, err)
+		}
 		return s.decideFetch(ctx, asked)
 	}
 	if err := s.client.want(1); !errors.Is(err, io.EOF) {
@@ -100,8 +103,8 @@ func (s *service) group() (asked []byte, first string, err error) {
 		if err != nil {
 			return asked, first, malformed("%v", err)
 		}
-		if len(asked)+len(p.raw) > s.Limits.Request {
-			return asked, first, malformed("what is wanted: %v", errLimit)
+		if err := s.wanted(len(asked), len(p.raw)); err != nil {
+			return asked, first, err
 		}
 		if asked == nil {
 			first = p.line()
@@ -111,6 +114,29 @@ func (s *service) group() (asked []byte, first string, err error) {
 			return asked, first, nil
 		}
 	}
+}
+
+// wanted takes the memory for n bytes more of what is asked.
+func (s *service) wanted(asked, n int) error {
+	if asked+n > s.Limits.Request || !s.own.keep(4*int64(n)) {
+		return malformed("what is wanted: %v", errLimit)
+	}
+	return nil
+}
+
+// rest takes what follows in the body of a request, which is forwarded whole.
+func (s *service) rest(asked []byte) ([]byte, error) {
+	err := s.client.each(func(chunk []byte) error {
+		if err := s.wanted(len(asked), len(chunk)); err != nil {
+			return err
+		}
+		asked = append(asked, chunk...)
+		return nil
+	})
+	if err != nil {
+		return asked, malformed("%v", err)
+	}
+	return asked, nil
 }
 
 // wants takes the first thing that a client of protocol v0 or v1 asks.
@@ -138,6 +164,7 @@ func (s *service) commands() ([]byte, error) {
 		if err := s.answer(); err != nil {
 			return nil, err
 		}
+		s.own.forget()
 	}
 }
 

@@ -21,12 +21,14 @@ type pack struct {
 	counts  [8]int // by objectKind, as the pack has them: a delta is one
 	listed  []listed
 	names   catalogue
+	memory  *share // for the history
+	held    int64  // bytes of it
 	commits map[id]commit
 	order   []id            // of commits, as they stand in the pack: git puts the newest first
 	tags    map[id]id       // annotated tags: what each names
 	plain   map[id]struct{} // some trees and blobs: those that are named
 	// opaque: an entry could be a commit or tag that is not above, because it
-	// is a delta whose base is not in the pack, or that costs too much.
+	// is a delta whose base is not in the pack, or costs too much.
 	opaque bool
 }
 
@@ -43,10 +45,6 @@ const maxListed = 256
 // deltaHeader is how much of a delta says the sizes of its base and of what it
 // makes: two numbers of seven bits a byte.
 const deltaHeader = 20
-
-// maxHistory bounds what is kept of one commit or tag. Its parents come first;
-// the rest is hashed, and not kept.
-const maxHistory = 64 << 10
 
 // packReader decodes a pack in one pass.
 type packReader struct {
@@ -65,10 +63,11 @@ type packReader struct {
 // readPack reads a pack to its end and not a byte further. Where a limit ends
 // it early, the pack holds what was read until then. The caller closes the
 // pack's store in any case.
-func readPack(from *source, f format, limits Limits, disk *share) (*pack, error) {
+func readPack(from *source, f format, limits Limits, own *share) (*pack, error) {
 	p := &pack{
-		format: f, commits: map[id]commit{}, tags: map[id]id{}, plain: map[id]struct{}{}, names: newCatalogue(limits.Names),
-		store: store{limit: limits.Pack, memory: limits.Memory, dir: limits.Dir, share: disk},
+		format: f, commits: map[id]commit{}, tags: map[id]id{}, plain: map[id]struct{}{}, names: newCatalogue(limits.Names, own),
+		store:  store{limit: limits.Pack, memory: limits.Memory, dir: limits.Dir, share: own},
+		memory: own.apart(),
 	}
 	r := packReader{from: from, limits: limits, pack: p, buf: make([]byte, 32<<10), trailer: f.new(), whole: sha256.New()}
 	r.deltas = newDeltas(p)
@@ -213,44 +212,9 @@ func (r *packReader) delta(began, size, base int64, name id) error {
 	return nil
 }
 
-// history reads a commit or a tag.
-func (r *packReader) history(began int64, kind objectKind, size int64) error {
-	h := r.pack.format.object(kind, size)
-	head := head{limit: maxHistory}
-	data := r.at
-	if err := r.inflate(size, io.MultiWriter(h, &head)); err != nil {
-		return err
-	}
-	name := r.pack.format.sum(h)
-	r.pack.add(kind, name, size, head.b)
-	r.pack.names.full(began, data, size, kind, name)
-	r.deltas.full(began, history{kind: kind, data: data, size: size}, name)
-	return nil
-}
-
-// add keeps what a commit or a tag says.
-func (p *pack) add(kind objectKind, name id, size int64, content []byte) {
-	if kind == tagObject {
-		tagged, ok := p.format.parseTag(content)
-		p.tags[name] = tagged
-		p.opaque = p.opaque || !ok
-		p.list(name, kind, size)
-		return
-	}
-	c, ok := p.format.parseCommit(content)
-	if !ok {
-		p.opaque = true // as git would never write it, or with more parents than are read
-		return
-	}
-	if _, again := p.commits[name]; !again {
-		p.order = append(p.order, name)
-	}
-	p.commits[name] = c
-}
-
 // content reads a tree or a blob, by name while there is room for names.
 func (r *packReader) content(began int64, kind objectKind, size int64) error {
-	if !r.pack.names.room() {
+	if !r.pack.names.room() || !r.pack.memory.keep(entryCost) {
 		return r.inflate(size, io.Discard)
 	}
 	h := r.pack.format.object(kind, size)

@@ -30,7 +30,7 @@ func (s *service) push(ctx context.Context) error {
 	if offered.none {
 		return s.unoffered()
 	}
-	asked, err := readRequest(s.client, offered, s.Limits.Request)
+	asked, err := readRequest(s.client, offered, s.Limits.Request, s.own)
 	if err != nil {
 		return s.misread(ctx, asked, offered.format, err)
 	}
@@ -40,7 +40,7 @@ func (s *service) push(ctx context.Context) error {
 	var sent *pack
 	if asked.packed() {
 		sent, err = readPack(s.client, offered.format, s.Limits, s.share())
-		defer sent.store.close()
+		defer sent.close()
 		if err != nil {
 			return s.misread(ctx, asked, offered.format, err)
 		}
@@ -49,6 +49,7 @@ func (s *service) push(ctx context.Context) error {
 	changes := h.judge(ctx, asked.updates)
 	p := proposal{repository: s.Command.Repository, request: &asked, pack: sent, format: offered.format, changes: changes}
 	op := p.operation()
+	sent.forget()
 	exchange, decision, err := s.begin(ctx, &op, s.progress(&asked))
 	if exchange == nil {
 		return err

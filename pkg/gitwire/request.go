@@ -42,6 +42,7 @@ func (r *request) packed() bool {
 type requestReader struct {
 	from    *source
 	limit   int
+	own     *share // of the memory
 	offered advertisement
 	request request
 	seen    map[string]struct{} // names of references
@@ -49,8 +50,8 @@ type requestReader struct {
 
 // readRequest reads commands and options. A client that ends without a command
 // gives a request without updates; raw is then what it said.
-func readRequest(from *source, offered advertisement, limit int) (request, error) {
-	r := requestReader{from: from, limit: limit, offered: offered, seen: map[string]struct{}{}}
+func readRequest(from *source, offered advertisement, limit int, own *share) (request, error) {
+	r := requestReader{from: from, limit: limit, own: own, offered: offered, seen: map[string]struct{}{}}
 	r.request.offeredBands = offered.capabilities.has("side-band-64k")
 	err := r.read()
 	return r.request, err
@@ -59,6 +60,13 @@ func readRequest(from *source, offered advertisement, limit int) (request, error
 func malformed(format string, args ...any) error {
 	return violation(protocol.ClientLeg, format, args...)
 }
+
+// What is kept of a push, and of each of its lines beside the line itself, in
+// bytes: buffers; a command's words, its judgement, and the ref as rules see it.
+const (
+	pushCost    = 3 << 19
+	commandCost = 1 << 10
+)
 
 // next takes one pkt-line of the request.
 func (r *requestReader) next() (packet, error) {
@@ -72,12 +80,17 @@ func (r *requestReader) next() (packet, error) {
 		return p, malformed("a push holds a packet of protocol v2")
 	case len(r.request.raw)+len(p.raw) > r.limit:
 		return p, malformed("the list of commands: %v", errLimit)
+	case !r.own.keep(commandCost + 2*int64(len(p.raw))):
+		return p, malformed("with others that wait, the list of commands: %v", errLimit)
 	}
 	r.request.raw = append(r.request.raw, p.raw...)
 	return p, nil
 }
 
 func (r *requestReader) read() error {
+	if !r.own.keep(pushCost) {
+		return malformed("with others that wait, a push: %v", errLimit)
+	}
 	p, err := r.next()
 	if errors.Is(err, io.EOF) {
 		return nil

@@ -50,6 +50,8 @@ func Serve(ctx context.Context, run Run) (refused bool, err error) {
 	run.Limits = run.Limits.withDefaults()
 	s := &service{Run: run, began: time.Now(), client: newSource(run.Client), server: newSource(run.Server)}
 	defer func() { _ = run.Server.Close() }() // it has ended, or shall
+	s.own = s.share()
+	defer s.own.end()
 	switch run.Command.Service {
 	case ReceivePack:
 		err = s.push(ctx)
@@ -68,6 +70,7 @@ type service struct {
 	began   time.Time
 	client  *source
 	server  *source
+	own     *share // of the memory, for what the client asks
 	refused bool
 }
 
@@ -191,7 +194,7 @@ func (s *service) heard() {
 	}
 }
 
-// share is what one pack may take of the room.
+// share is what the run, or one pack of it, has of the room.
 func (s *service) share() *share {
 	if s.Room == nil {
 		return nil

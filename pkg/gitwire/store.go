@@ -13,7 +13,7 @@ type store struct {
 	limit  int64
 	memory int // bytes that stay in memory
 	dir    string
-	share  *share // of the disk
+	share  *share // of the disk, and of the memory for the head
 
 	head []byte
 	tail *os.File // nil until the head is full
@@ -25,7 +25,7 @@ func (s *store) write(p []byte) error {
 	if s.size+int64(len(p)) > s.limit {
 		return fmt.Errorf("the pack: %w", errLimit)
 	}
-	if room := s.memory - len(s.head); room > 0 && s.tail == nil {
+	if room := s.memory - len(s.head); room > 0 && s.tail == nil && s.share.keep(int64(min(room, len(p)))) {
 		n := min(room, len(p))
 		s.head = append(s.head, p[:n]...)
 		s.size += int64(n)

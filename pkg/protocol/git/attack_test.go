@@ -136,6 +136,13 @@ func TestBrokenBodies(t *testing.T) {
 		_, _ = zip.Write([]byte(strings.Repeat("0032want "+zero+"\n", 20<<10)))
 	}
 	_ = zip.Close()
+	endless := &bytes.Buffer{}
+	zip = gzip.NewWriter(endless)
+	_, _ = zip.Write([]byte("0032want " + zero + "\n0000"))
+	for range 64 {
+		_, _ = zip.Write([]byte(strings.Repeat("0032have "+zero+"\n", 20<<10)))
+	}
+	_ = zip.Close()
 	for name, test := range map[string]struct {
 		service, body string
 		header        map[string]string
@@ -151,6 +158,7 @@ func TestBrokenBodies(t *testing.T) {
 		"an unknown coding":    {"git-upload-pack", "0000", map[string]string{"Content-Encoding": "br"}},
 		"two codings":          {"git-upload-pack", "0000", map[string]string{"Content-Encoding": "gzip, gzip"}},
 		"a bomb":               {"git-upload-pack", bomb.String(), map[string]string{"Content-Encoding": "gzip"}},
+		"a bomb behind":        {"git-upload-pack", endless.String(), map[string]string{"Content-Encoding": "gzip"}},
 		"another type":         {"git-receive-pack", "0000", map[string]string{"Content-Type": "application/x-git-upload-pack-request"}},
 		"a form of a web page": {"git-receive-pack", "0000", map[string]string{"Content-Type": "text/plain"}},
 	} {

@@ -1,0 +1,81 @@
+package gitwire_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicegate/sluice/pkg/gitwire"
+	"github.com/sluicegate/sluice/pkg/operation"
+	"github.com/sluicegate/sluice/pkg/protocol"
+)
+
+// A small pack whose commits would take much memory is read,
+// and little is kept of it. What is not kept counts as not understood.
+func TestHistoriesTakeBoundedMemory(t *testing.T) {
+	t.Parallel()
+	var p packer
+	parents := strings.Repeat("parent "+idA+"\n", 1360)
+	for n := range 1000 {
+		p.object(1, fmt.Sprintf("tree %s\n%sauthor %d <>\n\n", idA, parents, n))
+	}
+	got, err := gitwire.ReadPack(bytes.NewReader(p.pack(p.count)), gitwire.Limits{})
+	if err != nil || !got.Opaque || len(got.Commits) == 0 || len(got.Commits) > 500 {
+		t.Errorf("%d commits of %d bytes are kept, opaque %v, %v", len(got.Commits), p.Len(), got.Opaque, err)
+	}
+}
+
+// Deltas of which each names the one before it are known one by one, and that
+// costs no more than if all were known at once.
+func TestDeltasInARowAreResolvedOnce(t *testing.T) {
+	t.Parallel()
+	var p packer
+	before := commitOf("0")
+	p.object(1, before)
+	for n := range 30_000 {
+		next := commitOf(fmt.Sprint(n + 1))
+		delta := deltaOf(before, next)
+		p.add(7, len(delta), unhex(objectID("commit", before)), delta)
+		before = next
+	}
+	wire := p.pack(p.count)
+	began := time.Now()
+	got, err := gitwire.ReadPack(bytes.NewReader(wire), gitwire.Limits{})
+	if took := time.Since(began); err != nil || len(got.Commits) != 30_001 || took > 5*time.Second {
+		t.Errorf("%d commits in %v, %v", len(got.Commits), took, err)
+	}
+}
+
+// What clients have a run keep is the workload's, and is given back.
+func TestRunsShareAWorkloadsMemory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "sha1", "")
+	w.room = gitwire.NewRoom(1<<30, 1<<30)
+	taken := w.room.Memory(3 << 20)
+	var during int64
+	w.guard.decide = func(*operation.Operation) protocol.Decision {
+		during = taken()
+		return protocol.Decision{Effect: protocol.Allow}
+	}
+	var refs []string
+	for n := range 3000 {
+		refs = append(refs, fmt.Sprintf("HEAD:refs/heads/many/%d", n))
+	}
+	out, err := w.run(w.work, append([]string{"push", "-q", "origin"}, refs...)...)
+	if err == nil || !strings.Contains(out, "larger than this agent takes") {
+		t.Errorf("git ended with %v\n%.300s", err, out)
+	}
+	w.commit(w.work, "four")
+	w.git(w.work, append([]string{"push", "-q", "origin", "HEAD:main"}, refs[:100]...)...)
+	if during == 0 {
+		t.Error("a push takes no memory")
+	}
+	w.git(w.dir, "clone", "-q", w.url(), "copy")
+	for deadline := time.Now().Add(10 * time.Second); taken() != 0; <-time.After(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes are taken when all is over", taken())
+		}
+	}
+}
