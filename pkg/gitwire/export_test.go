@@ -114,3 +114,15 @@ func (r *Room) Memory(each int64) (taken func() int64) {
 		return r.memory.total
 	}
 }
+
+// Turn waits for a workload's turn.
+func (r *Room) Turn(ctx context.Context, workload uint64) (done func(), err error) {
+	return r.turns.take(ctx, workload)
+}
+
+// Lines is how many workloads have turns or wait for them.
+func (r *Room) Lines() int {
+	r.turns.mu.Lock()
+	defer r.turns.mu.Unlock()
+	return len(r.turns.of)
+}

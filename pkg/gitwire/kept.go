@@ -74,6 +74,8 @@ func (p *pack) forget() {
 
 // close frees all that is kept.
 func (p *pack) close() {
-	p.forget()
-	p.store.close()
+	if p != nil {
+		p.forget()
+		p.store.close()
+	}
 }

@@ -37,19 +37,11 @@ func (s *service) push(ctx context.Context) error {
 	if len(asked.updates) == 0 {
 		return s.nothing(asked)
 	}
-	var sent *pack
-	if asked.packed() {
-		sent, err = readPack(s.client, offered.format, s.Limits, s.share())
-		defer sent.close()
-		if err != nil {
-			return s.misread(ctx, asked, offered.format, err)
-		}
+	sent, op, err := s.propose(ctx, &asked, offered)
+	defer sent.close()
+	if err != nil {
+		return s.misread(ctx, asked, offered.format, err)
 	}
-	h := historian{pack: sent, format: offered.format, ask: s.asker(), tips: offered.tips}
-	changes := h.judge(ctx, asked.updates)
-	p := proposal{repository: s.Command.Repository, request: &asked, pack: sent, format: offered.format, changes: changes}
-	op := p.operation()
-	sent.forget()
 	exchange, decision, err := s.begin(ctx, &op, s.progress(&asked))
 	if exchange == nil {
 		return err
@@ -61,6 +53,25 @@ func (s *service) push(ctx context.Context) error {
 		_ = s.progress(&asked)(text) // a client that is gone is noticed below
 	}
 	return s.forward(ctx, exchange, &asked, sent)
+}
+
+// propose reads the pack, and says what the push would do.
+func (s *service) propose(ctx context.Context, asked *request, offered advertisement) (sent *pack, op operation.Operation, err error) {
+	done, err := s.turn(ctx)
+	if err != nil {
+		return nil, op, err
+	}
+	defer done()
+	if asked.packed() {
+		if sent, err = readPack(s.client, offered.format, s.Limits, s.share()); err != nil {
+			return sent, op, err
+		}
+	}
+	h := historian{pack: sent, format: offered.format, ask: s.asker(), tips: offered.tips}
+	p := proposal{repository: s.Command.Repository, request: asked, pack: sent, format: offered.format, changes: h.judge(ctx, asked.updates)}
+	op = p.operation()
+	sent.forget()
+	return sent, op, nil
 }
 
 // unoffered ends a run whose server said an error in place of what it has. The

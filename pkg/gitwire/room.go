@@ -16,14 +16,19 @@ const (
 
 // Room is the disk that packs may take while they wait, and the memory of runs,
 // shared by all of them: so much for each workload, so that one that pushes
-// without end is refused by itself, and so much for all.
-type Room struct{ disk, memory pool }
+// without end is refused by itself, and so much for all. It also has the turns in
+// which packs are read.
+type Room struct {
+	disk, memory pool
+	turns        turns
+}
 
 // NewRoom returns a room of so many bytes of disk.
 func NewRoom(each, all int64) *Room {
 	return &Room{
 		disk:   pool{each: each, all: all, taken: map[uint64]int64{}},
 		memory: pool{each: workloadMemory, all: allMemory, taken: map[uint64]int64{}},
+		turns:  turns{of: map[uint64]*line{}},
 	}
 }
 

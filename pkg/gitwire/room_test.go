@@ -2,6 +2,7 @@ package gitwire_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -77,5 +78,40 @@ func TestRunsShareAWorkloadsMemory(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d bytes are taken when all is over", taken())
 		}
+	}
+}
+
+// A workload that sends many packs at once has some of them read, the others
+// wait, and nobody else does.
+func TestPacksOfAWorkloadAreReadInTurns(t *testing.T) {
+	t.Parallel()
+	room := gitwire.NewRoom(1, 1)
+	var taken []func()
+	for range 2 {
+		done, err := room.Turn(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken = append(taken, done)
+	}
+	leaves, leave := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer leave()
+	if _, err := room.Turn(leaves, 1); err == nil {
+		t.Error("a third pack is read")
+	}
+	other, err := room.Turn(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
+	taken[0]()
+	if taken[0], err = room.Turn(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, done := range taken {
+		done()
+	}
+	if n := room.Lines(); n != 0 {
+		t.Errorf("%d workloads are remembered", n)
 	}
 }
