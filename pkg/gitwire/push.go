@@ -185,7 +185,11 @@ func (s *service) forward(ctx context.Context, exchange protocol.Exchange, asked
 		named <- s.nameObjects(naming, log, sent)
 	}()
 	report := newReport(asked)
-	err := s.relay(log, report.watch)
+	relay := s.relay
+	if s.Hide != nil && asked.banded() {
+		relay = s.relayClean
+	}
+	err := relay(log, report.watch)
 	_ = s.Server.Close() // nothing more is read: what is still being written has no reader
 	outcome := report.outcome()
 	if err != nil {

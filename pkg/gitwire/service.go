@@ -35,6 +35,11 @@ type Run struct {
 	// Preface keeps what passes before there is an operation: advertisements.
 	// It must return nil before the chunk is forwarded.
 	Preface func(stream protocol.Stream, chunk []byte) error
+	// Hide overwrites in a text what the client must not see, such as what the
+	// agent logs in with, and returns how much of the text is decided; behind it may
+	// stand the beginning of more, unless the text is whole. It is for what programs
+	// of the server's say while they take a push; nil: there is nothing to hide.
+	Hide func(text []byte, whole bool) (decided int)
 	// Stateless says that this is one request of HTTP (gitprotocol-http(5)): the
 	// client had the advertisement in another one, by Advertise, and what Client
 	// gives ends by itself. The server's stream begins with an advertisement for

@@ -92,3 +92,13 @@ func (s *Session) Enter(ctx context.Context) *Refusal { return s.door.enter(ctx)
 func (s *Session) Send(out *http.Request) (*http.Response, error) {
 	return s.servers.send(out, out.Method == http.MethodGet)
 }
+
+// Hide overwrites in a text of the server's what the agent logs in with, and
+// returns how much of the text is decided: behind it may stand the beginning of
+// more, unless the text is whole.
+func (s *Session) Hide(text []byte, whole bool) (decided int) {
+	if secrets := s.site.Login.secretive(); secrets != nil {
+		return secrets.hide(text, whole)
+	}
+	return len(text)
+}

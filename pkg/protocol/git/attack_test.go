@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -221,5 +222,48 @@ func TestLeavingWhileHeld(t *testing.T) {
 		if r.Method == http.MethodPost {
 			t.Errorf("%s reached the server", r.URL)
 		}
+	}
+}
+
+// A hook of the server's may print its environment, in which a CGI program has
+// the request's header.
+func TestHooksDoNotTellTheAgentsCredential(t *testing.T) {
+	w := newWorld(t, nil)
+	hook := `#!/bin/sh
+env >&2
+printf 'whole %s' "$HTTP_AUTHORIZATION" | head -c 20 >&2
+sleep 0.3 # so that its second half is in another packet
+printf 'whole %s\n' "$HTTP_AUTHORIZATION" | tail -c +21 >&2
+`
+	if err := os.WriteFile(w.path("srv/shop.git/hooks/pre-receive"), []byte(hook), 0o700); err != nil { //nolint:gosec // it is run
+		t.Fatal(err)
+	}
+	w.commit(t, "one more")
+	out, _ := w.git(t, "work", "push", w.url(), "HEAD:main")
+	login := base64.StdEncoding.EncodeToString([]byte(serverUser + ":" + serverPassword))
+	second := login[20-len("whole Basic "):]
+	if !strings.Contains(out, "HTTP_AUTHORIZATION=Basic *") || strings.Contains(out, second) || !strings.Contains(out, "REQUEST_METHOD=POST") || strings.Contains(out, login) || strings.Contains(out, serverPassword) {
+		t.Errorf("the hook said %s", out)
+	}
+	for _, e := range w.guard.Entries() {
+		if text := fmt.Sprint(e.Streams); strings.Contains(text, login) || strings.Contains(text, serverPassword) {
+			t.Errorf("recorded: %s", text)
+		}
+	}
+}
+
+// A client may say of a ref that it deletes what it likes: people are told what
+// the server said that it is at, and what is lost with it.
+func TestDeletionTellsWhatIsThere(t *testing.T) {
+	w := newWorld(t, nil)
+	w.commit(t, "only here")
+	w.mustGit(t, "work", "push", "-q", w.url(), "HEAD:refs/heads/precious")
+	at := w.mustGit(t, "work", "rev-parse", "HEAD")
+	zero, nobody := strings.Repeat("0", 40), strings.Repeat("d", 40)
+	line := nobody + " " + zero + " refs/heads/precious\x00report-status delete-refs"
+	status, text := w.post(t, "git-receive-pack", strings.NewReader(fmt.Sprintf("%04x%s0000", len(line)+4, line)), nil)
+	push := w.last(t, operation.Push)
+	if ref := push.Op.Git.Refs[0]; ref.Old != at || len(ref.Lost) != 1 || !strings.Contains(push.Text, "which is at "+at) || !strings.Contains(push.Text, "only here") {
+		t.Errorf("%d %s: policy saw %+v\n%s", status, text, ref, push.Text)
 	}
 }

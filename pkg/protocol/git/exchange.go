@@ -163,6 +163,7 @@ func (x *exchange) serve() {
 		Room:      plugin.packs,
 		Workload:  conn.Session.Workload.Kernel.NetnsCookie,
 		Preface:   x.asked.Record,
+		Hide:      x.to.Hide,
 		Stateless: true,
 	})
 	_ = x.r.Body.Close() // ends who waits for the rest of it
