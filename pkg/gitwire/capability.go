@@ -9,10 +9,10 @@ import (
 // of the first command or want.
 type capabilities []string
 
-// parseCapabilities splits a list at its spaces. It reports false for other
-// space between words, which git takes for a separator as well.
+// parseCapabilities splits a list at its spaces. It reports false for what is
+// another separator for git, or for us and not for git.
 func parseCapabilities(list string) (capabilities, bool) {
-	if strings.ContainsFunc(list, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if strings.ContainsFunc(list, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
 		return nil, false
 	}
 	return strings.Fields(list), true

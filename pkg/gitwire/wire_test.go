@@ -78,6 +78,8 @@ func TestRequestsThatGitDoesNotWriteAreRefused(t *testing.T) {
 		"capabilities on the second line":   pkt(good+wished) + pkt(command(idA, idB, "refs/heads/b")+"\x00 push-options") + "0000",
 		"a capability after a line feed":    pkt(good+"\x00report-status\npush-options") + "0000",
 		"a capability after a tab":          pkt(good+"\x00report-status\tpush-options") + "0000",
+		"a space of Unicode's":              pkt(good+"\x00report-status\u00a0side-band-64k") + "0000",
+		"a line end of Unicode's":           pkt(good+"\x00report-status\u0085push-options") + "0000" + "0000",
 		"two NULs":                          pkt(good+wished+"\x00push-options") + "0000",
 		"a capability that was not offered": pkt(good+wished+" object-info") + "0000",
 		"another object format":             pkt(good+"\x00object-format=sha256") + "0000",
