@@ -2,6 +2,8 @@ package gitwire
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/sluicegate/sluice/pkg/operation"
 )
@@ -37,6 +39,7 @@ type historian struct {
 	format    format
 	ask       func(ctx context.Context, q question) (answer, error) // nil: the server cannot be asked
 	tips      map[string]id                                         // what some refs of the server are at
+	shallow   map[id]struct{}                                       // commits behind which the server may cut histories off
 	steps     int
 	questions int
 }
@@ -83,8 +86,14 @@ func (h *historian) question(ctx context.Context, want id, have []id) (answer, b
 }
 
 // orphans finds the commits that no other ref of the server would hold once
-// one is deleted. They are for people: nothing depends on them.
+// one is deleted. They are for people: nothing depends on them. What the ref is at
+// the server says, where it does: git deletes it too for a client that names as
+// old what nobody has.
 func (h *historian) orphans(ctx context.Context, c *change) {
+	if at, told := h.tips[c.name]; told {
+		c.old = at
+	}
+	c.more.lost = true
 	if len(h.tips) == maxTips {
 		return // there are more, which may hold them
 	}
@@ -94,6 +103,7 @@ func (h *historian) orphans(ctx context.Context, c *change) {
 			continue
 		}
 		if tip == c.old {
+			c.more.lost = false
 			return
 		}
 		others = append(others, tip)
@@ -136,9 +146,35 @@ func (h *historian) compare(ctx context.Context, c *change) {
 		c.forced = operation.CertainlyNot
 		return
 	}
-	if said, ok := h.question(ctx, c.old, walked.leaves); ok {
+	leaves, all := h.kept(ctx, walked.leaves)
+	if said, ok := h.question(ctx, c.old, leaves); ok {
+		said.unsure = !all
 		h.conclude(c, walked, said)
 	}
+}
+
+// kept leaves out what a server that takes shallow pushes (git-config,
+// receive.shallowUpdate) would make the end of its history: what the client has
+// without parents and no ref of the server leads to. It reports whether that is
+// all.
+func (h *historian) kept(ctx context.Context, leaves []id) (kept []id, all bool) {
+	for _, leaf := range leaves {
+		if _, root := h.shallow[leaf]; !root || h.reached(ctx, leaf) {
+			kept = append(kept, leaf)
+		}
+	}
+	return kept, len(kept) == len(leaves)
+}
+
+// reached reports whether it is certain that a ref of the server leads to a
+// commit.
+func (h *historian) reached(ctx context.Context, commit id) bool {
+	tips := slices.Collect(maps.Values(h.tips))
+	if slices.Contains(tips, commit) {
+		return true
+	}
+	said, ok := h.question(ctx, commit, tips)
+	return ok && said.complete && !said.plain && len(said.commits) == 0
 }
 
 // conclude reads the server's answer: the pack of what old has and the leaves
@@ -147,6 +183,7 @@ func (h *historian) conclude(c *change, walked lineage, said answer) {
 	h.lose(c, said, walked.seen)
 	lost := len(c.lost) > 0 || len(said.commits) == 0 && said.plain
 	switch {
+	case lost && said.unsure:
 	case lost && h.pack != nil && h.pack.opaque && !said.acknowledged:
 		// A leaf that the server has not may hide in the pack, where it was
 		// not understood: what it leads to is not known.
@@ -160,7 +197,7 @@ func (h *historian) conclude(c *change, walked lineage, said answer) {
 // lineage is a walk from a ref's new id.
 type lineage struct {
 	seen   map[id]struct{} // everything that the walk met
-	leaves []id            // of seen, what the pack does not hold
+	leaves []id            // of seen, what the pack does not hold, and shallow roots
 }
 
 // walk follows parents and tags through the pack, breadth first, and notes
@@ -197,6 +234,9 @@ func (h *historian) next(c *change, at id) (next []id, held bool) {
 			c.coming = append(c.coming, known{at, found})
 		} else {
 			c.more.coming = true
+		}
+		if _, root := h.shallow[at]; root {
+			return nil, false // it may be the end of the server's history, too
 		}
 		return found.parents, true
 	}

@@ -29,6 +29,7 @@ type answer struct {
 	plain        bool    // it holds a tree or a blob
 	complete     bool    // all of the difference was read and understood
 	acknowledged bool    // the server has every leaf
+	unsure       bool    // it was not asked about all that is known
 }
 
 // What an answer may cost. It is cut there, and says that it is not complete.

@@ -81,7 +81,7 @@ func (p *proposal) text() string {
 			break
 		}
 	}
-	if p.request.shallow {
+	if len(p.request.shallow) > 0 {
 		t.WriteString("from a shallow clone\n")
 	}
 	if p.request.signer != "" {

@@ -67,7 +67,7 @@ func (s *service) propose(ctx context.Context, asked *request, offered advertise
 			return sent, op, err
 		}
 	}
-	h := historian{pack: sent, format: offered.format, ask: s.asker(), tips: offered.tips}
+	h := historian{pack: sent, format: offered.format, ask: s.asker(), tips: offered.tips, shallow: asked.shallow}
 	p := proposal{repository: s.Command.Repository, request: asked, pack: sent, format: offered.format, changes: h.judge(ctx, asked.updates)}
 	op = p.operation()
 	sent.forget()

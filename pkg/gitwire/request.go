@@ -18,8 +18,8 @@ type update struct {
 type request struct {
 	raw          []byte // all of it, as it will be forwarded
 	capabilities capabilities
-	offeredBands bool // the client may ask for side-band-64k
-	shallow      bool // the client knows some commits without their parents
+	offeredBands bool            // the client may ask for side-band-64k
+	shallow      map[id]struct{} // commits that the client has without their parents
 	updates      []update
 	signer       string // who the certificate says pushes; empty: there is none
 	options      []string
@@ -52,6 +52,7 @@ type requestReader struct {
 // gives a request without updates; raw is then what it said.
 func readRequest(from *source, offered advertisement, limit int, own *share) (request, error) {
 	r := requestReader{from: from, limit: limit, own: own, offered: offered, seen: map[string]struct{}{}}
+	r.request.shallow = map[id]struct{}{}
 	r.request.offeredBands = offered.capabilities.has("side-band-64k")
 	err := r.read()
 	return r.request, err
@@ -96,10 +97,11 @@ func (r *requestReader) read() error {
 		return nil
 	}
 	for ; err == nil && p.kind == dataPacket && strings.HasPrefix(p.line(), "shallow "); p, err = r.next() {
-		if _, ok := r.offered.format.parse(p.line()[len("shallow "):]); !ok {
+		root, ok := r.offered.format.parse(p.line()[len("shallow "):])
+		if !ok {
 			return malformed("a shallow line holds no object id")
 		}
-		r.request.shallow = true
+		r.request.shallow[root] = struct{}{}
 	}
 	if err != nil || p.kind == flushPacket {
 		return unexpected(err)
