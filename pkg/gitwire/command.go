@@ -23,8 +23,9 @@ type Command struct {
 
 // ParseCommand reads a command line as a shell would. It reports false for
 // every line that is not exactly a service with one path: another program,
-// more or fewer arguments, an option, or anything that some shell could read
-// as more than words. A program may be named with its directory, because a
+// more or fewer arguments, an option, a path with segments that another one is
+// without ("/a/../b", "a//b", "a/"), or anything that some shell could read as more
+// than words. A program may be named with its directory, because a
 // client can be told to; whether it may run is for the rules about programs.
 func ParseCommand(line string) (Command, bool) {
 	words, ok := shellWords(line)
@@ -34,7 +35,7 @@ func ParseCommand(line string) (Command, bool) {
 	if len(words) == 3 && path.Base(words[0]) == "git" {
 		words = []string{"git-" + words[1], words[2]}
 	}
-	if len(words) != 2 || words[1] == "" || words[1][0] == '-' {
+	if len(words) != 2 || words[1] == "" || words[1][0] == '-' || path.Clean(words[1]) != words[1] || strings.HasPrefix(words[1], "..") {
 		return Command{}, false
 	}
 	service := Service(path.Base(words[0]))

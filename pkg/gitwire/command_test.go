@@ -43,6 +43,8 @@ func TestParseCommandTakesServicesOnly(t *testing.T) {
 		`git-receive-pack a\`, `git-receive-pack 'a\' id`, "git-receive-pack a #b", "(git-receive-pack a)", "git-receive-pack a\x00b",
 		"git-RECEIVE-PACK a", "git-receive-pack.exe a", "git-upload-pack2 a", "git receive-pack", "exec git-receive-pack a", "!git-receive-pack a",
 		`git-receive-pack "a!b"`, "git-receive-pack a\rb", "sh -c 'git-receive-pack a'", "git-receive-pack a=b; id",
+		"git-receive-pack '/srv/../srv/shop.git'", "git-receive-pack '//srv/shop.git'", "git-receive-pack '/srv/shop.git/'", "git-receive-pack /srv/./shop.git",
+		"git-receive-pack ../git/shop.git", "git-receive-pack ./shop.git",
 	} {
 		if got, ok := gitwire.ParseCommand(line); ok {
 			t.Errorf("%q was taken for %+v", line, got)

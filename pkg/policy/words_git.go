@@ -47,7 +47,7 @@ func (s *gitScope) refs() []*gitRef {
 func gitObject() object {
 	return object{gitType, []field{
 		{
-			name: "repository", typ: cel.StringType, doc: "its path as the client wrote it",
+			name: "repository", typ: cel.StringType, doc: "its path as the client wrote it. A server may know it by others, as /srv/shop for /srv/shop.git: let in what is named, rather than keep it out",
 			get: of(func(s *gitScope) any { return s.git().Repository }),
 		},
 		{
