@@ -91,8 +91,9 @@ func serve(ctx context.Context, cfg config.Agent, in inputs, privileged *broker.
 		Name: cfg.Name, Cluster: cfg.Cluster, Link: cfg.ConsoleURL, Strict: cfg.Audit.Durability != "default",
 		Policy: in.rules, MaskKey: in.keys.masking(), Servers: in.servers, Trust: in.trust, HostTrust: in.hosts, Broker: privileged,
 		Borrower: in.borrower, Identities: in.identities,
-		Registry: attribution.New(privileged.Sources(string(cfg.Attribution.DockerSocket), string(cfg.Attribution.CRISocket)), log),
-		Trail:    trail.log, Desk: trail.desk, Orders: trail.orders, Policies: trail.policies, Protocols: speaks, Log: log,
+		Registry: attribution.New(privileged.Sources(
+			string(cfg.Attribution.DockerSocket), string(cfg.Attribution.PodmanSocket), string(cfg.Attribution.CRISocket)), log),
+		Trail: trail.log, Desk: trail.desk, Orders: trail.orders, Policies: trail.policies, Protocols: speaks, Log: log,
 	})
 	if err != nil {
 		return err

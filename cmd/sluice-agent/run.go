@@ -79,7 +79,8 @@ func newHalf(file string, cfg config.Agent, kernel *redirect.Redirect, ready fun
 	}
 	h := &half{file: file, program: program, cfg: cfg, log: log, kernel: kernel}
 	sources := attribution.Local(attribution.Config{
-		CgroupRoot: kernel.CgroupRoot(), DockerSocket: string(cfg.Attribution.DockerSocket), CRISocket: string(cfg.Attribution.CRISocket),
+		CgroupRoot: kernel.CgroupRoot(), DockerSocket: string(cfg.Attribution.DockerSocket),
+		PodmanSocket: string(cfg.Attribution.PodmanSocket), CRISocket: string(cfg.Attribution.CRISocket),
 	})
 	h.halves, err = broker.New(broker.Parts{
 		Redirect: kernel,

@@ -48,20 +48,26 @@ type Origin struct {
 // Registry answers who is behind an origin. It is safe for concurrent use.
 type Registry struct {
 	sources Sources
-	docker  *records // the Docker Engine's; nil when there is none
-	pods    *records // those of the pods' runtime; nil when there is none
+	engines map[Engine]*records // of those that are asked
+	pods    *records            // those of the pods' runtime; nil when there is none
 	log     *zap.Logger
 
 	mu      sync.Mutex
-	reading map[uint64]int // claim reads under way, by cgroup id; guarded by mu
+	reading map[uint64]int      // claim reads under way, by cgroup id; guarded by mu
+	listed  map[Engine][]listed // what each engine answered last; guarded by mu
 }
 
 // New returns a registry. It opens nothing: what a source does not have shows
 // as a lower level of assurance and one warning per look-up.
 func New(sources Sources, log *zap.Logger) *Registry {
-	r := &Registry{sources: sources, log: log, reading: make(map[uint64]int)}
-	if sources.EngineSocket != "" {
-		r.docker = newRecords(sources.docker)
+	r := &Registry{
+		sources: sources, engines: make(map[Engine]*records), log: log,
+		reading: make(map[uint64]int), listed: make(map[Engine][]listed),
+	}
+	for of, socket := range map[Engine]string{Docker: sources.DockerSocket, Podman: sources.PodmanSocket} {
+		if socket != "" {
+			r.engines[of] = newRecords(func(ctx context.Context, id string) (container, error) { return sources.inspect(ctx, of, id) })
+		}
 	}
 	if sources.PodSocket != "" {
 		r.pods = newRecords(sources.pod)
@@ -174,11 +180,14 @@ func (r *Registry) boundary(ctx context.Context, w *workload.Workload, cgroups [
 	return b, nil
 }
 
-// runtimeOf returns whose container a boundary is. Docker runs pods too, where
-// no other runtime is configured.
+// runtimeOf returns whose container a boundary is, nil where nobody is asked. Docker
+// runs pods too, where no other runtime is configured.
 func (r *Registry) runtimeOf(b boundary) *records {
-	if r.docker == nil || (b.pod != "" && r.pods != nil) {
-		return r.pods
+	if b.podman {
+		return r.engines[Podman]
 	}
-	return r.docker
+	if docker := r.engines[Docker]; docker != nil && (b.pod == "" || r.pods == nil) {
+		return docker
+	}
+	return r.pods
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -331,4 +332,47 @@ func TestWrongAnswerOfRuntimeIsNotBelieved(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestEngineThatIsAwayHidesNoOthersContainers lists those of two engines, one of which
+// stops to answer.
+func TestEngineThatIsAwayHidesNoOthersContainers(t *testing.T) {
+	answer := func(id, address string) string {
+		return fmt.Sprintf(`[{"Id":%q,"Ports":[],"NetworkSettings":{"Networks":{"net":{"IPAddress":%q}}}}]`, id, address)
+	}
+	var away atomic.Bool
+	docker, podmans := atomic.Value{}, "203.0.113.9"
+	docker.Store("203.0.113.5")
+	sources := attribution.Local(attribution.Config{
+		CgroupRoot: cgroupRoot(t),
+		DockerSocket: serveEngine(t, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, answer("one", docker.Load().(string)))
+		}),
+		PodmanSocket: serveEngine(t, func(w http.ResponseWriter, _ *http.Request) {
+			if away.Load() {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+			_, _ = io.WriteString(w, answer("two", podmans))
+		}),
+	})
+	r := attribution.New(sources, zap.NewNop())
+	look := func(wantErr bool, want map[string]string) {
+		t.Helper()
+		got, err := r.Containers(t.Context())
+		if (err != nil) != wantErr {
+			t.Errorf("error %v", err)
+		}
+		owners := map[string]string{}
+		for addr, id := range got.Owners {
+			owners[addr.String()] = id
+		}
+		if !maps.Equal(owners, want) {
+			t.Errorf("owners %v, want %v", owners, want)
+		}
+	}
+	look(false, map[string]string{"203.0.113.5": "one", "203.0.113.9": "two"})
+	away.Store(true)
+	docker.Store("203.0.113.6")
+	look(true, map[string]string{"203.0.113.6": "one", "203.0.113.9": "two"})
 }

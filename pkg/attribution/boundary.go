@@ -13,6 +13,7 @@ type boundary struct {
 	pod       string // uid, where the kubelet made the path
 	path      string // cgroup of the boundary itself
 	nested    bool   // a further container lies inside it
+	podman    bool   // the container is Podman's
 }
 
 func (b boundary) known() bool { return b.container != "" || b.unit != "" }
@@ -21,11 +22,16 @@ var (
 	// containerName matches what the runtimes call a container's cgroup:
 	// "<id>" with the cgroupfs driver, "docker-<id>.scope" with systemd's.
 	// A "…-conmon-<id>.scope" holds the monitor, not the container.
-	containerName = regexp.MustCompile(`^(?:(?:docker|cri-containerd|crio|libpod|nerdctl)-)?([0-9a-f]{64})(?:\.scope)?$`)
+	// Podman leaves its prefix in neither.
+	containerName = regexp.MustCompile(`^(?:(docker|cri-containerd|crio|libpod|libpod-payload|nerdctl)-)?([0-9a-f]{64})(?:\.scope)?$`)
 	// podName matches the kubelet's cgroup of a pod. systemd's driver writes
 	// the uid with underscores.
 	podName = regexp.MustCompile(`^(?:kubepods(?:-besteffort|-burstable)?-)?pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?$`)
 )
+
+// podmansPods is the cgroup in which Podman makes those of its containers and pods
+// with the cgroupfs driver.
+const podmansPods = "libpod_parent"
 
 // outermost reads a path from the root downwards and stops at the first
 // boundary: whoever is inside it can make directories below it and nowhere
@@ -45,7 +51,10 @@ func outermost(path string) boundary {
 			continue
 		}
 		if m := containerName.FindStringSubmatch(part); m != nil {
-			b.container, b.path = m[1], here
+			if m[1] == "" && i > 0 && parts[i-1] == podmansPods {
+				continue // a pod, whose containers are below it
+			}
+			b.container, b.podman, b.path = m[2], m[1] == "libpod", here
 			b.nested = holdsContainer(parts[i+1:])
 			return b
 		}

@@ -40,7 +40,35 @@ func TestPathNamesOutermostBoundary(t *testing.T) {
 		},
 		{
 			"podman", "/machine.slice/libpod-" + idA + ".scope/container",
-			boundary{container: idA, path: "/machine.slice/libpod-" + idA + ".scope"},
+			boundary{container: idA, podman: true, path: "/machine.slice/libpod-" + idA + ".scope"},
+		},
+		{
+			"podman, cgroupfs driver", "/libpod_parent/libpod-" + idA,
+			boundary{container: idA, podman: true, path: "/libpod_parent/libpod-" + idA},
+		},
+		{
+			"podman's pod, systemd driver", "/machine.slice/machine-libpod_pod_" + idB + ".slice/libpod-" + idA + ".scope",
+			boundary{container: idA, podman: true, path: "/machine.slice/machine-libpod_pod_" + idB + ".slice/libpod-" + idA + ".scope"},
+		},
+		{
+			"podman's pod, cgroupfs driver", "/libpod_parent/" + idB + "/libpod-" + idA,
+			boundary{container: idA, podman: true, path: "/libpod_parent/" + idB + "/libpod-" + idA},
+		},
+		{
+			"look-alike of podman's pod below a container", "/docker/" + idA + "/libpod_parent/" + idB + "/libpod-" + idB,
+			boundary{container: idA, path: "/docker/" + idA, nested: true},
+		},
+		{
+			"podman in podman names the outer one", "/libpod_parent/libpod-" + idA + "/libpod_parent/libpod-" + idB,
+			boundary{container: idA, podman: true, path: "/libpod_parent/libpod-" + idA, nested: true},
+		},
+		{
+			"podman in a unit of its own", "/system.slice/runner.service/libpod-payload-" + idA,
+			boundary{unit: "runner.service", path: "/system.slice/runner.service", nested: true},
+		},
+		{
+			"a user's podman", "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" + idA + ".scope/container",
+			boundary{unit: "user@1000.service", path: "/user.slice/user-1000.slice/user@1000.service", nested: true},
 		},
 		{
 			"podman's monitor is a unit", "/machine.slice/libpod-conmon-" + idA + ".scope",

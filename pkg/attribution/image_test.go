@@ -40,7 +40,7 @@ func TestLabelsOfTheImageAreNotTheContainers(t *testing.T) {
 		}
 	}
 	silent := sources
-	silent.Image = func(context.Context, string) ([]byte, error) { return nil, errors.New("gone") }
+	silent.Image = func(context.Context, attribution.Engine, string) ([]byte, error) { return nil, errors.New("gone") }
 	got := labels(silent, "--label", "mine=1")
 	if got.Labels != nil || !cmp.Equal(got.Taints, []string{workload.TaintLabelsUntold}) {
 		t.Errorf("of an image that nobody knows: labels %v, taints %v", got.Labels, got.Taints)

@@ -1,6 +1,10 @@
 package attribution
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
 	"maps"
 	"path"
 	"slices"
@@ -15,7 +19,8 @@ const (
 )
 
 // inspection is what we read of the Engine's answer to
-// GET /containers/{id}/json (Docker Engine API v1.24 to v1.51).
+// GET /containers/{id}/json (Docker Engine API v1.24 to v1.51), and of Podman's to
+// GET /v4.0.0/libpod/containers/{id}/json.
 type inspection struct {
 	ID    string `json:"Id"`
 	Name  string
@@ -41,19 +46,35 @@ type inspection struct {
 		Source string
 		RW     bool
 	}
+
+	Pod  string       // Podman's id of the pod that it is in
+	spec *runtimeSpec // Podman's; nil: it is not known
+}
+
+// parseInspection decodes a record and, where it is there, what follows: the OCI
+// runtime's configuration.
+func parseInspection(answer []byte) (record inspection, err error) {
+	documents := json.NewDecoder(bytes.NewReader(answer))
+	if err := documents.Decode(&record); err != nil {
+		return record, err
+	}
+	if err := documents.Decode(&record.spec); err != nil && !errors.Is(err, io.EOF) {
+		return record, err
+	}
+	return record, nil
 }
 
 // facts puts the record into our words, with all text made safe to print.
 // sockets are where the node's runtimes listen, and fromImage the labels that the
 // image brings: the engine shows them among the container's, but whoever chose
 // the image wrote them.
-func (i inspection) facts(sockets []string, fromImage map[string]string) workload.OrchFacts {
+func (i inspection) facts(of Engine, sockets []string, fromImage map[string]string) workload.OrchFacts {
 	facts := workload.OrchFacts{
-		Source:    "docker",
+		Source:    of.String(),
 		Container: i.ID,
 		Name:      printable(strings.TrimPrefix(i.Name, "/"), maxValue),
 		Image:     printable(i.Config.Image, maxValue),
-		Taints:    i.taints(sockets),
+		Taints:    i.taints(of, sockets),
 	}
 	own := maps.Clone(i.Config.Labels)
 	maps.DeleteFunc(own, func(name, value string) bool {
@@ -84,27 +105,51 @@ func boundedLabels(labels map[string]string) (map[string]string, bool) {
 	return bounded, size <= maxLabelBytes
 }
 
-func (i inspection) taints(sockets []string) []string {
-	var taints []string
-	add := func(taint string, holds bool) {
-		if holds {
-			taints = append(taints, taint)
-		}
-	}
-	add(workload.TaintPrivileged, i.HostConfig.Privileged)
-	add(workload.TaintHostPID, i.HostConfig.PidMode == "host" || strings.HasPrefix(i.HostConfig.PidMode, "container:"))
-	add(workload.TaintHostNetwork, i.HostConfig.NetworkMode == "host")
-	add(workload.TaintCapability, slices.ContainsFunc(i.HostConfig.CapAdd, isPowerful))
-	add(workload.TaintUnconfined, slices.ContainsFunc(i.HostConfig.SecurityOpt, isUnconfined))
+// taints returns what weakens a container's boundary. Podman says nothing of the
+// kernel's settings, nor of what its own configuration adds: that the OCI runtime's
+// does. Whether another container of its pod is privileged nobody asks Podman.
+func (i inspection) taints(of Engine, sockets []string) []string {
+	var all taints
+	all.add(workload.TaintPrivileged, i.HostConfig.Privileged)
+	all.add(workload.TaintHostPID, i.HostConfig.PidMode == "host" || strings.HasPrefix(i.HostConfig.PidMode, "container:"))
+	all.add(workload.TaintHostNetwork, i.HostConfig.NetworkMode == "host")
+	all.add(workload.TaintCapability, slices.ContainsFunc(i.HostConfig.CapAdd, isPowerful))
+	all.add(workload.TaintUnconfined, slices.ContainsFunc(i.HostConfig.SecurityOpt, isUnconfined))
 	socket, system := false, false
 	for _, mount := range i.Mounts {
 		socket = socket || reachesSocket(mount.Source, sockets)
 		system = system || mount.RW && isSystemPath(mount.Source)
 	}
-	add(workload.TaintRuntimeSocket, socket)
+	all.add(workload.TaintRuntimeSocket, socket)
 	settings := i.HostConfig.ReadonlyPaths != nil && !slices.Contains(i.HostConfig.ReadonlyPaths, kernelSettings)
-	add(workload.TaintHostPath, system || settings)
-	return taints
+	all.add(workload.TaintHostPath, system || settings)
+	if of == Podman {
+		all.addSpec(i.spec)
+		all.add(workload.TaintUntold, i.Pod != "")
+	}
+	return all
+}
+
+// taints is a list in which each is once.
+type taints []string
+
+func (t *taints) add(taint string, holds bool) {
+	if holds && !slices.Contains(*t, taint) {
+		*t = append(*t, taint)
+	}
+}
+
+// addSpec adds what the OCI runtime was told.
+func (t *taints) addSpec(spec *runtimeSpec) {
+	if spec == nil || spec.Linux == nil {
+		t.add(workload.TaintUntold, true)
+		return
+	}
+	t.add(workload.TaintHostPID, !spec.hasOwn("pid"))
+	t.add(workload.TaintHostNetwork, !spec.hasOwn("network"))
+	t.add(workload.TaintCapability, slices.ContainsFunc(spec.Process.Capabilities.Bounding, isPowerful))
+	t.add(workload.TaintUnconfined, spec.unconfined())
+	t.add(workload.TaintHostPath, spec.canWriteSettings())
 }
 
 // kernelSettings is where the kernel's settings are. One of them names a program
@@ -132,11 +177,17 @@ var runtimeSockets = []string{
 	"/run/docker.sock", "/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/podman/podman.sock",
 }
 
+// userSockets is where users' own service managers and runtimes listen.
+const userSockets = "/run/user"
+
 // reachesSocket reports whether a mount of source holds a runtime's socket,
 // itself or in a directory above it. A read-only mount does not keep anybody
 // from connecting.
 func reachesSocket(source string, sockets []string) bool {
 	source = canonical(source)
+	if _, within := beneath(userSockets, source); within {
+		return true
+	}
 	reaches := func(socket string) bool {
 		return source == socket || source == "/" || strings.HasPrefix(socket, source+"/")
 	}
@@ -148,7 +199,7 @@ var (
 	// systemPaths are directories below which every write can change the node.
 	systemPaths = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/root", "/run", "/sbin", "/sys", "/usr", "/var/lib/kubelet"}
 	// statePaths are the runtimes' own; what a volume mounts lies below them.
-	statePaths = []string{"/opt/cni/bin", "/var/lib/containerd", "/var/lib/docker"}
+	statePaths = []string{"/opt/cni/bin", "/var/lib/containerd", "/var/lib/containers/storage", "/var/lib/docker"}
 )
 
 // isSystemPath reports whether writing below source can change the node.

@@ -18,7 +18,7 @@ func taintsOf(t *testing.T, answer string) []string {
 	if err := json.Unmarshal([]byte(answer), &record); err != nil {
 		t.Fatal(err)
 	}
-	return record.facts([]string{"/srv/docker/engine.sock"}, nil).Taints
+	return record.facts(Docker, []string{"/srv/docker/engine.sock"}, nil).Taints
 }
 
 func TestTaintsOfContainer(t *testing.T) {
@@ -40,12 +40,15 @@ func TestTaintsOfContainer(t *testing.T) {
 		{"socket, read-only", mount("/var/run/docker.sock", false), []string{workload.TaintRuntimeSocket}},
 		{"directory of the socket", mount("/run/", false), []string{workload.TaintRuntimeSocket}},
 		{"this engine's socket", mount("/srv/docker/engine.sock", false), []string{workload.TaintRuntimeSocket}},
+		{"a user's sockets", mount("/run/user/1000/podman/podman.sock", false), []string{workload.TaintRuntimeSocket}},
 		{"root, read-only", mount("/", false), []string{workload.TaintRuntimeSocket}},
 		{"below a system directory", mount("/etc/cron.d", true), []string{workload.TaintHostPath}},
 		{"above one", mount("/var/lib", true), []string{workload.TaintHostPath}},
 		{"dotted path", mount("/home/../etc", true), []string{workload.TaintHostPath}},
 		{"read-only system directory", mount("/etc/ssl", false), nil},
 		{"volume", mount("/var/lib/docker/volumes/cache/_data", true), nil},
+		{"volume of Podman's", mount("/var/lib/containers/storage/volumes/cache/_data", true), nil},
+		{"all of Podman's", mount("/var/lib/containers/storage", true), []string{workload.TaintHostPath}},
 		{"work directory", mount("/home/runner/_work", true), nil},
 	}
 	for _, test := range tests {
@@ -68,7 +71,7 @@ func TestTooManyLabelsAreAllLeftOut(t *testing.T) {
 	} {
 		record := inspection{}
 		record.Config.Labels = labels
-		facts := record.facts(nil, nil)
+		facts := record.facts(Docker, nil, nil)
 		if facts.Labels != nil || len(facts.Taints) == 0 || facts.Taints[len(facts.Taints)-1] != workload.TaintLabels {
 			t.Errorf("%s: %d labels, taints %v", name, len(facts.Labels), facts.Taints)
 		}

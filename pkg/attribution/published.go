@@ -1,16 +1,18 @@
 package attribution
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 )
 
-// Containers are where the Engine's containers are at one moment.
+// Containers are where the engines' containers are at one moment.
 type Containers struct {
 	// Owners are the ids of the containers, by the addresses that they have.
 	Owners map[netip.Addr]string
@@ -26,42 +28,89 @@ type Published struct {
 	Node, Container netip.AddrPort
 }
 
-// Containers asks the Engine. Without one, there are none.
+// Containers asks the engines. Without one, there are none. With an error it returns
+// where containers are of those who answer, and were of those who do not.
 func (r *Registry) Containers(ctx context.Context) (Containers, error) {
-	if r.docker == nil {
+	if len(r.engines) == 0 {
 		return Containers{}, nil
-	}
-	answer, err := r.sources.Containers(ctx)
-	if err != nil {
-		return Containers{}, fmt.Errorf("list containers: %w", err)
-	}
-	var all []listed
-	if err := json.Unmarshal(answer, &all); err != nil || all == nil {
-		return Containers{}, errors.New("list containers: the engine's answer is not what it should be")
 	}
 	node, err := r.sources.Addresses(ctx)
 	if err != nil {
 		return Containers{}, fmt.Errorf("list containers: %w", err)
 	}
-	found := Containers{Owners: make(map[netip.Addr]string)}
-	for _, c := range all {
-		found.add(c, node)
+	found, failed := Containers{Owners: make(map[netip.Addr]string)}, error(nil)
+	for of := range r.engines {
+		all, err := r.list(ctx, of)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("list %s's containers: %w", of, err))
+		}
+		for _, c := range all {
+			found.add(c, node)
+		}
 	}
-	return found, nil
+	return found, failed
 }
 
-// listed is what we read of one entry of the Engine's answer to
+// list asks one engine. When it fails, it returns what that said before.
+func (r *Registry) list(ctx context.Context, of Engine) ([]listed, error) {
+	answer, err := r.sources.Containers(ctx, of)
+	if err != nil {
+		return r.before(of), err
+	}
+	all, err := parseList(answer)
+	if err != nil {
+		return r.before(of), err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.listed[of] = all
+	return all, nil
+}
+
+func (r *Registry) before(of Engine) []listed {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.listed[of]
+}
+
+// listed is what we read of one entry of an engine's answer to
 // GET /containers/json (Docker Engine API v1.24 to v1.51).
 type listed struct {
-	ID    string `json:"Id"`
-	Ports []struct {
-		IP                      string
-		PrivatePort, PublicPort uint16
-		Type                    string
-	}
+	ID              string `json:"Id"`
+	Ports           []port
 	NetworkSettings struct {
 		Networks map[string]struct{ IPAddress, GlobalIPv6Address string }
 	}
+}
+
+// port is one of a container's. It is published where PublicPort is not 0.
+type port struct {
+	IP                      string
+	PrivatePort, PublicPort uint16
+	Type                    string
+}
+
+// parseList decodes a list and, behind Podman's, the one in its own words.
+func parseList(answer []byte) ([]listed, error) {
+	documents := json.NewDecoder(bytes.NewReader(answer))
+	var all []listed
+	if err := documents.Decode(&all); err != nil || all == nil {
+		return nil, errors.New("the engine's answer is not what it should be")
+	}
+	var own []podmans
+	if err := documents.Decode(&own); errors.Is(err, io.EOF) {
+		return all, nil
+	} else if err != nil {
+		return nil, errors.New("the engine's second answer is not what it should be")
+	}
+	ports := make(map[string][]port)
+	for _, c := range own {
+		ports[c.ID] = c.ports()
+	}
+	for i := range all {
+		all[i].Ports = ports[all[i].ID]
+	}
+	return all, nil
 }
 
 func (c *Containers) add(l listed, node []netip.Addr) {

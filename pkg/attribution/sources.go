@@ -8,7 +8,6 @@ import (
 	"io"
 	"math"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"regexp"
@@ -48,18 +47,20 @@ type Sources struct {
 	Cgroup func(ctx context.Context, id uint64) (string, error)
 	// Cgroups returns the /proc/PID/cgroup of a process.
 	Cgroups func(ctx context.Context, pid int) ([]byte, error)
-	// Container returns the Engine's record of a container, as JSON. The id is
-	// 64 hex digits.
-	Container func(ctx context.Context, id string) ([]byte, error)
-	// Image returns the Engine's record of an image, as JSON. The id is 64 hex
+	// Container returns an engine's record of a container, as JSON, and behind
+	// Podman's the OCI runtime's configuration. The id is 64 hex digits.
+	Container func(ctx context.Context, of Engine, id string) ([]byte, error)
+	// Image returns an engine's record of an image, as JSON. The id is 64 hex
 	// digits.
-	Image func(ctx context.Context, id string) ([]byte, error)
-	// Containers returns the Engine's list of all running containers, as JSON.
-	Containers func(ctx context.Context) ([]byte, error)
+	Image func(ctx context.Context, of Engine, id string) ([]byte, error)
+	// Containers returns an engine's list of all running containers, as JSON, and
+	// behind Podman's the one in its own words.
+	Containers func(ctx context.Context, of Engine) ([]byte, error)
 	// Addresses returns the addresses of the node's own links.
 	Addresses func(ctx context.Context) ([]netip.Addr, error)
-	// EngineSocket is where the Engine listens; empty: it is not asked.
-	EngineSocket string
+	// DockerSocket and PodmanSocket are where the engines listen; who has an empty
+	// one is not asked.
+	DockerSocket, PodmanSocket string
 	// Pod returns what the pods' runtime answers to one of its calls.
 	Pod func(ctx context.Context, call PodCall, id string) ([]byte, error)
 	// Mounts returns the mounts that the pods' runtime sees, as in
@@ -71,68 +72,38 @@ type Sources struct {
 
 // sockets are where this node's runtimes listen.
 func (s Sources) sockets() []string {
-	return slices.DeleteFunc([]string{s.EngineSocket, s.PodSocket}, func(socket string) bool { return socket == "" })
+	return slices.DeleteFunc([]string{s.DockerSocket, s.PodmanSocket, s.PodSocket}, func(socket string) bool { return socket == "" })
 }
 
 // Config says where this machine is to be read.
 type Config struct {
 	CgroupRoot   string // mount point of cgroup v2
 	DockerSocket string // path of the Docker Engine's unix socket; empty: there is none
+	PodmanSocket string // path of the unix socket of root's Podman; empty: there is none
 	CRISocket    string // path of the unix socket of the pods' runtime; empty: there is none
 }
 
 // Local reads this machine itself. It takes root, or what stands in for it.
 func Local(cfg Config) Sources {
-	ask := engine(cfg.DockerSocket)
+	all := engines{Docker: dialEngine(cfg.DockerSocket), Podman: dialEngine(cfg.PodmanSocket)}
 	return Sources{
-		Process:      openProcess,
-		Cgroup:       func(ctx context.Context, id uint64) (string, error) { return cgroupPath(ctx, cfg.CgroupRoot, id) },
-		Cgroups:      readCgroups,
-		Container:    func(ctx context.Context, id string) ([]byte, error) { return inspect(ctx, ask, "/containers/", id) },
-		Image:        func(ctx context.Context, id string) ([]byte, error) { return inspect(ctx, ask, "/images/sha256:", id) },
-		Containers:   func(ctx context.Context) ([]byte, error) { return ask(ctx, "/containers/json") },
+		Process: openProcess,
+		Cgroup:  func(ctx context.Context, id uint64) (string, error) { return cgroupPath(ctx, cfg.CgroupRoot, id) },
+		Cgroups: readCgroups,
+		Container: func(ctx context.Context, of Engine, id string) ([]byte, error) {
+			return all.container(ctx, of, id, cfg.PodmanSocket)
+		},
+		Image: func(ctx context.Context, of Engine, id string) ([]byte, error) {
+			return all.inspect(ctx, of, "/images/sha256:", id)
+		},
+		Containers:   all.containers,
 		Addresses:    func(context.Context) ([]netip.Addr, error) { return ownAddresses() },
-		EngineSocket: cfg.DockerSocket,
+		DockerSocket: cfg.DockerSocket,
+		PodmanSocket: cfg.PodmanSocket,
 		Pod:          podRuntime(cfg.CRISocket),
 		Mounts:       func(ctx context.Context) ([]byte, error) { return readMounts(ctx, cfg.CRISocket) },
 		PodSocket:    cfg.CRISocket,
 	}
-}
-
-// asking asks the Docker Engine for what is at a path of its HTTP API.
-type asking func(ctx context.Context, path string) ([]byte, error)
-
-func engine(socket string) asking {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}
-	client := &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 2, IdleConnTimeout: time.Minute}}
-	return func(ctx context.Context, path string) ([]byte, error) {
-		if socket == "" {
-			return nil, errors.New("there is no engine")
-		}
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker"+path, nil)
-		if err != nil {
-			return nil, err
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			return nil, err
-		}
-		defer response.Body.Close() //nolint:errcheck // opened for reading only
-		if response.StatusCode != http.StatusOK {
-			return nil, fmt.Errorf("the engine answered %s", response.Status)
-		}
-		return bounded(response.Body, MaxAnswer)
-	}
-}
-
-// inspect asks for one record, below one path.
-func inspect(ctx context.Context, ask asking, below, id string) ([]byte, error) {
-	if !containerID.MatchString(id) {
-		return nil, errors.New("no id of a container or an image")
-	}
-	return ask(ctx, below+id+"/json")
 }
 
 // ownAddresses returns the addresses of this network namespace's links.

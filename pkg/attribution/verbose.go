@@ -44,7 +44,7 @@ type runtimeSpec struct {
 		Namespaces    []struct{ Type, Path string } `json:"namespaces"`
 		Seccomp       *struct{}                     `json:"seccomp"`
 		ReadonlyPaths []string                      `json:"readonlyPaths"`
-	} `json:"linux"`
+	} `json:"linux"` // nil: it is not told
 }
 
 func parseVerbose(info map[string]string) (verbose, error) {
@@ -69,36 +69,27 @@ func (v verbose) privileged() bool {
 // itself, whose status is nil. around are the sandbox's details, sockets are where
 // the node's runtimes listen, and node returns its mounts.
 func podTaints(status *cri.ContainerStatus, sandbox *cri.PodSandboxStatus, v, around verbose, sockets []string, node func() []mount) []string {
-	var taints []string
-	add := func(taint string, holds bool) {
-		if holds {
-			taints = append(taints, taint)
-		}
-	}
-	spec, options := v.RuntimeSpec, sandbox.GetLinux().GetNamespaces().GetOptions()
-	add(workload.TaintPrivileged, v.privileged())
-	add(workload.TaintBeside, around.privileged() && !v.privileged())
-	add(workload.TaintHostPID, options.GetPid() == cri.NamespaceMode_NODE || !spec.hasOwn("pid"))
-	add(workload.TaintHostNetwork, options.GetNetwork() == cri.NamespaceMode_NODE || !spec.hasOwn("network"))
-	add(workload.TaintCapability, slices.ContainsFunc(spec.Process.Capabilities.Bounding, isPowerful))
-	add(workload.TaintUnconfined, spec.unconfined())
+	var all taints
+	options := sandbox.GetLinux().GetNamespaces().GetOptions()
+	all.add(workload.TaintPrivileged, v.privileged())
+	all.add(workload.TaintBeside, around.privileged() && !v.privileged())
+	all.add(workload.TaintHostPID, options.GetPid() == cri.NamespaceMode_NODE)
+	all.add(workload.TaintHostNetwork, options.GetNetwork() == cri.NamespaceMode_NODE)
+	all.addSpec(&v.RuntimeSpec)
 	mounts := podMounts{pod: sandbox.GetMetadata().GetUid(), sockets: sockets, node: node}
 	for _, mount := range status.GetMounts() {
-		mounts.see(mount.GetHostPath(), spec.mountedAt(mount.GetContainerPath()), mount.GetReadonly())
+		mounts.see(mount.GetHostPath(), v.RuntimeSpec.mountedAt(mount.GetContainerPath()), mount.GetReadonly())
 	}
-	add(workload.TaintRuntimeSocket, mounts.socket)
-	add(workload.TaintHostPath, mounts.system || spec.canWriteSettings())
-	add(workload.TaintUntold, mounts.untold || spec.Linux == nil || options == nil)
-	return taints
+	all.add(workload.TaintRuntimeSocket, mounts.socket)
+	all.add(workload.TaintHostPath, mounts.system)
+	all.add(workload.TaintUntold, mounts.untold || options == nil)
+	return all
 }
 
 // hasOwn reports whether the container does not share the node's namespace of a
 // type: runc leaves a container in its own where config.json names none. A path
 // is a namespace that was there before, which is the pod's.
 func (s runtimeSpec) hasOwn(kind string) bool {
-	if s.Linux == nil {
-		return true // it is untold, which is a taint of its own
-	}
 	for _, ns := range s.Linux.Namespaces {
 		if ns.Type == kind {
 			return true
@@ -121,12 +112,12 @@ func (s runtimeSpec) mountedAt(destination string) string {
 // unconfined reports that nothing filters the system calls, which is what
 // Kubernetes does by default, or that AppArmor was switched off.
 func (s runtimeSpec) unconfined() bool {
-	return s.Linux != nil && s.Linux.Seccomp == nil || s.Process.ApparmorProfile == "unconfined"
+	return s.Linux.Seccomp == nil || s.Process.ApparmorProfile == "unconfined"
 }
 
 // canWriteSettings reports that the kernel's settings are writable.
 func (s runtimeSpec) canWriteSettings() bool {
-	return s.Linux != nil && !slices.Contains(s.Linux.ReadonlyPaths, kernelSettings)
+	return !slices.Contains(s.Linux.ReadonlyPaths, kernelSettings)
 }
 
 // podMounts judges what is mounted into a container of a pod.

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/sluicegate/sluice/pkg/attribution"
 )
 
 // reply is the answer to a question. The descriptors are closed once it is
@@ -53,17 +51,11 @@ func (p *proxy) read(said packet) (question, error) {
 		err := unpackAll(said.body, &pid)
 		return func(ctx context.Context) reply { return text(p.Sources.Cgroups(ctx, int(pid))) }, err
 	case kindContainer:
-		return readID(said.body, p.Sources.Container)
+		return readInspect(said.body, p.Sources.Container)
 	case kindImage:
-		return readID(said.body, p.Sources.Image)
+		return readInspect(said.body, p.Sources.Image)
 	case kindPod:
-		if len(said.body) != 1+containerIDSize {
-			return nil, errMalformed
-		}
-		call, id := attribution.PodCall(said.body[0]), string(said.body[1:])
-		return func(ctx context.Context) reply {
-			return inMemory(ctx, func(ctx context.Context) ([]byte, error) { return p.Sources.Pod(ctx, call, id) })
-		}, nil
+		return readInspect(said.body, p.Sources.Pod)
 	case kindMounts:
 		return func(ctx context.Context) reply { return inMemory(ctx, p.Sources.Mounts) }, empty(said.body)
 	case kindOpen:
@@ -76,14 +68,15 @@ func (p *proxy) read(said packet) (question, error) {
 	return nil, errMalformed
 }
 
-// readID understands a question about what has an id.
-func readID(body []byte, source func(ctx context.Context, id string) ([]byte, error)) (question, error) {
-	id := string(body)
-	if len(id) != containerIDSize {
+// readInspect understands a question about what has an id, and a byte that says
+// whom or what to ask.
+func readInspect[How ~uint8](body []byte, source func(ctx context.Context, how How, id string) ([]byte, error)) (question, error) {
+	if len(body) != 1+containerIDSize {
 		return nil, errMalformed
 	}
+	how, id := How(body[0]), string(body[1:])
 	return func(ctx context.Context) reply {
-		return inMemory(ctx, func(ctx context.Context) ([]byte, error) { return source(ctx, id) })
+		return inMemory(ctx, func(ctx context.Context) ([]byte, error) { return source(ctx, how, id) })
 	}, nil
 }
 

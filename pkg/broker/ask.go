@@ -80,16 +80,17 @@ func (c *Client) Open(ctx context.Context, path string) (*os.File, error) {
 }
 
 // Sources reads the node through the privileged half, but for the list of its
-// containers. The sockets are the Docker Engine's and the pods' runtime's; who
-// has an empty one is not asked.
-func (c *Client) Sources(engineSocket, podSocket string) attribution.Sources {
+// containers. The sockets are the Docker Engine's, Podman's and the pods'
+// runtime's; who has an empty one is not asked.
+func (c *Client) Sources(dockerSocket, podmanSocket, podSocket string) attribution.Sources {
 	return attribution.Sources{
 		Process:      c.process,
 		Cgroup:       c.cgroup,
 		Cgroups:      c.cgroups,
-		Container:    func(ctx context.Context, id string) ([]byte, error) { return c.inspect(ctx, kindContainer, id) },
-		Image:        func(ctx context.Context, id string) ([]byte, error) { return c.inspect(ctx, kindImage, id) },
-		EngineSocket: engineSocket,
+		Container:    c.container,
+		Image:        c.image,
+		DockerSocket: dockerSocket,
+		PodmanSocket: podmanSocket,
 		Pod:          c.pod,
 		Mounts:       func(ctx context.Context) ([]byte, error) { return c.record(ctx, kindMounts, nil) },
 		PodSocket:    podSocket,
@@ -116,18 +117,24 @@ func (c *Client) cgroups(ctx context.Context, pid int) ([]byte, error) {
 	return got.body, err
 }
 
-func (c *Client) inspect(ctx context.Context, kind kind, id string) ([]byte, error) {
-	if len(id) != containerIDSize {
-		return nil, errMalformed
-	}
-	return c.record(ctx, kind, []byte(id))
+func (c *Client) container(ctx context.Context, of attribution.Engine, id string) ([]byte, error) {
+	return c.inspect(ctx, kindContainer, byte(of), id)
+}
+
+func (c *Client) image(ctx context.Context, of attribution.Engine, id string) ([]byte, error) {
+	return c.inspect(ctx, kindImage, byte(of), id)
 }
 
 func (c *Client) pod(ctx context.Context, call attribution.PodCall, id string) ([]byte, error) {
+	return c.inspect(ctx, kindPod, byte(call), id)
+}
+
+// inspect asks whom or what a byte says about an id.
+func (c *Client) inspect(ctx context.Context, kind kind, how byte, id string) ([]byte, error) {
 	if len(id) != containerIDSize {
 		return nil, errMalformed
 	}
-	return c.record(ctx, kindPod, append([]byte{byte(call)}, id...))
+	return c.record(ctx, kind, append([]byte{how}, id...))
 }
 
 // record reads an answer that stands in a file.

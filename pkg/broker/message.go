@@ -15,7 +15,7 @@ import (
 
 // version is that of everything in this file. The halves of two versions do
 // not speak to each other.
-const version = 10
+const version = 11
 
 // A packet is
 //
@@ -61,11 +61,11 @@ const (
 	kindProcess                    // question: process. Answer: the program's path; descriptors: environ, cmdline.
 	kindCgroup                     // question: id u64. Answer: its path.
 	kindCgroups                    // question: pid u32. Answer: its /proc/PID/cgroup.
-	kindContainer                  // question: id. Answer: a descriptor with JSON in it.
+	kindContainer                  // question: attribution.Engine u8, id. Answer: a descriptor with JSON in it.
 	kindOpen                       // question: path. Answer: a descriptor.
 	kindPod                        // question: attribution.PodCall u8, id. Answer: a descriptor with protobuf in it.
 	kindMounts                     // question. Answer: a descriptor with the mounts that the pods' runtime sees.
-	kindImage                      // question: the hex digits of its digest. Answer: as kindContainer.
+	kindImage                      // question: attribution.Engine u8, the hex digits of its digest. Answer: as kindContainer.
 )
 
 // What two privileged halves say to each other, on a socket of their own.

@@ -26,13 +26,13 @@ func TestQuestionsAreBounded(t *testing.T) {
 	var refused error
 	asked := 0
 	for ; refused == nil && asked < 2*questionsSaved; asked++ {
-		_, refused = client.Sources("", "").Cgroups(t.Context(), os.Getpid())
+		_, refused = client.Sources("", "", "").Cgroups(t.Context(), os.Getpid())
 	}
 	if refused == nil || refused.Error() != errTooMany.Error() || asked < questionsSaved {
 		t.Fatalf("after %d questions: %v", asked, refused)
 	}
 	arrived.Add(1)
-	if _, err := client.Sources("", "").Cgroups(t.Context(), os.Getpid()); err != nil {
+	if _, err := client.Sources("", "", "").Cgroups(t.Context(), os.Getpid()); err != nil {
 		t.Errorf("a connection brings no questions: %v", err)
 	}
 }
@@ -51,12 +51,12 @@ func TestMountsAreThoseOfTheRuntime(t *testing.T) {
 	p.budget.mu.Unlock()
 	want, err := os.ReadFile("/proc/self/mountinfo")
 	must(t, err)
-	got, err := client.Sources("", "").Mounts(t.Context())
+	got, err := client.Sources("", "", "").Mounts(t.Context())
 	must(t, err)
 	if !bytes.Equal(got, want) {
 		t.Errorf("%d bytes, want %d", len(got), len(want))
 	}
-	if _, err := client.Sources("", "").Mounts(t.Context()); err == nil || err.Error() != errTooMany.Error() {
+	if _, err := client.Sources("", "", "").Mounts(t.Context()); err == nil || err.Error() != errTooMany.Error() {
 		t.Errorf("a second time: %v", err)
 	}
 }
@@ -89,21 +89,21 @@ func TestOnlyProcessesThatConnectedAreShown(t *testing.T) {
 	n := newNode(t, nil)
 	_, client, accepted := n.accepting(t)
 	for _, pid := range []int{1, os.Getpid()} { // neither has connected
-		if _, err := client.Sources("", "").Process(t.Context(), uint32(pid), started(t, pid)); err == nil || err.Error() != errNeverAsked.Error() {
+		if _, err := client.Sources("", "", "").Process(t.Context(), uint32(pid), started(t, pid)); err == nil || err.Error() != errNeverAsked.Error() {
 			t.Errorf("before it connected: %v", err)
 		}
 	}
 	_ = n.dial(t)
 	origin := next(t, accepted).Origin
-	found, err := client.Sources("", "").Process(t.Context(), origin.PID, origin.Started)
+	found, err := client.Sources("", "", "").Process(t.Context(), origin.PID, origin.Started)
 	must(t, err)
 	defer found.Close()
 	if environ, err := io.ReadAll(found.Environ); err != nil || len(environ) == 0 || found.Exe == "" {
 		t.Errorf("%q with %d bytes of environment, %v", found.Exe, len(environ), err)
 	}
 	for what, err := range map[string]error{
-		"another process":              second(client.Sources("", "").Process(t.Context(), 1, origin.Started)),
-		"an earlier one with that pid": second(client.Sources("", "").Process(t.Context(), origin.PID, origin.Started.Add(-time.Second))),
+		"another process":              second(client.Sources("", "", "").Process(t.Context(), 1, origin.Started)),
+		"an earlier one with that pid": second(client.Sources("", "", "").Process(t.Context(), origin.PID, origin.Started.Add(-time.Second))),
 	} {
 		if err == nil || err.Error() != errNeverAsked.Error() {
 			t.Errorf("%s: %v", what, err)

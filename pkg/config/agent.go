@@ -140,6 +140,11 @@ type Attribution struct {
 	// and containers are known to the kernel only (assurance A1).
 	DockerSocket Path `yaml:"docker_socket"`
 
+	// PodmanSocket is the socket of the node's Podman, of root's and not of a
+	// user's: /run/podman/podman.sock, which podman.socket opens. Empty: Podman is
+	// not asked, and its containers are known to the kernel only (assurance A1).
+	PodmanSocket Path `yaml:"podman_socket"`
+
 	// CRISocket is the socket of the runtime that the kubelet uses, such as
 	// /run/containerd/containerd.sock or /run/crio/crio.sock. It is asked about
 	// the containers of pods. Empty: it is not, and Docker is asked instead.

@@ -1,15 +1,15 @@
 // Package destination decides which addresses are protected, and whose they are.
 //
 // It runs in the privileged half: what is protected follows from the owner's
-// policy, from what the policy's names resolve to, and from where the Docker
-// Engine's containers are, and never from what the proxy says. It promises that
+// policy, from what the policy's names resolve to, and from where Docker's and
+// Podman's containers are, and never from what the proxy says. It promises that
 // what the policy names is protected for as long as it is named; that an
 // address is kept while somebody may still remember it for its name, also when
 // nobody can be asked; that an address is withdrawn, not passed on, when its
 // container goes; and that one which several resources have is theirs together
 // where each session can be of one of them alone, and nobody's where it cannot.
 //
-// It reads answers of DNS, and from the Engine's list of containers ids,
+// It reads answers of DNS, and from the engines' lists of containers ids,
 // addresses and ports. A name's answer is believed: whoever controls the node's
 // DNS can add an address, or take one away once nobody may remember it.
 package destination
@@ -28,21 +28,21 @@ import (
 	"github.com/sluicegate/sluice/pkg/policy"
 )
 
-// lookEvery is how often the Engine is asked where its containers are, and
+// lookEvery is how often the engines are asked where their containers are, and
 // names that are due are resolved. So long at most a new published port of a
 // protected container goes unnoticed.
 const lookEvery = time.Second
 
-// engineWait is how long the Engine may take to answer. Where a service manager
-// holds its socket, the Engine starts when it is asked, and may itself wait for
+// engineWait is how long the engines may take to answer. Where a service manager
+// holds an engine's socket, that starts when it is asked, and may itself wait for
 // the agent to be ready.
 const engineWait = 2 * time.Second
 
 // Config is what a Keeper needs.
 type Config struct {
 	Resources []policy.Resource
-	// Containers asks where containers are now. When it fails, they are where
-	// they were.
+	// Containers asks where containers are now. When it fails, they are where it says
+	// all the same or, if it says nothing, where they were.
 	Containers func(context.Context) (attribution.Containers, error)
 	// Apply puts a table in force. The old one stays in force when it fails.
 	Apply func(Table) error
@@ -139,15 +139,13 @@ func (k *Keeper) follow(ctx context.Context, now time.Time) {
 	asking, cancel := context.WithTimeout(ctx, engineWait)
 	defer cancel()
 	all, err := k.Containers(asking)
-	if err != nil {
-		if k.listed && ctx.Err() == nil {
-			k.Log.Warn("Containers could not be listed", zap.Error(err))
-		}
-		k.listed = false
-		return
+	if err != nil && k.listed && ctx.Err() == nil {
+		k.Log.Warn("Containers could not be listed", zap.Error(err))
 	}
-	k.listed = true
-	k.names.follow(all, now)
+	k.listed = err == nil
+	if err == nil || all.Owners != nil {
+		k.names.follow(all, now)
+	}
 }
 
 func (k *Keeper) apply() error {

@@ -61,7 +61,7 @@ func kernelObject() object {
 func orchObject() object {
 	return object{orchType, []field{
 		{
-			name: "source", typ: cel.StringType, doc: "who said so, as in \"docker\" or \"cri\"; empty: nobody",
+			name: "source", typ: cel.StringType, doc: "who said so: \"docker\", \"podman\", \"cri\" or, of a pod, \"cgroup\"; empty: nobody",
 			get: of(func(o *workload.OrchFacts) any { return o.Source }),
 		},
 		{

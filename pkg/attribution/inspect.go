@@ -10,14 +10,14 @@ import (
 	"github.com/sluicegate/sluice/pkg/workload"
 )
 
-// docker asks the Docker Engine for a container's record, once.
-func (s Sources) docker(ctx context.Context, id string) (container, error) {
-	answer, err := s.Container(ctx, id)
+// inspect asks an engine for a container's record, once.
+func (s Sources) inspect(ctx context.Context, of Engine, id string) (container, error) {
+	answer, err := s.Container(ctx, of, id)
 	if err != nil {
 		return container{}, fmt.Errorf("inspect container: %w", err)
 	}
-	var record inspection
-	if err := json.Unmarshal(answer, &record); err != nil {
+	record, err := parseInspection(answer)
+	if err != nil {
 		return container{}, fmt.Errorf("inspect container: decode the engine's answer: %w", err)
 	}
 	if record.ID != id {
@@ -30,24 +30,24 @@ func (s Sources) docker(ctx context.Context, id string) (container, error) {
 	if err != nil {
 		return container{}, err
 	}
-	fromImage, err := s.imageLabels(ctx, record)
+	fromImage, err := s.imageLabels(ctx, of, record)
 	if ctx.Err() != nil {
 		return container{}, fmt.Errorf("inspect image: %w", err)
 	}
-	facts := record.facts(s.sockets(), fromImage)
+	facts := record.facts(of, s.sockets(), fromImage)
 	if err != nil {
 		facts.Labels, facts.Taints = nil, append(facts.Taints, workload.TaintLabelsUntold)
 	}
 	return container{facts: facts, home: home}, nil
 }
 
-// imageLabels asks the Docker Engine for the labels of a container's image. Of a
-// container without labels nobody need know.
-func (s Sources) imageLabels(ctx context.Context, of inspection) (map[string]string, error) {
+// imageLabels asks an engine for the labels of a container's image. Of a container
+// without labels nobody need know.
+func (s Sources) imageLabels(ctx context.Context, by Engine, of inspection) (map[string]string, error) {
 	if len(of.Config.Labels) == 0 {
 		return nil, nil
 	}
-	answer, err := s.Image(ctx, strings.TrimPrefix(of.Image, "sha256:"))
+	answer, err := s.Image(ctx, by, strings.TrimPrefix(of.Image, "sha256:"))
 	if err != nil {
 		return nil, err
 	}
