@@ -140,9 +140,7 @@ func (r *Registry) addContainer(ctx context.Context, w *workload.Workload, cgrou
 	if b.pod != "" {
 		w.Orch = workload.OrchFacts{Source: "cgroup", Pod: b.pod}
 	}
-	if b.nested {
-		w.Orch.Taints = append(w.Orch.Taints, workload.TaintNested)
-	}
+	w.Orch.Taints = r.seen(b, w.Kernel)
 	runtime := r.runtimeOf(b)
 	if b.container == "" || runtime == nil {
 		return
@@ -156,12 +154,24 @@ func (r *Registry) addContainer(ctx context.Context, w *workload.Workload, cgrou
 		w.Orch.Taints = append(w.Orch.Taints, workload.TaintUntold)
 		return
 	}
-	facts.Taints = append(facts.Taints, w.Orch.Taints...)
+	for _, taint := range w.Orch.Taints {
+		(*taints)(&facts.Taints).add(taint, true)
+	}
 	if b.pod != "" {
 		facts.Pod = b.pod
 	}
 	w.Orch = facts
 	w.Assurance = workload.Orchestrated
+}
+
+// seen returns what weakens a boundary as the kernel tells it. A record says that a
+// container is on the node's network, but not that it joined one that is.
+func (r *Registry) seen(b boundary, facts workload.KernelFacts) []string {
+	var seen taints
+	onNode := facts.NetnsCookie != 0 && facts.NetnsCookie == r.sources.NodeNetns
+	seen.add(workload.TaintHostNetwork, b.container != "" && onNode)
+	seen.add(workload.TaintNested, b.nested)
+	return seen
 }
 
 // boundary returns that of the cgroup in which the process was when it

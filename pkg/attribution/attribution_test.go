@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -331,6 +332,24 @@ func TestWrongAnswerOfRuntimeIsNotBelieved(t *testing.T) {
 				t.Errorf("level %v with record %+v", got.Assurance, got.Orch)
 			}
 		})
+	}
+}
+
+// TestWhoConnectsFromTheNodesNetworkIsTainted has a container that its runtime says
+// nothing of, as one that joined another's network which is the node's.
+func TestWhoConnectsFromTheNodesNetworkIsTainted(t *testing.T) {
+	root, id := cgroupRoot(t), freshID()
+	origin := job(t, filepath.Join(root, id))
+	socket := serveEngine(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"Id":%q,"Name":"/job","State":{"Pid":%d},"HostConfig":{"NetworkMode":"container:x"}}`, id, origin.PID)
+	})
+	r := registry(t, attribution.Config{CgroupRoot: root, DockerSocket: socket})
+	for cookie, want := range map[uint64][]string{attribution.OwnNetns(): {workload.TaintHostNetwork}, attribution.OwnNetns() + 1: nil} {
+		origin.NetnsCookie = cookie
+		got := r.Workload(t.Context(), origin)
+		if !slices.Equal(got.Orch.Taints, want) || got.Assurance != workload.Orchestrated {
+			t.Errorf("from namespace %d: taints %v at %v, want %v", cookie, got.Orch.Taints, got.Assurance, want)
+		}
 	}
 }
 

@@ -58,6 +58,8 @@ type Sources struct {
 	Containers func(ctx context.Context, of Engine) ([]byte, error)
 	// Addresses returns the addresses of the node's own links.
 	Addresses func(ctx context.Context) ([]netip.Addr, error)
+	// NodeNetns is the cookie of the node's own network namespace; 0: unknown.
+	NodeNetns uint64
 	// DockerSocket and PodmanSocket are where the engines listen; who has an empty
 	// one is not asked.
 	DockerSocket, PodmanSocket string
@@ -98,6 +100,7 @@ func Local(cfg Config) Sources {
 		},
 		Containers:   all.containers,
 		Addresses:    func(context.Context) ([]netip.Addr, error) { return ownAddresses() },
+		NodeNetns:    OwnNetns(),
 		DockerSocket: cfg.DockerSocket,
 		PodmanSocket: cfg.PodmanSocket,
 		Pod:          podRuntime(cfg.CRISocket),
@@ -121,6 +124,21 @@ func ownAddresses() ([]netip.Addr, error) {
 		addrs = append(addrs, prefix.Addr())
 	}
 	return addrs, nil
+}
+
+// OwnNetns returns the cookie of this process's network namespace, 0 where the
+// kernel does not tell it.
+func OwnNetns() uint64 {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was sent
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		return 0
+	}
+	return cookie
 }
 
 // bounded reads all, or fails when that is more than limit.

@@ -89,6 +89,7 @@ func (c *Client) Sources(dockerSocket, podmanSocket, podSocket string) attributi
 		Cgroups:      c.cgroups,
 		Container:    c.container,
 		Image:        c.image,
+		NodeNetns:    attribution.OwnNetns(), // the halves are in one
 		DockerSocket: dockerSocket,
 		PodmanSocket: podmanSocket,
 		Pod:          c.pod,

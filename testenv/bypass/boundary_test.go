@@ -146,3 +146,15 @@ func TestContainerInAJobsNetworkIsRedirected(t *testing.T) {
 		lab.stage(t, second, "network container:", r)
 	}
 }
+
+// TestWhoJoinsTheNodesNetworkIsTainted shares the network namespace of a job that is
+// on the node's: the engine says only whom it joined.
+func TestWhoJoinsTheNodesNetworkIsTainted(t *testing.T) {
+	first := lab.newJob(t, "on-node", "--network", "host")
+	first.try(t, "tcp", lab.target()) // the container runs when it answers
+	second := lab.newJob(t, "joined", "--network", "container:"+first.name)
+	who := lab.agent.workload(func() { second.try(t, "tcp", lab.target()) })
+	if who.Orch.Name != second.name || !slices.Contains(who.Orch.Taints, workload.TaintHostNetwork) {
+		t.Errorf("taints of %q are %v, want %s", who.Orch.Name, who.Orch.Taints, workload.TaintHostNetwork)
+	}
+}
