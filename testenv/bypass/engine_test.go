@@ -165,7 +165,8 @@ func (e *engine) like() []string {
 type job struct {
 	world  *world
 	name   string
-	onNode bool // in the node's own network namespace
+	onNode bool       // in the node's own network namespace
+	hop    netip.Addr // its next one, where that is not Docker's bridge
 	in     io.WriteCloser
 	out    *bufio.Reader
 }
@@ -173,8 +174,14 @@ type job struct {
 // newJob starts a container that ends with the test.
 func (w *world) newJob(t testing.TB, name string, options ...string) *job {
 	t.Helper()
+	return w.newJobBy(t, w.engine.run, name, options...)
+}
+
+// newJobBy starts one as run does.
+func (w *world) newJobBy(t testing.TB, run func(options []string, argv ...string) []string, name string, options ...string) *job {
+	t.Helper()
 	name = fmt.Sprintf("%s-%d", name, time.Now().UnixNano())
-	argv := w.engine.run(append([]string{"--name", name}, options...), "/attack/attacker", "serve")
+	argv := run(append([]string{"--name", name}, options...), "/attack/attacker", "serve")
 	cmd := exec.Command(argv[0], argv[1:]...)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
@@ -202,6 +209,9 @@ type seen struct {
 // midway is done.
 func (j *job) try(t testing.TB, technique string, to target, midway ...func()) seen {
 	t.Helper()
+	if j.hop.IsValid() {
+		to.Gateway = j.hop
+	}
 	text, err := json.Marshal(to)
 	must(t, err)
 	_, err = fmt.Fprintf(j.in, "%s %s\n", technique, text)

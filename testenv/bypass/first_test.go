@@ -61,7 +61,7 @@ func firstConnections(t *testing.T, containers int) []time.Duration {
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() { <-places }()
-			wait, err := firstConnection()
+			wait, err := firstConnection(lab.engine.run(nil, "/attack/first", lab.server4.String(), strconv.Itoa(sealedPort)))
 			mu.Lock()
 			defer mu.Unlock()
 			if failed = errors.Join(failed, err); err == nil {
@@ -76,10 +76,11 @@ func firstConnections(t *testing.T, containers int) []time.Duration {
 	return waits
 }
 
-func firstConnection() (time.Duration, error) {
+// firstConnection runs a container whose first act is connect.
+func firstConnection(argv []string) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
 	defer cancel()
-	out, err := output(ctx, lab.engine.run(nil, "/attack/first", lab.server4.String(), strconv.Itoa(sealedPort))...)
+	out, err := output(ctx, argv...)
 	if err != nil {
 		return 0, err
 	}

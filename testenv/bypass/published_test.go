@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/redirect"
 )
 
@@ -55,7 +56,7 @@ func TestPublishedPortOfAProtectedContainerIsNoWayRound(t *testing.T) {
 		o := lab.outcome(t, before, places["other network"].try(t, "tcp", published))
 		o.judge(t, lab, "other network", row{name: "published port that is not named", stops: hooks(redirected)})
 
-		must(t, lab.agent.Protect(append(named, offers(t, service)...)))
+		must(t, lab.agent.Protect(append(named, offers(t, lab.agent.registry, service)...)))
 		bridged := published
 		bridged.Server4 = lab.engine.gateway4
 		ways := map[string]target{"container's address": direct, "published port": published, "published port on the bridge": bridged}
@@ -74,10 +75,10 @@ func TestPublishedPortOfAProtectedContainerIsNoWayRound(t *testing.T) {
 	})
 }
 
-// offers are the destinations that lead to a container, as the Engine says.
-func offers(t *testing.T, container netip.Addr) []redirect.Destination {
+// offers are the destinations that lead to a container, as its engine says.
+func offers(t *testing.T, registry *attribution.Registry, container netip.Addr) []redirect.Destination {
 	t.Helper()
-	all, err := lab.agent.registry.Containers(t.Context())
+	all, err := registry.Containers(t.Context())
 	must(t, err)
 	var offers []redirect.Destination
 	for _, p := range all.Published {

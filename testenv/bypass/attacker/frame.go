@@ -96,7 +96,7 @@ func frame6(to target) seen {
 }
 
 func sendFrame(fd int, mac net.HardwareAddr, protocol uint16, packet []byte) seen {
-	link, err := net.InterfaceByName(uplink)
+	link, err := net.InterfaceByName(uplink())
 	if err != nil {
 		return saw("", err)
 	}

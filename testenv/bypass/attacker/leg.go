@@ -50,10 +50,10 @@ func sniff(target) seen {
 
 // listenInFront takes the server's address and waits for the agent.
 func listenInFront(to target) seen {
-	if err := steps("ip addr add " + to.Server4.String() + "/32 dev " + uplink); err != nil {
+	if err := steps("ip addr add " + to.Server4.String() + "/32 dev " + uplink()); err != nil {
 		return seen{Saw: err.Error()}
 	}
-	defer func() { _ = steps("ip addr del " + to.Server4.String() + "/32 dev " + uplink) }()
+	defer func() { _ = steps("ip addr del " + to.Server4.String() + "/32 dev " + uplink()) }()
 	fd, err := open(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
 		return saw("", err)

@@ -54,7 +54,7 @@ func dnat(protocol string, try func(target) seen) func(target) seen {
 func listenerDNAT(to target) seen {
 	rules := []string{
 		fmt.Sprintf("OUTPUT -p tcp -d 127.0.0.1 --dport %d -j DNAT --to-destination %s:%d", to.Listener, to.Server4, to.Port),
-		"POSTROUTING -o " + uplink + " -j MASQUERADE",
+		"POSTROUTING -o " + uplink() + " -j MASQUERADE",
 	}
 	for _, rule := range rules {
 		if err := steps("iptables -w -t nat -A " + rule); err != nil {
@@ -126,10 +126,10 @@ func routingHeader(to target) seen {
 // every hook on sockets.
 func trafficControl(to target) seen {
 	err := steps(
-		"tc qdisc add dev "+uplink+" clsact",
-		fmt.Sprintf("tc filter add dev %s egress protocol ip u32 match ip dst %s/32 action pedit munge ip dst set %s pipe csum ip and tcp", uplink, to.Innocent, to.Server4),
+		"tc qdisc add dev "+uplink()+" clsact",
+		fmt.Sprintf("tc filter add dev %s egress protocol ip u32 match ip dst %s/32 action pedit munge ip dst set %s pipe csum ip and tcp", uplink(), to.Innocent, to.Server4),
 	)
-	defer func() { _ = steps("tc qdisc del dev " + uplink + " clsact") }()
+	defer func() { _ = steps("tc qdisc del dev " + uplink() + " clsact") }()
 	if err != nil {
 		return seen{Saw: err.Error()}
 	}

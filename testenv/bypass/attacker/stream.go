@@ -65,7 +65,7 @@ func boundToDevice(to target) seen {
 	if err != nil {
 		return saw("", err)
 	}
-	if err := unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, uplink); err != nil {
+	if err := unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, uplink()); err != nil {
 		return saw("setsockopt", err)
 	}
 	return talk(fd, at(unix.AF_INET, to.Server4, to.Port))
@@ -113,12 +113,19 @@ func freeBind(to target) seen {
 	return talk(fd, at(unix.AF_INET, to.Server4, to.Port))
 }
 
-// uplink is what Docker calls a container's only link.
-const uplink = "eth0"
+// uplink is what Docker and Podman call a container's only link or, where it is a
+// user's, slirp4netns.
+func uplink() string {
+	const ofUser = "tap0"
+	if _, err := net.InterfaceByName(ofUser); err == nil {
+		return ofUser
+	}
+	return "eth0"
+}
 
 // ownAddress is the container's address of a family on its uplink.
 func ownAddress(ipv6 bool) (netip.Addr, error) {
-	link, err := net.InterfaceByName(uplink)
+	link, err := net.InterfaceByName(uplink())
 	if err != nil {
 		return netip.Addr{}, err
 	}
@@ -132,5 +139,5 @@ func ownAddress(ipv6 bool) (netip.Addr, error) {
 			return prefix.Addr(), nil
 		}
 	}
-	return netip.Addr{}, fmt.Errorf("%s has no such address", uplink)
+	return netip.Addr{}, fmt.Errorf("%s has no such address", uplink())
 }
