@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/cilium/ebpf"
 )
@@ -54,10 +55,19 @@ func (d Destination) endpoint() redirectEndpoint {
 func (r *Redirect) Protect(ds []Destination) error {
 	r.protect.Lock()
 	defer r.protect.Unlock()
+	there, err := tunnels()
+	if err != nil {
+		return fmt.Errorf("protect: %w", err)
+	}
+	return r.protectAll(ds, there)
+}
 
+// protectAll makes destinations and ends of tunnels the protected ones. The caller
+// holds protect.
+func (r *Redirect) protectAll(ds, tunnels []Destination) error {
 	endpoints := make(map[redirectEndpoint]bool)
 	hosts := make(map[redirectHost]bool)
-	for _, d := range append(r.probes(), ds...) {
+	for _, d := range slices.Concat(r.probes(), tunnels, ds) {
 		if err := d.check(); err != nil {
 			return fmt.Errorf("protect: %w", err)
 		}
@@ -81,6 +91,7 @@ func (r *Redirect) Protect(ds []Destination) error {
 	if err := r.setPorts(portsOf(endpoints)); err != nil {
 		return fmt.Errorf("protect: forget earlier ports: %w", err)
 	}
+	r.protected, r.tunnels = ds, tunnels
 	return nil
 }
 

@@ -88,7 +88,9 @@ type Redirect struct {
 
 	tested selfTest
 
-	protect sync.Mutex // serialises Protect
+	protect   sync.Mutex    // serialises Protect
+	protected []Destination // as Protect was told; guarded by protect
+	tunnels   []Destination // protected beside them; guarded by protect
 
 	mu       sync.Mutex
 	enrolled map[uint64]*namespace // by netns cookie; guarded by mu

@@ -61,6 +61,7 @@ func (r *Redirect) Run(ctx context.Context) error {
 	group.Go(func() error { return r.searchAll(ctx) })
 	group.Go(func() error { return r.testItself(ctx) })
 	group.Go(func() error { return r.guard.run(ctx) })
+	group.Go(func() error { return r.followTunnels(ctx) })
 	if early != nil {
 		group.Go(func() error { return early.run(ctx) })
 	}
