@@ -129,28 +129,51 @@ func TestPodmansContainerIsRedirected(t *testing.T) {
 	}
 }
 
-// TestUsersContainerIsRedirected has a user's Podman make one, whose only way out is
-// a process of that user's on the node, which opens a connection for each SYN that it
-// finds in the container's packets.
+// pasta runs a job as Podman does since 5.0 where it is a user's: behind pasta. Older
+// ones cannot, so here it is pasta that makes the job's namespaces.
+func (p *podman) pasta(_ []string, argv ...string) []string {
+	user := strconv.Itoa(p.user)
+	own := []string{
+		"env", "--chdir=" + p.dir, "setpriv", "--reuid", user, "--regid", user, "--clear-groups",
+		"pasta", "--config-net", "--foreground", "--interface", "eth0", "--gateway", lab.innocent.String(), "--no-map-gw", "--ipv4-only",
+		filepath.Join(p.dir, "root", argv[0]),
+	}
+	return append(own, argv[1:]...)
+}
+
+// TestUsersContainerIsRedirected has a user make one, whose only way out is a process
+// of that user's on the node, which opens a connection for each SYN that it finds in
+// the container's packets.
 func TestUsersContainerIsRedirected(t *testing.T) {
 	offerTun(t)
 	p := lab.newPodman(t, nobody)
-	j := lab.newJobBy(t, p.run, "user", "--network", "slirp4netns", "--cap-add", "NET_RAW")
-	j.hop = netip.MustParseAddr("10.0.2.2") // slirp4netns
-	for _, r := range []row{
-		{name: "tcp", stops: hooks(redirected)},
-		{name: "udp-sendto", stops: hooks("sendmsg_refused")},
-		{name: "raw-tcp", stops: hooks("egress_dropped")},
-		{name: "packet-socket-udp", stops: hooks("sendmsg_refused", "connect_refused_protocol")},
-		{name: "listener", stops: hooks("connect_refused_listener"), alone: true},
-		{name: "bind-any", stops: hooks("bind_refused"), alone: true},
+	for way, test := range map[string]struct {
+		run func(options []string, argv ...string) []string
+		hop netip.Addr
+		exe string // what its path has in it
+	}{
+		"slirp4netns": {p.run, netip.MustParseAddr("10.0.2.2"), "/slirp4netns"},
+		"pasta":       {p.pasta, lab.innocent, "/passt"},
 	} {
-		t.Run(r.name, func(t *testing.T) { lab.attack(t, j, "user's podman", r) })
-	}
-	syn := row{name: "packet-socket", stops: hooks(redirected)}
-	who := lab.agent.workload(func() { lab.attack(t, j, "user's podman", syn) })
-	if !strings.HasSuffix(who.Kernel.Exe, "/slirp4netns") || who.Kernel.UID != nobody {
-		t.Errorf("the connection out of the container's packet is %q's, of user %d", who.Kernel.Exe, who.Kernel.UID)
+		t.Run(way, func(t *testing.T) {
+			j := lab.newJobBy(t, test.run, "user", "--network", way, "--cap-add", "NET_RAW")
+			j.hop = test.hop
+			for _, r := range []row{
+				{name: "tcp", stops: hooks(redirected)},
+				{name: "udp-sendto", stops: hooks("sendmsg_refused")},
+				{name: "raw-tcp", stops: hooks("egress_dropped")},
+				{name: "packet-socket-udp", stops: hooks("sendmsg_refused", "connect_refused_protocol")},
+				{name: "listener", stops: hooks("connect_refused_listener"), alone: true},
+				{name: "bind-any", stops: hooks("bind_refused"), alone: true},
+			} {
+				t.Run(r.name, func(t *testing.T) { lab.attack(t, j, way, r) })
+			}
+			syn := row{name: "packet-socket", stops: hooks(redirected)}
+			who := lab.agent.workload(func() { lab.attack(t, j, way, syn) }).Kernel
+			if !strings.Contains(who.Exe, test.exe) || who.UID != nobody || who.NetnsCookie != attribution.OwnNetns() {
+				t.Errorf("the connection out of the container's packet is %q's, of user %d, in namespace %d", who.Exe, who.UID, who.NetnsCookie)
+			}
+		})
 	}
 }
 
