@@ -107,16 +107,21 @@ func (e engines) inspect(ctx context.Context, of Engine, below, id string) ([]by
 }
 
 // container asks for a container's record. Podman's does not say all that weakens
-// a boundary, so what it told the OCI runtime follows, unless that cannot be read.
+// a boundary, so what it told the OCI runtime follows, unless that cannot be read. A
+// Podman that is not root's could make up what it says, and is not asked.
 func (e engines) container(ctx context.Context, of Engine, id, socket string) ([]byte, error) {
 	if of != Podman {
 		return e.inspect(ctx, of, "/containers/", id)
+	}
+	pid, err := listenerOf(ctx, socket)
+	if err != nil {
+		return nil, err
 	}
 	record, err := e.inspect(ctx, of, podmansOwn+"/containers/", id)
 	if err != nil {
 		return nil, err
 	}
-	spec, err := readSpec(ctx, record, id, socket)
+	spec, err := readSpec(pid, record, id)
 	if err != nil {
 		return record, nil
 	}
@@ -138,19 +143,15 @@ func (e engines) containers(ctx context.Context, of Engine) ([]byte, error) {
 }
 
 // readSpec reads the config.json with which the OCI runtime made a container, where
-// the service says that it is and as that sees it. It must be root's service, and
-// the file be called as it is for that container.
-func readSpec(ctx context.Context, record []byte, id, socket string) ([]byte, error) {
+// a record says that it is and as a process sees it. It must be called as it is for
+// that container.
+func readSpec(pid int, record []byte, id string) ([]byte, error) {
 	var at struct{ OCIConfigPath string }
 	if err := json.Unmarshal(record, &at); err != nil {
 		return nil, err
 	}
 	if !strings.HasSuffix(at.OCIConfigPath, "/"+id+"/userdata/config.json") {
 		return nil, errors.New("no configuration of this container")
-	}
-	pid, err := listenerOf(ctx, socket)
-	if err != nil {
-		return nil, err
 	}
 	file, err := os.Open("/proc/" + strconv.Itoa(pid) + "/root" + at.OCIConfigPath)
 	if err != nil {

@@ -24,6 +24,7 @@ func TestHierarchiesNameTheBoundaryTheyAgreeOn(t *testing.T) {
 		{"moved in one hierarchy", v1(b, a, a), ""},
 		{"moved in all but one", v1(b, b, a), ""},
 		{"delegated subtree with a container's name in it", v1("/jobs"+a, "/", "/user.slice/user-1000.slice/session-1.scope"), ""},
+		{"Podman's driver cgroupfs, which disagrees", v1("/libpod_parent/conmon/libpod_parent/libpod-"+idA, "/libpod_parent/conmon/libpod_parent/libpod-"+idA, "/libpod_parent/libpod-"+idA), ""},
 		{"nobody", v1("/", "/", "/"), ""},
 		{"controllers with a colon in the path", v1("/", "/", "/a:b/"+idA), "/a:b/" + idA},
 		{"v2 has it", []byte("4:memory:" + b + "\n0::" + a + "\n"), a},

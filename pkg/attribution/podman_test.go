@@ -2,11 +2,15 @@ package attribution_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap/zaptest"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluicegate/sluice/pkg/attribution"
 	"github.com/sluicegate/sluice/pkg/workload"
@@ -178,6 +183,51 @@ func TestPodmanThatDoesNotSayAllIsUntold(t *testing.T) {
 	if want := []string{workload.TaintUntold}; got.Assurance != workload.Orchestrated || !slices.Equal(got.Orch.Taints, want) {
 		t.Errorf("taints %v at %v, want %v", got.Orch.Taints, got.Assurance, want)
 	}
+}
+
+// TestPodmanThatIsNotRootsIsNotAsked has a user listen who says what root's would.
+func TestPodmanThatIsNotRootsIsNotAsked(t *testing.T) {
+	root, id := cgroupRoot(t), freshID()
+	origin := job(t, filepath.Join(root, "libpod-"+id))
+	answer := func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"Id":%q,"Name":"job","State":{"Pid":%d}}`, id, origin.PID)
+	}
+	const nobody = 65534
+	for user, want := range map[int]workload.Assurance{0: workload.Orchestrated, nobody: workload.Kernel} {
+		got := registry(t, attribution.Config{CgroupRoot: root, PodmanSocket: serveEngineAs(t, user, answer)}).Workload(t.Context(), origin)
+		if got.Assurance != want || !slices.Equal(got.Orch.Taints, []string{workload.TaintUntold}) {
+			t.Errorf("what user %d says is %v with taints %v, want %v", user, got.Assurance, got.Orch.Taints, want)
+		}
+	}
+}
+
+// serveEngineAs is serveEngine with another user's socket, as which only its thread
+// passes, and for as long as that is made.
+func serveEngineAs(t *testing.T, user int, handle http.HandlerFunc) (socket string) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	become := func(euid int) {
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(euid), ^uintptr(0)); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	dir := t.TempDir()
+	socket = filepath.Join(dir, "podman.sock")
+	if err := errors.Join(os.Chmod(dir, 0o777), os.Chmod(filepath.Dir(dir), 0o711)); err != nil {
+		t.Fatal(err)
+	}
+	become(user)
+	listener, err := net.Listen("unix", socket)
+	become(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(handle)
+	server.Listener = listener
+	server.Start()
+	t.Cleanup(server.Close)
+	return socket
 }
 
 // TestPodmansPublishedPorts asks for what is published of a container and of a pod.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -58,6 +59,28 @@ func TestMountsAreThoseOfTheRuntime(t *testing.T) {
 	}
 	if _, err := client.Sources("", "", "").Mounts(t.Context()); err == nil || err.Error() != errTooMany.Error() {
 		t.Errorf("a second time: %v", err)
+	}
+}
+
+// TestEnginesAreToldApart asks two of them for what has one id.
+func TestEnginesAreToldApart(t *testing.T) {
+	p, client := joined(t, Files{})
+	id := strings.Repeat("a", containerIDSize)
+	source := func(what string) func(context.Context, attribution.Engine, string) ([]byte, error) {
+		return func(_ context.Context, of attribution.Engine, id string) ([]byte, error) {
+			return fmt.Appendf(nil, "%s %s %s", of, what, id), nil
+		}
+	}
+	p.Sources = attribution.Sources{Container: source("container"), Image: source("image")}
+	sources := client.Sources("", "", "")
+	for _, of := range []attribution.Engine{attribution.Docker, attribution.Podman} {
+		container, err := sources.Container(t.Context(), of, id)
+		must(t, err)
+		image, err := sources.Image(t.Context(), of, id)
+		must(t, err)
+		if want := of.String(); string(container) != want+" container "+id || string(image) != want+" image "+id {
+			t.Errorf("%s: %q and %q", of, container, image)
+		}
 	}
 }
 
