@@ -65,6 +65,9 @@ func (c *conversation) describe(o *op, text []byte, analysis *mysqltext.Analysis
 	for i := range analysis.Statements {
 		s := &analysis.Statements[i]
 		shown, steady := c.masking.seen(s.SQLStatement, c.standing.database)
+		if slices.ContainsFunc(s.Writes, func(name string) bool { schema, _ := resolve(name, c.standing.database); return schema == "mysql" }) {
+			shown.Class, shown.Opaque = operation.Privilege, true // the tables of accounts, rights and code
+		}
 		o.Operation.ReadOnly = o.Operation.ReadOnly && s.ReadOnly && steady
 		o.sql.Statements = append(o.sql.Statements, shown)
 		if s.Runs != "" && !c.describeRun(o, s.Runs) {

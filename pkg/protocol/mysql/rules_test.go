@@ -73,6 +73,33 @@ func TestViewsThatRunCodeAreNotReadOnly(t *testing.T) {
 	}
 }
 
+// TestWritingTheServersTablesIsAPrivilege: accounts and rights are tables, too.
+func TestWritingTheServersTablesIsAPrivilege(t *testing.T) {
+	s := realServer(t)
+	customers(t, s)
+	if err := s.sql("GRANT SELECT, UPDATE ON mysql.help_topic TO app@'%'"); err != nil {
+		t.Fatal(err)
+	}
+	p := startProxy(t, s, proxyOptions{sqlRules: true})
+	db := p.open(t, "")
+	for text, want := range map[string]string{
+		"UPDATE mysql.global_priv SET Priv = '{}' WHERE User = 'nobody'": "privilege true", "DELETE FROM `mysql`.`proc` WHERE name = 'x'": "privilege true",
+		"UPDATE help_topic SET name = name WHERE name = 'nothing'": "privilege true",
+		"SELECT COUNT(*) FROM mysql.help_topic":                    "read false", "UPDATE shop.orders SET total = 1 WHERE id = 0": "write false",
+	} {
+		db.SetMaxOpenConns(1) // USE comes before a name without its database, or the server refuses it
+		if strings.HasPrefix(text, "UPDATE help_topic") {
+			exec1(t, db, "USE mysql")
+		}
+		_, _ = db.Exec(text) // whether the user may is not the question
+		asked := p.guard.operations(operation.Statement)
+		last := asked[len(asked)-1].SQL.Statements[0]
+		if got := fmt.Sprintf("%s %v", last.Class, last.Opaque); got != want {
+			t.Errorf("%s is %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestDetectorsLookIntoEveryValueAndEveryError(t *testing.T) {
 	s := realServer(t)
 	customers(t, s)
