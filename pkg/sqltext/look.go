@@ -1,6 +1,8 @@
 package sqltext
 
 import (
+	"strings"
+
 	pg_query "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -84,6 +86,21 @@ func (w *walker) targets(st *statement, m protoreflect.Message) {
 			open.Relations = addName(open.Relations, name)
 		})
 		st.Writes = addName(st.Writes, name)
+		w.catalog(st, name)
+	}
+}
+
+// catalog notes what it means to write the server's own tables, which superusers
+// can: to define, grant and drop. A rule on pg_settings makes an UPDATE of it a call.
+func (w *walker) catalog(st *statement, name string) {
+	parts := SplitName(name)
+	last := parts[len(parts)-1]
+	switch {
+	case st.Class != operation.Write && st.Class != operation.Copy, len(parts) > 1 && parts[0] != "pg_catalog", !strings.HasPrefix(last, "pg_"):
+	case last == "pg_settings":
+		w.call([]string{"pg_catalog", "set_config"})
+	default:
+		st.Class, st.Opaque, st.Hides = operation.DDL, true, true
 	}
 }
 

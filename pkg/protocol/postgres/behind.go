@@ -53,10 +53,9 @@ func (b *builder) behind(written bool) map[string][]string {
 	return found
 }
 
-// runningNames returns the last parts of the names of what, when it is read, runs
-// users' code: views and row-level policies that call functions of theirs, and
-// what reads such.
-func (b *builder) runningNames() map[string]bool {
+// reaching returns the last parts of the names of relations, and of the views that
+// read them.
+func (b *builder) reaching(relations map[uint32]bool) map[string]bool {
 	names, seen := make(map[string]bool), make(map[uint32]bool)
 	readers := make(map[uint32][]uint32)
 	for reader, sources := range b.sources {
@@ -75,10 +74,20 @@ func (b *builder) runningNames() map[string]bool {
 			visit(reader)
 		}
 	}
-	for oid := range b.running {
+	for oid := range relations {
 		visit(oid)
 	}
 	return names
+}
+
+// runs reports whether a statement reaches what runs users' code.
+func (c *catalog) runs(s *sqltext.Statement) bool { return namesOne(s.Relations, c.running) }
+
+// sets reports whether a statement sets parameters by what it writes.
+func (c *catalog) sets(s *sqltext.Statement) bool { return namesOne(s.Writes, c.setters) }
+
+func namesOne(relations []string, known map[string]bool) bool {
+	return len(known) > 0 && slices.ContainsFunc(relations, func(name string) bool { return known[lastPart(name)] })
 }
 
 // old reports whether the catalog has to be read before a text is shown to the
@@ -101,7 +110,7 @@ func (o *op) addStatement(s *sqltext.Statement, names *catalog) {
 			shown.Relations = slices.Concat(shown.Relations, more)
 		}
 	}
-	if slices.ContainsFunc(s.Relations, func(name string) bool { return names.running[lastPart(name)] }) {
+	if names.runs(s) {
 		shown.Opaque, o.Operation.ReadOnly = true, false
 	}
 	if len(shown.Relations) > len(s.Relations)+maxBehind {

@@ -88,6 +88,7 @@ type catalog struct {
 	behind     map[string][]string                       // by the name of a relation, those that it reads or is made of
 	beyond     map[string][]string                       // by the name of a relation, those that a change of it may touch
 	running    map[string]bool                           // the names of relations that run users' code when they are read
+	setters    map[string]bool                           // the names of views of pg_settings
 	understand func(definition string) *sqltext.Analysis // of a view
 }
 

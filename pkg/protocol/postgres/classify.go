@@ -168,7 +168,7 @@ func (c *conversation) forwarded(o *op, analysis *sqltext.Analysis) {
 	c.moved(analysis)
 	if analysis == nil {
 		clear(c.cursors)
-		c.unsettled, c.defines, c.installs = true, true, true
+		c.unsettled, c.shaken, c.defines, c.installs = true, true, true, true
 		c.standing.moved = true
 		c.standing.change()
 		c.invalidate()
@@ -178,8 +178,14 @@ func (c *conversation) forwarded(o *op, analysis *sqltext.Analysis) {
 		s := &analysis.Statements[i]
 		c.prepared.follow(s.Effects)
 		c.standing.follow(s, c.catalog.serversOwn)
+		if c.catalog.sets(s) {
+			c.standing.change()
+			c.standing.moved = true
+		}
 		c.forgetCursors(s)
-		c.unsettled = c.unsettled || slices.ContainsFunc(s.Effects, unsettles)
+		now := c.catalog.sets(s) || slices.ContainsFunc(s.Effects, unsettles)
+		c.shaken = c.shaken || now
+		c.unsettled = c.unsettled || now || c.shaken && s.Class == operation.Transaction // which may take it back
 		c.defines = c.defines || s.Opaque || s.Class == operation.DDL
 		c.installs = c.installs || s.Class == operation.Procedural || slices.Contains(installs[:], s.Kind)
 	}

@@ -56,6 +56,7 @@ type conversation struct {
 	opened    bool                         // the client was told that it may speak
 	paused    bool                         // the client waits for an answer of the server
 	unsettled bool                         // what runs before the next Sync may change how text is read
+	shaken    bool                         // what ran in this transaction may have changed it
 	defines   bool                         // what runs may change relations
 	installs  bool                         // what runs may change functions and operators
 	moves     bool                         // what ran changed a relation with masked columns

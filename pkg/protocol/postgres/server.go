@@ -204,6 +204,7 @@ func (c *conversation) settleSession() {
 		c.standing.moved = false
 		c.standing.change() // what was SET LOCAL, or is rolled back, is no more
 	}
+	c.shaken = false
 	c.prepared.endTransaction()
 	clear(c.cursors)
 	c.dirty = false

@@ -36,6 +36,12 @@ LEFT JOIN pg_catalog.pg_policy y ON e.classid OPERATOR(pg_catalog.=) '3256'::pg_
 WHERE e.classid OPERATOR(pg_catalog.=) ANY ('{2618,3256}'::pg_catalog.oid[]) AND e.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2617}'::pg_catalog.oid[])
 AND e.refobjid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid AND NOT ` + sqltext.Sound + `
 UNION ALL
+SELECT 'q', w.ev_class::pg_catalog.text, '', ''
+FROM pg_catalog.pg_depend e JOIN pg_catalog.pg_rewrite w ON w.oid OPERATOR(pg_catalog.=) e.objid
+WHERE e.classid OPERATOR(pg_catalog.=) '2618'::pg_catalog.oid AND e.refclassid OPERATOR(pg_catalog.=) '1259'::pg_catalog.oid
+AND e.refobjid OPERATOR(pg_catalog.=) 'pg_catalog.pg_settings'::pg_catalog.regclass::pg_catalog.oid
+AND w.ev_class OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid
+UNION ALL
 SELECT 'i', i.inhrelid::pg_catalog.text, i.inhparent::pg_catalog.text, '' FROM pg_catalog.pg_inherits i
 UNION ALL
 SELECT CASE WHEN d.refclassid OPERATOR(pg_catalog.=) '1259'::pg_catalog.oid THEN 'd' ELSE 'f' END,
@@ -122,7 +128,7 @@ SELECT r.oid FROM reached r`
 
 // catalogRow is one row of catalogQuery. Its columns are what the row's kind
 // says: r: oid, schema, name; i: child, parent; d: view, relation, event of the rule;
-// f: view, function; l: relation; a: table, number, name; F, O, T, C: nothing, name;
+// f: view, function; l, q: relation; a: table, number, name; F, O, T, C: nothing, name;
 // k, g: table, number and link of a column that is a foreign key or generated;
 // p: function, name, whether it changes nothing; v: view, definition.
 type catalogRow struct {

@@ -23,6 +23,7 @@ func (c *catalog) build() {
 			Functions: make(map[string]bool), Operators: make(map[string]bool), Types: make(map[string]bool), RowCalls: make(map[string]bool),
 		},
 		running: make(map[uint32]bool),
+		setting: make(map[uint32]bool),
 	}
 	for i := range c.rows {
 		b.take(&c.rows[i])
@@ -36,8 +37,10 @@ func (c *catalog) build() {
 	c.rows = nil
 	c.readings++
 	c.names = make(map[string]taint)
+	c.setters = b.reaching(b.setting)
 	if c.follow {
-		c.behind, c.beyond, c.running = b.behind(false), b.behind(true), b.runningNames()
+		c.behind, c.beyond = b.behind(false), b.behind(true)
+		c.running = b.reaching(b.running)
 	}
 	if !c.needed() {
 		for _, r := range b.relations {
@@ -115,7 +118,8 @@ type builder struct {
 	computed  map[*rule]*rule    // what hides what is computed from a rule's column
 	functions map[string]function
 	taken     sqltext.Taken
-	running   map[uint32]bool // what runs users' code when it is read
+	running   map[uint32]bool // what runs users' code when it is read, or sets parameters
+	setting   map[uint32]bool // views of pg_settings: who writes them sets parameters
 	// definitions are the columns of the views that may read something masked,
 	// as far as these are understood.
 	definitions map[uint32][]lineage.Output
@@ -133,6 +137,8 @@ func (b *builder) take(row *catalogRow) {
 		b.taken.RowCalls[row.second] = true
 	case 'l':
 		b.running[row.oid] = true
+	case 'q':
+		b.running[row.oid], b.setting[row.oid] = true, true
 	case 'r':
 		b.relations[row.oid] = &relation{schema: row.second, name: row.third, masked: make(map[int16]*rule)}
 	case 'p':
