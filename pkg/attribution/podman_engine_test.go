@@ -42,7 +42,8 @@ network_backend = "netavark"
 network_config_dir = %q
 `
 
-// startPodman runs Podman's service in mount and network namespaces of its own.
+// startPodman runs Podman's service in mount and network namespaces of its own, where
+// it finds no locks, leases and caches of another one.
 func startPodman(t *testing.T) *podman {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "podman-") // a test's own is longer than Podman takes
@@ -54,7 +55,9 @@ func startPodman(t *testing.T) *podman {
 		t.Fatal(err)
 	}
 	state := func(name string) string { return filepath.Join(dir, name) }
-	cmd := exec.Command("sh", "-c", `ip link set lo up && ip address add 198.51.100.1/24 dev lo && exec podman "$@"`, "sh",
+	const own = `for dir in /dev/shm /run /var/lib; do mount -t tmpfs none $dir || exit; done
+ip link set lo up && ip address add 198.51.100.1/24 dev lo && exec podman "$@"`
+	cmd := exec.Command("sh", "-c", own, "sh",
 		"--root", state("data"), "--runroot", state("run"), "--tmpdir", state("tmp"), "--storage-driver", "vfs",
 		"system", "service", "--time", "0", "unix://"+p.socket)
 	cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+state("containers.conf"))

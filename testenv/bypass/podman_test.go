@@ -46,6 +46,11 @@ network_backend = "netavark"
 func (w *world) newPodman(t testing.TB, user int) *podman {
 	t.Helper()
 	p := &podman{dir: filepath.Join(w.dir, fmt.Sprintf("pm%d", user)), user: user, parent: fmt.Sprintf("sluice-bypass-podman-%d", pid())}
+	for _, dir := range []string{"/dev/shm", "/run/containers", "/var/lib/containers"} { // locks, leases and caches
+		must(t, os.MkdirAll(dir, 0o755))
+		must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=1777"))
+		t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	}
 	t.Cleanup(func() { must(t, p.remove()) })
 	must(t, os.Chmod(w.dir, 0o711))
 	for _, name := range []string{"attack", "dev", "etc", "proc", "run", "sys", "tmp"} {
