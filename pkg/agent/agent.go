@@ -61,6 +61,7 @@ type Agent struct {
 	Parts
 	resources map[string]*policy.Resource // by name
 	sessions  *quota
+	begins    *pace // of sessions
 	holds     *quota
 	looks     *quota          // at servers, for people who are asked
 	alerts    *alerts         // about workloads
@@ -79,6 +80,7 @@ func New(parts Parts) (*Agent, error) {
 		Parts:     parts,
 		resources: make(map[string]*policy.Resource),
 		sessions:  newQuota(maxSessions),
+		begins:    newPace(sessionEvery, sessionBurst),
 		holds:     newQuota(maxHolds),
 		looks:     newQuota(maxLooks),
 	}

@@ -39,6 +39,9 @@ func (v *serving) inner(ctx context.Context, outer *session.Session, in protocol
 		return "", protocol.Unserved("too many sessions are open")
 	}
 	defer release()
+	if !v.begins.wait(ctx, origin.NetnsCookie) {
+		return "", protocol.Unserved("the agent stops")
+	}
 	client, err := in.Accept()
 	if err != nil {
 		return "", protocol.Unserved("the client is gone")

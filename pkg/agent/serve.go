@@ -31,6 +31,9 @@ func (a *Agent) serve(ctx context.Context, accepted *broker.Accepted) {
 		return
 	}
 	defer release()
+	if !a.begins.wait(ctx, accepted.Origin.NetnsCookie) {
+		return
+	}
 	route, _ := a.Broker.Table().Lookup(accepted.Origin.Destination)
 	resources := a.named(route.Resources)
 	if len(resources) == 0 {
