@@ -83,7 +83,9 @@ func TestEndOfATransactionSetsNothingUnseen(t *testing.T) {
 	}})
 	const off = "SET standard_conforming_strings = off"
 	for _, texts := range [][]string{
-		{"BEGIN", off, "ROLLBACK"}, {"BEGIN", "SET LOCAL standard_conforming_strings = off", "COMMIT"}, {"BEGIN", "SAVEPOINT a", off, "ROLLBACK TO a"},
+		{"BEGIN", off, "ROLLBACK"},
+		{"BEGIN", "SET LOCAL standard_conforming_strings = off", "COMMIT"},
+		{"BEGIN", "SAVEPOINT a", off, "ROLLBACK TO a"},
 		{"BEGIN", "SELECT set_config('standard_conforming_strings', 'off', true)", "COMMIT"},
 	} {
 		customers(t, s)

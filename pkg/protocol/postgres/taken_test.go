@@ -30,7 +30,8 @@ var unseen = []struct {
 	statements []string
 }{
 	{
-		[]string{"CREATE VIEW busy AS SELECT work() AS w", "CREATE VIEW outer_busy AS SELECT 1 AS w FROM busy"}, "DROP VIEW busy CASCADE",
+		[]string{"CREATE VIEW busy AS SELECT work() AS w", "CREATE VIEW outer_busy AS SELECT 1 AS w FROM busy"},
+		"DROP VIEW busy CASCADE",
 		[]string{"SELECT * FROM busy", "SELECT count(*) FROM outer_busy", "WITH b AS (SELECT * FROM public.busy) SELECT 1 FROM b"},
 	},
 	{
@@ -39,12 +40,14 @@ var unseen = []struct {
 		[]string{"SELECT total FROM orders LIMIT 1", "UPDATE orders SET total = total WHERE id = 1"},
 	},
 	{
-		[]string{"CREATE FUNCTION works(int) RETURNS bool LANGUAGE sql AS 'SELECT work() IS NOT NULL'", "CREATE DOMAIN busy AS int CHECK (works(VALUE))"}, "DROP DOMAIN busy; DROP FUNCTION works(int)",
+		[]string{"CREATE FUNCTION works(int) RETURNS bool LANGUAGE sql AS 'SELECT work() IS NOT NULL'", "CREATE DOMAIN busy AS int CHECK (works(VALUE))"},
+		"DROP DOMAIN busy; DROP FUNCTION works(int)",
 		[]string{"SELECT 1::busy", "SELECT CAST('1' AS public.busy)"},
 	},
 	{
 		[]string{"CREATE TYPE pair AS (a int, b int)", "CREATE FUNCTION works(pair) RETURNS text LANGUAGE sql AS 'SELECT work()'", "CREATE CAST (pair AS text) WITH FUNCTION works(pair)"},
-		"DROP TYPE pair CASCADE", []string{"SELECT ROW(1, 2)::pair::text"},
+		"DROP TYPE pair CASCADE",
+		[]string{"SELECT ROW(1, 2)::pair::text"},
 	},
 	{
 		[]string{
