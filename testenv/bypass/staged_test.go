@@ -19,6 +19,7 @@ func stagedTechniques() []string {
 	return []string{
 		"moved-cgroup", "passed-socket", "older-socket", "leg-sniff", "leg-listen", "leg-reset", "leg-neighbour",
 		"flood-connections", "flood-datagrams", "flood-raw", "second-container",
+		"overlay", "overlay-broadcast", "overlay-packet-socket", "overlay-ip-in-ip",
 	}
 }
 

@@ -52,7 +52,7 @@ type technique struct {
 func techniques() []technique {
 	var all []technique
 	for _, family := range [][]technique{
-		streams(), repeats(), datagrams(), rawPackets(), frames(), rings(), listeners(), namespaces(), routes(), stacks(), nodes(), legs(), honest(),
+		streams(), repeats(), datagrams(), rawPackets(), frames(), rings(), listeners(), namespaces(), routes(), stacks(), nodes(), overlays(), legs(), honest(),
 	} {
 		all = append(all, family...)
 	}
