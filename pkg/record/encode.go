@@ -99,10 +99,10 @@ func appendIntent(dst []byte, in *Intent) []byte {
 		dst = appendFacts(append(dst, `,"git":`...), in.Git)
 	}
 	if in.Kube != nil {
-		dst = appendFacts(append(dst, `,"kube":`...), in.Kube)
+		dst = in.Kube.append(append(dst, `,"kube":`...))
 	}
 	if in.HTTP != nil {
-		dst = appendFacts(append(dst, `,"http":`...), in.HTTP)
+		dst = in.HTTP.append(append(dst, `,"http":`...))
 	}
 	dst = appendStringField(dst, `,"database":`, in.Database)
 	dst = appendStringField(dst, `,"role":`, in.Role)
@@ -121,7 +121,7 @@ func appendIntent(dst []byte, in *Intent) []byte {
 }
 
 // appendFacts appends what one protocol alone says of an operation.
-func appendFacts[T SSH | Git | Kube | HTTP](dst []byte, facts *T) []byte {
+func appendFacts[T SSH | Git](dst []byte, facts *T) []byte {
 	encoded, err := json.Marshal(facts)
 	if err != nil {
 		panic(err) // only for values that JSON cannot have

@@ -74,8 +74,8 @@ func headers() map[string]record.Header {
 	}
 	all["intent of a host and a repository"] = h
 	h.Intent = &record.Intent{
-		Kube: &record.Kube{Verb: "patch", Group: "apps", Version: "v1", Resource: "deployments", Subresource: "scale", Namespace: "shop", Name: "<web>", Container: "c", DryRun: true},
-		HTTP: &record.HTTP{Method: "PATCH", Host: "kube.lab", Path: "/apis/apps/v1"},
+		Kube: &record.Kube{Verb: "patch", Group: "apps", Version: "v1", Resource: "deployments", Subresource: "scale", Namespace: "shop", Name: "<web>", Container: "c", DryRun: true, Port: 80},
+		HTTP: &record.HTTP{Method: "PATCH", Host: "kube.lab", Path: "/apis/apps/v1/\u2028", Streamed: true, Form: true},
 	}
 	all["intent of a cluster"] = h
 	h = header(record.OperationChunk)

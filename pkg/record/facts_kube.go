@@ -18,6 +18,36 @@ func KubeOf(k *operation.Kube) *Kube {
 	}
 }
 
+// append appends it as JSON.
+func (k *Kube) append(dst []byte) []byte {
+	dst = appendString(append(dst, `{"verb":`...), k.Verb)
+	dst = appendStringField(dst, `,"group":`, k.Group)
+	dst = appendStringField(dst, `,"version":`, k.Version)
+	dst = appendStringField(dst, `,"resource":`, k.Resource)
+	dst = appendStringField(dst, `,"subresource":`, k.Subresource)
+	dst = appendStringField(dst, `,"namespace":`, k.Namespace)
+	dst = appendStringField(dst, `,"name":`, k.Name)
+	dst = appendStringField(dst, `,"container":`, k.Container)
+	if k.DryRun {
+		dst = append(dst, `,"dry_run":true`...)
+	}
+	return append(appendUintField(dst, `,"port":`, uint64(k.Port)), '}')
+}
+
+// append appends it as JSON.
+func (h *HTTP) append(dst []byte) []byte {
+	dst = appendString(append(dst, `{"method":`...), h.Method)
+	dst = appendStringField(dst, `,"host":`, h.Host)
+	dst = appendString(append(dst, `,"path":`...), h.Path)
+	if h.Streamed {
+		dst = append(dst, `,"streamed":true`...)
+	}
+	if h.Form {
+		dst = append(dst, `,"form":true`...)
+	}
+	return append(dst, '}')
+}
+
 // HTTPOf returns what is recorded of a request beside its text.
 func HTTPOf(h *operation.HTTP) *HTTP {
 	if h == nil {
