@@ -338,3 +338,32 @@ func TestLargeBodyIsRecordedBeforeItIsForwarded(t *testing.T) {
 		}
 	})
 }
+
+// TestPersonStopsASessionInABody and its client is told so.
+func TestPersonStopsASessionInABody(t *testing.T) {
+	both(t, func(t *testing.T, http2 bool) {
+		at := newTally()
+		r := rawRig(t, at.serve).streams()
+		r.conn = func(c *protocol.Conn) { c.Stopped = func() string { return "ada ordered stop" } }
+		leg, ended, stop := r.open(t)
+		client := r.client(t, http2)
+		client.Transport.(*http.Transport).DialContext = dialled(leg)
+		from, to := io.Pipe()
+		go func() {
+			_, _ = to.Write(make([]byte, bodyBytes+1))
+			<-at.told
+			stop(protocol.ErrStopped)
+			<-ended
+			_ = to.Close()
+		}()
+		if status, text, err := sendBody(t, client, "POST", from, 2*bodyBytes); err != nil || status != 403 || !strings.Contains(text, "ada ordered stop") {
+			t.Errorf("%d %q %v", status, text, err)
+		}
+		if err := <-at.err; err == nil {
+			t.Error("the server took it for whole")
+		}
+		if e := r.journal.Requests()[0]; e.Outcome.Status != protocol.Abandoned || !strings.HasSuffix(e.Outcome.Tag, ", cut off") {
+			t.Errorf("%+v", e.Outcome)
+		}
+	})
+}
