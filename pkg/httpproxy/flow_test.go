@@ -132,6 +132,7 @@ func TestAnswerMayComeWhileTheBodyDoes(t *testing.T) {
 			}{
 				"and closes": {func(conn net.Conn, _ *http.Request) {
 					_, _ = io.WriteString(conn, "HTTP/1.1 409 Conflict\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+					_, _ = io.Copy(io.Discard, conn) // what it closes with something unread in it takes its answer away
 				}, "409 no"},
 				"and reads on": {func(conn net.Conn, r *http.Request) {
 					_, _ = io.WriteString(conn, "HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\nno")
@@ -139,11 +140,11 @@ func TestAnswerMayComeWhileTheBodyDoes(t *testing.T) {
 				}, "409 no"},
 				"and stays": {func(conn net.Conn, _ *http.Request) {
 					_, _ = io.WriteString(conn, "HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\nno")
-					time.Sleep(time.Second)
+					<-t.Context().Done()
 				}, "409 no"},
 				"without words": {func(conn net.Conn, _ *http.Request) {
 					_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
-					time.Sleep(time.Second)
+					<-t.Context().Done()
 				}, "204 "},
 			} {
 				r := rawRig(t, func(conn net.Conn, in *bufio.Reader) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sluicegate/sluice/pkg/protocol"
 )
@@ -21,6 +22,7 @@ type upload struct {
 	x        *exchange
 	received *http.Request
 	from     *patientBody
+	closed   atomic.Bool // nobody is to read it any more
 
 	mu    sync.Mutex // of who reads; the digest is that of what is recorded
 	held  []byte     // of the beginning, which was read to know how long it is; guarded by mu
@@ -92,6 +94,7 @@ func (u *upload) next(p []byte) (int, error) {
 func (u *upload) end(err error) {
 	u.ended = errCut
 	switch {
+	case u.closed.Load():
 	case errors.Is(err, io.EOF) && len(u.received.Trailer) == 0:
 		u.ended = io.EOF
 	case errors.Is(err, io.EOF), errors.Is(err, errTrailer):
@@ -116,6 +119,7 @@ func (u *upload) unrecorded(err error) {
 // Close ends who reads it, and waits for the piece that is on its way. Behind it
 // nothing more is recorded.
 func (u *upload) Close() error {
+	u.closed.Store(true)
 	_ = u.from.Close() // which only ends a Read
 	u.mu.Lock()
 	defer u.mu.Unlock()
