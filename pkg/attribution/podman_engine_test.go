@@ -114,14 +114,28 @@ func (p *podman) stop(service *exec.Cmd) {
 	if err := os.RemoveAll(p.dir); err != nil {
 		p.t.Error(err)
 	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); p.leavesCgroups() && time.Now().Before(deadline); <-tick.C {
+	}
+}
+
+// leavesCgroups removes them, and reports whether the test's own are still there: a
+// process may be about to end. Another test may use the one of all pods.
+func (p *podman) leavesCgroups() (left bool) {
 	for _, name := range []string{p.parent, "libpod_parent"} {
 		for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
-			left, _ := filepath.Glob(pattern + name)
-			for _, dir := range left {
+			found, _ := filepath.Glob(pattern + name)
+			for _, dir := range found {
 				removeCgroups(p.t, dir)
 			}
 		}
 	}
+	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
+		found, _ := filepath.Glob(pattern + p.parent)
+		left = left || len(found) > 0
+	}
+	return left
 }
 
 // killLeft kills what is left of Podman, and reports whether there was anything.

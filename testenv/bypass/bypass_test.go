@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // capabilities are the sets with which each row runs.
@@ -46,10 +47,27 @@ func (w *world) attack(t *testing.T, j *job, set string, r row) {
 		})
 	}
 	s := j.try(t, r.name, to, midway...)
+	if j.hop.IsValid() {
+		w.await(t, before, r)
+	}
 	o := w.outcome(t, before, s)
 	o.judge(t, w, set, r)
 	if o.stoppedByAgent() && !r.alone {
 		w.prove(t, j, r)
+	}
+}
+
+// await waits until a counter has moved that may stop a row: where a process carries
+// the job's packets, that is when it comes to it.
+func (w *world) await(t *testing.T, before moment, r row) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-tick.C {
+		now := w.agent.counters(t)
+		if slices.ContainsFunc(r.stops, func(hook string) bool { return now[hook] > before.counters[hook] }) {
+			return
+		}
 	}
 }
 
@@ -123,7 +141,11 @@ func (o *outcome) stoppedByAgent() bool {
 func (w *world) prove(t *testing.T, j *job, r row) {
 	t.Helper()
 	before, last := w.capture.settled(t), seen{}
-	for range 3 { // a container's IPv6 address may still be on its way
+	tries := 3 // a container's IPv6 address may still be on its way
+	if j.hop.IsValid() {
+		tries = 100 // as await
+	}
+	for range tries {
 		last = j.try(t, r.name, w.control())
 		if after := w.capture.settled(t); after.control > before.control {
 			return

@@ -95,10 +95,23 @@ func (p *podman) remove() error {
 			err = errors.Join(err, syscall.Kill(pause, syscall.SIGKILL))
 		}
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
-		left, _ := filepath.Glob(pattern + p.parent)
-		for _, top := range left {
-			err = errors.Join(err, command("find", top, "-depth", "-type", "d", "-delete"))
+	return errors.Join(err, p.removeCgroups())
+}
+
+// removeCgroups waits for the monitors, which end after their containers.
+func (p *podman) removeCgroups() (err error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-tick.C {
+		err = nil
+		for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
+			left, _ := filepath.Glob(pattern + p.parent)
+			for _, top := range left {
+				err = errors.Join(err, command("find", top, "-depth", "-type", "d", "-delete"))
+			}
+		}
+		if err == nil {
+			return nil
 		}
 	}
 	return err
