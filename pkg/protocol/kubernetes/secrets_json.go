@@ -12,6 +12,10 @@ import (
 // lastApplied is the annotation in which kubectl keeps a whole object, as text.
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
+// maxObjects is how many objects a document may have: each is remembered. Those of
+// 32 MiB that a cluster has are some 300,000.
+const maxObjects = 1 << 20
+
 // maxInner is how many documents may stand in one another as text.
 const maxInner = 4
 
@@ -62,9 +66,10 @@ type around struct {
 	errs, harmless bool
 }
 
-// document appends a document. It returns false for what is not JSON.
+// document appends a document. It returns false for what is not JSON, or too
+// much of it.
 func (v *veil) document(dst, document []byte, is uint64) (out []byte, ok bool) {
-	if !json.Valid(document) {
+	if !json.Valid(document) || bytes.Count(document, []byte("{")) > maxObjects {
 		return dst, false
 	}
 	v.src, v.pos, v.stated, v.next, v.dst = document, 0, v.stated[:0], 0, dst

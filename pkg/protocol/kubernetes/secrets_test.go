@@ -154,6 +154,7 @@ func TestDocumentsThatCannotBeReadAreRefused(t *testing.T) {
 	for name, document := range map[string][]byte{
 		"cut": []byte(secret(isSecret)[:90]), "none": nil, "two": []byte(secret(isSecret) + secret(isSecret)), "YAML": []byte("kind: Secret\ndata: {p: x}"),
 		"too deep": bytes.Repeat([]byte("["), 20000), "protobuf": append([]byte("k8s\x00"), "Secret"...), "too long": bytes.Repeat([]byte(" "), maxDocument+1),
+		"too many": fmt.Appendf(nil, `{"kind":"Secret","data":[%s{}]}`, strings.Repeat("{},", maxObjects)),
 	} {
 		if out, _, err := masking(mask.Redact, "Secret").document(&aboutSecrets)(document); err == nil {
 			t.Errorf("%s: passed as %.80s", name, out)
