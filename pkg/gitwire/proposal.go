@@ -14,6 +14,7 @@ type proposal struct {
 	request    *request
 	pack       *pack // nil: only commands came
 	changes    []change
+	lost       int // ids of lost commits in the record
 }
 
 // maxText bounds what is recorded of a push in words, before the pack's own
@@ -39,12 +40,17 @@ func (p *proposal) operation() operation.Operation {
 	return op
 }
 
-// maxLost bounds the ids of lost commits in a ref's record.
-const maxLost = 20
+// maxLost bounds the ids of lost commits in a ref's record, and allLost in all
+// of a push.
+const (
+	maxLost = 20
+	allLost = 100
+)
 
 func (p *proposal) ref(c *change) operation.GitRef {
 	ref := operation.GitRef{Name: c.name, Kind: c.kind, Old: p.name(c.old), New: p.name(c.new), Forced: c.forced}
-	for _, k := range c.lost[:min(len(c.lost), maxLost)] {
+	for _, k := range c.lost[:min(len(c.lost), maxLost, allLost-p.lost)] {
+		p.lost++
 		ref.Lost = append(ref.Lost, p.format.hex(k.id))
 	}
 	return ref

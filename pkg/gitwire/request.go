@@ -1,6 +1,7 @@
 package gitwire
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"strings"
@@ -43,6 +44,7 @@ type requestReader struct {
 	from    *source
 	limit   int
 	own     *share // of the memory
+	facts   int    // bytes that references and options take in a record
 	offered advertisement
 	request request
 	seen    map[string]struct{} // names of references
@@ -68,6 +70,23 @@ const (
 	pushCost    = 3 << 19
 	commandCost = 1 << 10
 )
+
+// What references and options may take in a record's facts, in bytes, and what one
+// takes beside its words: some 400 references. The commands themselves are
+// recorded at any length.
+const (
+	maxFacts = 80 << 10
+	refFacts = 80
+)
+
+// fact counts a reference or an option.
+func (r *requestReader) fact(text string, beside int) error {
+	quoted, err := json.Marshal(text)
+	if r.facts += len(quoted) + beside; err != nil || r.facts > maxFacts {
+		return malformed("so many references and options at once: %v", errLimit)
+	}
+	return nil
+}
 
 // next takes one pkt-line of the request.
 func (r *requestReader) next() (packet, error) {
@@ -167,6 +186,9 @@ func (r *requestReader) command(line string) error {
 	if _, twice := r.seen[name]; twice {
 		return malformed("a reference is changed twice")
 	}
+	if err := r.fact(name, refFacts+2*digits); err != nil {
+		return err
+	}
 	r.seen[name] = struct{}{}
 	r.request.updates = append(r.request.updates, update{name: name, old: old, new: to})
 	return nil
@@ -261,6 +283,9 @@ func (r *requestReader) pushOptions() error {
 		option := p.line()
 		if strings.ContainsRune(option, 0) {
 			return malformed("a push option holds a NUL") // where it would end for the server
+		}
+		if err := r.fact(option, 1); err != nil {
+			return err
 		}
 		r.request.options = append(r.request.options, option)
 	}

@@ -3,6 +3,7 @@ package gitwire_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/sluicegate/sluice/pkg/gitwire"
 	"github.com/sluicegate/sluice/pkg/operation"
 	"github.com/sluicegate/sluice/pkg/protocol"
+	"github.com/sluicegate/sluice/pkg/record"
 )
 
 // A small pack whose commits would take much memory is read,
@@ -54,14 +56,14 @@ func TestRunsShareAWorkloadsMemory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "sha1", "")
 	w.room = gitwire.NewRoom(1<<30, 1<<30)
-	taken := w.room.Memory(3 << 20)
+	taken := w.room.Memory(1800 << 10)
 	var during int64
 	w.guard.decide = func(*operation.Operation) protocol.Decision {
 		during = taken()
 		return protocol.Decision{Effect: protocol.Allow}
 	}
 	var refs []string
-	for n := range 3000 {
+	for n := range 350 {
 		refs = append(refs, fmt.Sprintf("HEAD:refs/heads/many/%d", n))
 	}
 	out, err := w.run(w.work, append([]string{"push", "-q", "origin"}, refs...)...)
@@ -113,5 +115,30 @@ func TestPacksOfAWorkloadAreReadInTurns(t *testing.T) {
 	}
 	if n := room.Lines(); n != 0 {
 		t.Errorf("%d workloads are remembered", n)
+	}
+}
+
+// What a push would do has to fit a record: one that changes more is refused in
+// words, and what it asked for is recorded.
+func TestPushOfManyReferencesIsRefusedInWords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "sha1", "")
+	for _, count := range []int{350, 2000} {
+		args := []string{"push", "-q", "origin"}
+		for n := range count {
+			args = append(args, fmt.Sprintf("HEAD:refs/heads/%d/%d", count, n))
+		}
+		out, err := w.run(w.work, args...)
+		got := w.guard.last(t)
+		facts, _ := json.Marshal(record.GitOf(got.Git))
+		if len(facts) > record.MaxHeader-8<<10 {
+			t.Errorf("%d references take %d bytes in a record", count, len(facts))
+		}
+		if count < 400 && err != nil {
+			t.Errorf("%d references: %v\n%.300s", count, err, out)
+		}
+		if count > 400 && (err == nil || !strings.Contains(out, "larger than this agent takes") || !strings.Contains(got.text, "refs/heads/2000/300")) {
+			t.Errorf("%d references: %v\n%.300s", count, err, out)
+		}
 	}
 }
