@@ -76,7 +76,7 @@ func ask(ctx context.Context, open Opener, repository string, q question, limits
 	}
 	limits.Names = maxListed // nobody is told of them
 	limits.Pack, limits.Inflated = min(limits.Pack, maxAnswer), min(limits.Inflated, maxAnswered)
-	return c.difference(limits, own)
+	return c.difference(ctx, limits, own)
 }
 
 // inquiry is one question on its way.
@@ -215,12 +215,12 @@ func (c *inquiry) sections() (packed bool, err error) {
 
 // difference reads the pack. What was read of one that is cut is an answer
 // too: a commit that is in it is in the difference.
-func (c *inquiry) difference(limits Limits, own *share) (answer, error) {
+func (c *inquiry) difference(ctx context.Context, limits Limits, own *share) (answer, error) {
 	from := c.from
 	if c.ad.version == 2 || c.ad.capabilities.has("side-band-64k") {
 		from = newSource(&bands{from: c.from})
 	}
-	pack, err := readPack(from, c.format, limits, own)
+	pack, err := readPack(ctx, from, c.format, limits, own)
 	defer pack.close()
 	if err != nil && !tooLarge(err) {
 		return answer{}, fmt.Errorf("ask the server: %w", err)

@@ -33,7 +33,7 @@ type PackSummary struct {
 func ReadPack(from io.Reader, limits Limits) (PackSummary, error) {
 	limits = limits.withDefaults()
 	source := newSource(from)
-	p, err := readPack(source, sha1Format, limits, nil)
+	p, err := readPack(context.Background(), source, sha1Format, limits, nil)
 	defer p.store.close()
 	p.names.resolve(context.Background(), p)
 	var names []byte
@@ -91,7 +91,7 @@ func Words(line string) ([]string, bool) { return shellWords(line) }
 // ReadOnly reads a pack as a push does before it is decided, and after that
 // where deltas are to be named; it returns how many are not.
 func ReadOnly(from io.Reader, limits Limits, deltas bool) (left int, err error) {
-	p, err := readPack(newSource(from), sha1Format, limits.withDefaults(), nil)
+	p, err := readPack(context.Background(), newSource(from), sha1Format, limits.withDefaults(), nil)
 	defer p.store.close()
 	if deltas {
 		p.names.resolve(context.Background(), p)
@@ -125,4 +125,11 @@ func (r *Room) Lines() int {
 	r.turns.mu.Lock()
 	defer r.turns.mu.Unlock()
 	return len(r.turns.of)
+}
+
+// ReadPack reads a pack of a workload's.
+func (r *Room) ReadPack(ctx context.Context, workload uint64, from io.Reader) error {
+	p, err := readPack(ctx, newSource(from), sha1Format, Limits{}.withDefaults(), &share{room: r, workload: workload})
+	p.close()
+	return err
 }

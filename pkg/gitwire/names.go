@@ -15,7 +15,7 @@ const namesAtOnce = 24 << 10
 // id and size, or "delta" with the id of an object that the pack does not have
 // and that it is made of.
 func (s *service) nameObjects(ctx context.Context, log *recorder, p *pack) error {
-	done, err := s.turn(ctx)
+	done, err := s.own.turn(ctx)
 	if err != nil {
 		return nil //nolint:nilerr // the push has ended otherwise
 	}

@@ -3,6 +3,7 @@ package gitwire
 import (
 	"bytes"
 	"compress/zlib"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -63,7 +64,7 @@ type packReader struct {
 // readPack reads a pack to its end and not a byte further. Where a limit ends
 // it early, the pack holds what was read until then. The caller closes the
 // pack's store in any case.
-func readPack(from *source, f format, limits Limits, own *share) (*pack, error) {
+func readPack(ctx context.Context, from *source, f format, limits Limits, own *share) (*pack, error) {
 	p := &pack{
 		format: f, commits: map[id]commit{}, tags: map[id]id{}, plain: map[id]struct{}{}, names: newCatalogue(limits.Names, own),
 		store:  store{limit: limits.Pack, memory: limits.Memory, dir: limits.Dir, share: own},
@@ -71,8 +72,13 @@ func readPack(from *source, f format, limits Limits, own *share) (*pack, error) 
 	}
 	r := packReader{from: from, limits: limits, pack: p, buf: make([]byte, 32<<10), trailer: f.new(), whole: sha256.New()}
 	r.deltas = newDeltas(p)
+	end, err := own.inTurns(ctx, from)
+	if err != nil {
+		return p, err
+	}
+	defer end()
 	from.tell(r.keep)
-	err := r.read()
+	err = r.read()
 	if settled := from.settle(nil); err == nil {
 		err = settled
 	}

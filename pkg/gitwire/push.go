@@ -57,13 +57,8 @@ func (s *service) push(ctx context.Context) error {
 
 // propose reads the pack, and says what the push would do.
 func (s *service) propose(ctx context.Context, asked *request, offered advertisement) (sent *pack, op operation.Operation, err error) {
-	done, err := s.turn(ctx)
-	if err != nil {
-		return nil, op, err
-	}
-	defer done()
 	if asked.packed() {
-		if sent, err = readPack(s.client, offered.format, s.Limits, s.share()); err != nil {
+		if sent, err = readPack(ctx, s.client, offered.format, s.Limits, s.share()); err != nil {
 			return sent, op, err
 		}
 	}

@@ -159,6 +159,16 @@ func TestPushMatrix(t *testing.T) {
 			want: []want{{"refs/heads/main", update, no}},
 		},
 		{
+			name: "rewound to what a replacement gives the old head as a parent",
+			push: func(w *world) []string {
+				other := w.git(w.work, "commit-tree", "-p", w.c1, "-p", w.c3, "-m", "both", w.c1+"^{tree}")
+				w.git(w.work, "push", "-q", "origin", other+":refs/replace/"+w.c1)
+				return []string{"--force", w.c1 + ":main"}
+			},
+			want: []want{{"refs/heads/main", update, yes}},
+			lost: func(w *world) []string { return []string{w.c3, w.c2} },
+		},
+		{
 			name: "an unrelated history",
 			push: func(w *world) []string {
 				w.git(w.work, "checkout", "-q", "--orphan", "other")

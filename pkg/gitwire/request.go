@@ -3,6 +3,7 @@ package gitwire
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -83,7 +84,7 @@ const (
 func (r *requestReader) fact(text string, beside int) error {
 	quoted, err := json.Marshal(text)
 	if r.facts += len(quoted) + beside; err != nil || r.facts > maxFacts {
-		return malformed("so many references and options at once: %v", errLimit)
+		return fmt.Errorf("so many references and options at once: %w", errLimit)
 	}
 	return nil
 }
@@ -101,7 +102,7 @@ func (r *requestReader) next() (packet, error) {
 	case len(r.request.raw)+len(p.raw) > r.limit:
 		return p, malformed("the list of commands: %v", errLimit)
 	case !r.own.keep(commandCost + 2*int64(len(p.raw))):
-		return p, malformed("with others that wait, the list of commands: %v", errLimit)
+		return p, fmt.Errorf("with others that wait, the list of commands: %w", errLimit)
 	}
 	r.request.raw = append(r.request.raw, p.raw...)
 	return p, nil
@@ -109,7 +110,7 @@ func (r *requestReader) next() (packet, error) {
 
 func (r *requestReader) read() error {
 	if !r.own.keep(pushCost) {
-		return malformed("with others that wait, a push: %v", errLimit)
+		return fmt.Errorf("with others that wait, a push: %w", errLimit)
 	}
 	p, err := r.next()
 	if errors.Is(err, io.EOF) {

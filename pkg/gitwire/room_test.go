@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -140,5 +142,28 @@ func TestPushOfManyReferencesIsRefusedInWords(t *testing.T) {
 		if count > 400 && (err == nil || !strings.Contains(out, "larger than this agent takes") || !strings.Contains(got.text, "refs/heads/2000/300")) {
 			t.Errorf("%d references: %v\n%.300s", count, err, out)
 		}
+	}
+}
+
+// A client that stops in the middle of its pack keeps no other one waiting.
+func TestStalledPacksKeepNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	room := gitwire.NewRoom(1<<20, 1<<20)
+	var p packer
+	p.object(1, commitOf("one"))
+	wire := p.pack(1)
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	for range 5 {
+		from, to := io.Pipe()
+		wait.Go(func() { _ = room.ReadPack(t.Context(), 1, from) })
+		wait.Go(func() { _, _ = to.Write(wire[:20]) })
+		defer func() { _ = from.Close() }()
+	}
+	<-time.After(100 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := room.ReadPack(ctx, 1, bytes.NewReader(wire)); err != nil {
+		t.Error(err)
 	}
 }

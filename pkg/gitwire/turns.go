@@ -2,6 +2,7 @@ package gitwire
 
 import (
 	"context"
+	"io"
 	"sync"
 )
 
@@ -47,10 +48,49 @@ func (t *turns) take(ctx context.Context, workload uint64) (done func(), err err
 	}
 }
 
-// turn waits until a pack of the run may be read.
-func (s *service) turn(ctx context.Context) (done func(), err error) {
-	if s.Room == nil {
+// turn waits until something of the workload may be inflated.
+func (s *share) turn(ctx context.Context) (done func(), err error) {
+	if s == nil {
 		return func() {}, nil
 	}
-	return s.Room.turns.take(ctx, s.Workload)
+	return s.room.turns.take(ctx, s.workload)
+}
+
+// turned is a stream whose reader has a turn, but not while it waits for more: a
+// client that sends nothing keeps nobody waiting.
+type turned struct {
+	from io.Reader
+	take func() (done func(), err error)
+	done func() // ends the turn; nil: there is none
+}
+
+// inTurns has what is read of a source inflated in turns, until end.
+func (s *share) inTurns(ctx context.Context, from *source) (end func(), err error) {
+	t := &turned{from: from.from, take: func() (func(), error) { return s.turn(ctx) }}
+	if t.done, err = t.take(); err != nil {
+		return nil, err
+	}
+	from.from = t
+	return func() {
+		from.from = t.from
+		t.leave()
+	}, nil
+}
+
+func (t *turned) leave() {
+	if t.done != nil {
+		t.done()
+		t.done = nil
+	}
+}
+
+// Read implements io.Reader.
+func (t *turned) Read(p []byte) (n int, err error) {
+	t.leave()
+	n, err = t.from.Read(p)
+	var waited error
+	if t.done, waited = t.take(); waited != nil {
+		return n, waited
+	}
+	return n, err
 }
