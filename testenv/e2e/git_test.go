@@ -149,9 +149,11 @@ func TestObjectOfAPushIsFoundByItsID(t *testing.T) {
 	if r.code != 0 || len(ids) != 2 {
 		t.Fatal(r.all())
 	}
-	pushed := newest(t, began, func(s sessionView) bool { return s.Resource == "git-ssh" })
 	for _, id := range ids {
-		eventually(t, "the object is found", func() bool { return strings.Contains(run("ctl", "search", id).out, pushed.ID) })
+		eventually(t, "the object is found", func() bool {
+			pushed := newest(t, began, func(s sessionView) bool { return s.Resource == "git-ssh" }) // that of the clone, until its own has come
+			return strings.Contains(run("ctl", "search", id).out, pushed.ID)
+		})
 	}
 	gitAdmin(t, "branch", "-D", "many")
 }
