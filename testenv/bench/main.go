@@ -23,7 +23,7 @@ func main() {
 	}
 }
 
-const usage = "usage: bench points ROUNDS SECONDS | bulk ROUNDS | connects ROUNDS COUNT | hosts ROUNDS [NAME...] | kube ROUNDS SECONDS | http ROUNDS SECONDS | get|fetch CLIENTS SECONDS ADDRESS CA TOKEN | connect ADDRESS COUNT | relay LISTEN SERVER [USER KEY CERTIFICATE]"
+const usage = "usage: bench points ROUNDS SECONDS | bulk ROUNDS | connects ROUNDS COUNT | hosts ROUNDS [NAME...] | kube ROUNDS SECONDS | http ROUNDS SECONDS | get|fetch CLIENTS SECONDS ADDRESS CA TOKEN | connect ADDRESS COUNT | relay LISTEN SERVER [USER KEY CERTIFICATE] | bytes LISTEN SERVER CA"
 
 func run(args []string) error {
 	if len(args) == 3 && args[0] == "connect" {
@@ -35,6 +35,9 @@ func run(args []string) error {
 	}
 	if (len(args) == 3 || len(args) == 6) && args[0] == "relay" {
 		return relay(args[1], args[2], args[3:])
+	}
+	if len(args) == 4 && args[0] == "bytes" {
+		return copyBytes(args[1], args[2], args[3])
 	}
 	if len(args) > 1 && args[0] == "hosts" {
 		rounds, err := atoi(args[:2])

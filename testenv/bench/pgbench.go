@@ -66,9 +66,12 @@ var tps = regexp.MustCompile(`tps = ([0-9.]+) \(without initial connection time\
 // points runs pgbench's select-only script in each protocol mode. What ends in
 // .node is the same with a collector that stands still meanwhile, as one of
 // another machine that this one does not pay for: records are signed and wait
-// in the spool.
+// in the spool. What ends in .bytes is a process that copies bytes, with the
+// agent's own loop: what is least.
 func points(rounds, seconds int) error {
-	ways := append(columns(), column{name: "node", env: toAgent, alone: true})
+	ways := append(columns(), column{name: "node", env: toAgent, alone: true}, column{name: "bytes", env: []string{
+		"PGHOST=" + os.Getenv("BENCH_POOLER"), "PGPORT=6434", "PGSSLMODE=disable", "PGPASSWORD=" + os.Getenv("BENCH_PASSWORD"),
+	}})
 	for _, clients := range []int{1, 8} {
 		for _, mode := range []string{"simple", "extended", "prepared"} {
 			rates := map[string][]float64{}
@@ -86,6 +89,7 @@ func points(rounds, seconds int) error {
 			report(name, "pgbouncer", rates["agent"], rates["pgbouncer"])
 			report(name, "haproxy", rates["agent"], rates["haproxy"])
 			report(name+".node", "pgbouncer", rates["node"], rates["pgbouncer"])
+			report(name+".bytes", "pgbouncer", rates["bytes"], rates["pgbouncer"])
 		}
 	}
 	return nil
