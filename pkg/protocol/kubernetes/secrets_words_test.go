@@ -84,8 +84,12 @@ func TestAdmissionPoliciesTellNoSecret(t *testing.T) {
 	admin := apiserver(t).Admin
 	const values = `'said ' + %[1]s.data.map(k, string(%[1]s.data[k])).join(' ')`
 	for _, policy := range []struct{ resource, operation, reads, action string }{
-		{"secrets", "UPDATE", "oldObject", "Warn"}, {"secrets", "UPDATE", "oldObject", "Deny"}, {"secrets", "DELETE", "oldObject", "Deny"},
-		{"configmaps", "CREATE", "params", "Warn"}, {"configmaps", "UPDATE", "params", "Deny"}, {"pods/exec", "CONNECT", "params", "Deny"},
+		{"secrets", "UPDATE", "oldObject", "Warn"},
+		{"secrets", "UPDATE", "oldObject", "Deny"},
+		{"secrets", "DELETE", "oldObject", "Deny"},
+		{"configmaps", "CREATE", "params", "Warn"},
+		{"configmaps", "UPDATE", "params", "Deny"},
+		{"pods/exec", "CONNECT", "params", "Deny"},
 	} {
 		name := strings.ToLower(strings.ReplaceAll(policy.resource+"-"+policy.operation+"-"+policy.action, "/", "-"))
 		spec := kubernetes.Object{
