@@ -80,7 +80,7 @@ func New(parts Parts) (*Agent, error) {
 		Parts:     parts,
 		resources: make(map[string]*policy.Resource),
 		sessions:  newQuota(maxSessions),
-		begins:    newPace(sessionEvery, sessionBurst),
+		begins:    newPace(perProcessor(sessionEvery), sessionBurst),
 		holds:     newQuota(maxHolds),
 		looks:     newQuota(maxLooks),
 	}

@@ -3,17 +3,24 @@ package agent
 import (
 	"context"
 	"maps"
+	"runtime"
 	"sync"
 	"time"
 )
 
-// Bounds of how many sessions of one workload begin. Each costs a handshake with a
-// server, records and a look at who asks, whether or not its client stays: places
-// alone do not bound a job that connects and leaves.
+// Bounds of how many sessions of one workload begin: a burst, then one in each
+// interval for each of the node's processors. Each costs a handshake with a server,
+// records and a look at who asks, whether or not its client stays: places alone do
+// not bound a job that connects and leaves.
 const (
-	sessionEvery = 5 * time.Millisecond
+	sessionEvery = 10 * time.Millisecond
 	sessionBurst = maxSessions
 )
+
+// perProcessor is the interval of what each processor does once in one.
+func perProcessor(interval time.Duration) time.Duration {
+	return interval / time.Duration(runtime.GOMAXPROCS(0))
+}
 
 // pace spaces what each workload begins, which waits its turn: a burst at once, then
 // one in each interval. A workload is told as in quota.
