@@ -96,7 +96,7 @@ func TestTunnelsOfTheNodeAreNoWayRound(t *testing.T) {
 	for name, to := range ways {
 		before := o.came(t)
 		o.send(t, to)
-		time.Sleep(50 * time.Millisecond) // what does not come cannot be waited for
+		<-time.After(50 * time.Millisecond) // what does not come cannot be waited for
 		if o.came(t) != before {
 			t.Errorf("sent to %s it comes out", name)
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -159,7 +160,7 @@ func TestMutilatedExportHoldsForNobody(t *testing.T) {
 			for i, said := range bounded(t, runs) {
 				held := said == "status 0"
 				findings := strings.HasSuffix(said, "\nstatus 1") || said == "status 2"
-				if all[i].name == "nothing" && !held || all[i].name != "nothing" && !findings || strings.ContainsAny(said, "\x1b\xff") || strings.Contains(said, "\nall holds") {
+				if all[i].name == "nothing" && !held || all[i].name != "nothing" && !findings || strings.Contains(said, "\x1b") || !utf8.ValidString(said) || strings.Contains(said, "\nall holds") {
 					t.Errorf("%s: the second verifier says %.300q", all[i].name, said)
 				}
 			}

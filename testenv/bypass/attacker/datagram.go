@@ -36,11 +36,11 @@ func connected(family int, addr func(target) (netip.Addr, uint16)) func(target) 
 func unconnected(family int, addr func(target) (netip.Addr, uint16)) func(target) seen {
 	return func(to target) seen {
 		host, port := addr(to)
-		return sendTo(family, 0, []byte(payload), at(family, host, port))
+		return sendTo(family, []byte(payload), at(family, host, port))
 	}
 }
 
-func sendTo(family, flags int, text []byte, to unix.Sockaddr, options ...option) seen {
+func sendTo(family int, text []byte, to unix.Sockaddr, options ...option) seen {
 	fd, err := open(family, unix.SOCK_DGRAM, 0)
 	if err != nil {
 		return saw("", err)
@@ -50,7 +50,7 @@ func sendTo(family, flags int, text []byte, to unix.Sockaddr, options ...option)
 			return saw("setsockopt", err)
 		}
 	}
-	return saw("sendto", unix.Sendto(fd, text, flags, to))
+	return saw("sendto", unix.Sendto(fd, text, 0, to))
 }
 
 // unspecified leaves the family of the address open, which IPv4 sockets allow.
@@ -81,14 +81,14 @@ func corked(to target) seen {
 // segmented lets the kernel cut one send into many datagrams.
 func segmented(to target) seen {
 	const udpSegment = 103 // linux/udp.h
-	return sendTo(unix.AF_INET, 0, make([]byte, 4000), at(unix.AF_INET, to.Server4, to.Port), option{unix.IPPROTO_UDP, udpSegment, 1000})
+	return sendTo(unix.AF_INET, make([]byte, 4000), at(unix.AF_INET, to.Server4, to.Port), option{unix.IPPROTO_UDP, udpSegment, 1000})
 }
 
 // quic sends what begins a QUIC connection (RFC 9000, section 17.2.2).
 func quic(to target) seen {
 	initial := make([]byte, 1200)
 	copy(initial, []byte{0xc3, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0x44, 0x9e})
-	return sendTo(unix.AF_INET, 0, initial, at(unix.AF_INET, to.Server4, to.Port))
+	return sendTo(unix.AF_INET, initial, at(unix.AF_INET, to.Server4, to.Port))
 }
 
 // networkOrder is a port as raw addresses hold it.

@@ -37,7 +37,7 @@ func overlay(end func(target) netip.Addr) func(target) seen {
 		if err != nil {
 			return saw("", err)
 		}
-		return sendTo(unix.AF_INET, 0, wrapped(src, to), at(unix.AF_INET, end(to), overlayPort), option{unix.SOL_SOCKET, unix.SO_BROADCAST, 1})
+		return sendTo(unix.AF_INET, wrapped(src, to), at(unix.AF_INET, end(to), overlayPort), option{unix.SOL_SOCKET, unix.SO_BROADCAST, 1})
 	}
 }
 
