@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"mime"
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -21,6 +23,7 @@ import (
 type upload struct {
 	x        *exchange
 	received *http.Request
+	stream   protocol.Stream // that it is recorded as
 	from     *patientBody
 	closed   atomic.Bool // nobody is to read it any more
 
@@ -49,8 +52,24 @@ func (x *exchange) lengthen() error {
 	if x.session.site.Streamed == nil || !slices.Contains(uploads, x.r.Method) {
 		return &Refusal{Code: http.StatusRequestEntityTooLarge, Message: "sluice: the body is larger than 4 MiB"}
 	}
-	x.upload = &upload{x: x, received: x.r, from: x.patient(), held: x.body.bytes, sum: sha256.New()}
+	x.upload = &upload{x: x, received: x.r, stream: protocol.Request, from: x.patient(), held: x.body.bytes, sum: sha256.New()}
+	if isFile(x.r) {
+		x.upload.stream = protocol.Input
+	}
 	return nil
+}
+
+// isFile reports whether a body is called a file, whose digest tells enough, and
+// not what servers read as a command: that is recorded whole, so that nobody hides
+// one behind 4 MiB of blanks.
+func isFile(r *http.Request) bool {
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		return r.Method == http.MethodPut && r.Header.Get("Content-Type") == "" // as curl -T sends one
+	}
+	kind, of, _ := strings.Cut(media, "/")
+	return kind != "text" && media != "application/x-www-form-urlencoded" &&
+		!strings.Contains(of, "json") && !strings.Contains(of, "xml") && !strings.Contains(of, "yaml") && !strings.Contains(of, "graphql")
 }
 
 // Read implements io.Reader. Its errors are none of the network's: those of
@@ -70,7 +89,7 @@ func (u *upload) Read(p []byte) (int, error) {
 	}
 	u.sum.Write(p[:n])
 	u.size += int64(n)
-	if err := u.x.asked.Digested(protocol.Input, p[:n], u.digest); err != nil {
+	if err := u.x.asked.Digested(u.stream, p[:n], u.digest); err != nil {
 		u.unrecorded(err)
 		return 0, u.ended
 	}

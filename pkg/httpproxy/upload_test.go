@@ -36,6 +36,7 @@ func sendBody(t *testing.T, client *http.Client, method string, body io.Reader, 
 		t.Fatal(err)
 	}
 	request.ContentLength = length
+	request.Header.Set("Content-Type", "application/octet-stream")
 	answer, err := client.Do(request)
 	if err != nil {
 		return 0, "", err
@@ -234,6 +235,7 @@ func TestBodyThatBreaksOffIsNoWholeRequest(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
+					request.Header.Set("Content-Type", "application/octet-stream")
 					request.ContentLength = length
 					if test.trailer {
 						request.Trailer = http.Header{"X-Late": {"1"}}

@@ -31,15 +31,18 @@ func TestArtefactsOfAnyLengthAreSent(t *testing.T) {
 	const url = "https://" + host + "/files/artefact.tar"
 	plain := fmt.Sprintf("%x <nil>", sha256.Sum256(text))
 	for _, test := range []struct {
-		args []string
-		form bool
+		args   []string
+		form   bool
+		stream protocol.Stream
 	}{
-		{[]string{"--http1.1", "-T", file}, true},
-		{[]string{"--http2", "-T", file}, true},
-		{[]string{"--http1.1", "-H", "Transfer-Encoding: chunked", "-H", "Content-Type: application/octet-stream", "-T", file}, false},
-		{[]string{"--http1.1", "-H", "Expect:", "-H", "Content-Type: application/json", "--data-binary", "@" + file}, false},
-		{[]string{"--http2", "--data-binary", "@" + file}, true},
-		{[]string{"--http2", "-F", "file=@" + file}, true},
+		{[]string{"--http1.1", "-T", file}, true, protocol.Input},
+		{[]string{"--http2", "-T", file}, true, protocol.Input},
+		{[]string{"--http1.1", "-H", "Transfer-Encoding: chunked", "-H", "Content-Type: application/octet-stream", "-T", file}, false, protocol.Input},
+		{[]string{"--http1.1", "-H", "Expect:", "-H", "Content-Type: application/json", "--data-binary", "@" + file}, false, protocol.Request},
+		{[]string{"--http2", "-H", "Content-Type: application/vnd.shop+json; charset=utf-8", "-T", file}, false, protocol.Request},
+		{[]string{"--http1.1", "-X", "POST", "-H", "Content-Type:", "--data-binary", "@" + file}, true, protocol.Request},
+		{[]string{"--http2", "--data-binary", "@" + file}, true, protocol.Request},
+		{[]string{"--http2", "-F", "file=@" + file}, true, protocol.Input},
 	} {
 		out, err := w.curl(t, append(test.args, url)...)
 		if err != nil || !strings.HasSuffix(out, "<nil>") || test.args[1] != "-F" && out != plain {
@@ -47,7 +50,7 @@ func TestArtefactsOfAnyLengthAreSent(t *testing.T) {
 		}
 		all := w.journal.Requests()
 		e := all[len(all)-1]
-		if !e.Op.HTTP.Streamed || e.Op.HTTP.Form != test.form || e.Op.ReadOnly || !e.Op.Parsed || !strings.Contains(e.Streams[protocol.Input], string(text)) || strings.Contains(e.Text, "artefact\n") {
+		if !e.Op.HTTP.Streamed || e.Op.HTTP.Form != test.form || e.Op.ReadOnly || !e.Op.Parsed || !strings.Contains(e.Streams[test.stream], string(text)) || strings.Contains(e.Text, "artefact\n") {
 			t.Errorf("%v: %+v, %.99q", test.args, *e.Op.HTTP, e.Text)
 		}
 	}
