@@ -267,7 +267,7 @@ func TestTakenOverProxyUnprotectsNothing(t *testing.T) {
 }
 
 func TestProxyIsToldOfEveryTable(t *testing.T) {
-	p, client := joined(t, Files{})
+	p, client := joined(t, Files{}, attribution.Local(attribution.Config{}))
 	early, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if err := client.Ready(early, nil); !errors.Is(err, context.DeadlineExceeded) {
@@ -293,11 +293,11 @@ func TestProxyIsToldOfEveryTable(t *testing.T) {
 }
 
 // joined are the two ends in one process, for questions that have their form.
-func joined(t *testing.T, files Files) (*proxy, *Client) {
+func joined(t *testing.T, files Files, sources attribution.Sources) (*proxy, *Client) {
 	t.Helper()
 	ours, theirs, err := pair()
 	must(t, err)
-	b, err := New(Parts{Files: files, Sources: attribution.Local(attribution.Config{}), Log: zaptest.NewLogger(t)})
+	b, err := New(Parts{Files: files, Sources: sources, Log: zaptest.NewLogger(t)})
 	must(t, err)
 	p := b.proxy(ours)
 	p.fail = func(error) {}

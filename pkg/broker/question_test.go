@@ -19,7 +19,7 @@ import (
 )
 
 func TestQuestionsAreBounded(t *testing.T) {
-	p, client := joined(t, Files{})
+	p, client := joined(t, Files{}, attribution.Local(attribution.Config{}))
 	var arrived atomic.Uint64
 	p.budget.mu.Lock()
 	p.budget.arrived = func() (uint64, error) { return arrived.Load(), nil }
@@ -41,12 +41,11 @@ func TestQuestionsAreBounded(t *testing.T) {
 // TestMountsAreThoseOfTheRuntime asks for the list of whoever listens at the
 // runtime's socket, which is this process.
 func TestMountsAreThoseOfTheRuntime(t *testing.T) {
-	p, client := joined(t, Files{})
 	socket := filepath.Join(t.TempDir(), "cri.sock")
 	listener, err := net.Listen("unix", socket)
 	must(t, err)
 	later(t, listener.Close)
-	p.Sources = attribution.Local(attribution.Config{CRISocket: socket})
+	p, client := joined(t, Files{}, attribution.Local(attribution.Config{CRISocket: socket}))
 	p.budget.mu.Lock()
 	p.budget.left, p.budget.at, p.budget.arrived = mountsCost, time.Now().Add(time.Hour), func() (uint64, error) { return 0, nil }
 	p.budget.mu.Unlock()
@@ -64,14 +63,13 @@ func TestMountsAreThoseOfTheRuntime(t *testing.T) {
 
 // TestEnginesAreToldApart asks two of them for what has one id.
 func TestEnginesAreToldApart(t *testing.T) {
-	p, client := joined(t, Files{})
 	id := strings.Repeat("a", containerIDSize)
 	source := func(what string) func(context.Context, attribution.Engine, string) ([]byte, error) {
 		return func(_ context.Context, of attribution.Engine, id string) ([]byte, error) {
 			return fmt.Appendf(nil, "%s %s %s", of, what, id), nil
 		}
 	}
-	p.Sources = attribution.Sources{Container: source("container"), Image: source("image")}
+	_, client := joined(t, Files{}, attribution.Sources{Container: source("container"), Image: source("image")})
 	sources := client.Sources("", "", "")
 	for _, of := range []attribution.Engine{attribution.Docker, attribution.Podman} {
 		container, err := sources.Container(t.Context(), of, id)
@@ -91,7 +89,7 @@ func TestOnlyWhatIsNamedIsOpened(t *testing.T) {
 	for _, path := range []string{named, other} {
 		must(t, os.WriteFile(path, []byte("secret"), 0o600))
 	}
-	_, client := joined(t, Files{Secrets: []string{named}, Tokens: []string{filepath.Join(dir, "{container_id}")}})
+	_, client := joined(t, Files{Secrets: []string{named}, Tokens: []string{filepath.Join(dir, "{container_id}")}}, attribution.Local(attribution.Config{}))
 	for _, path := range []string{other, "/etc/shadow", "/proc/1/mem", named + "/", dir + "/./named", dir + "/../" + filepath.Base(dir) + "/named"} {
 		if file, err := client.Open(t.Context(), path); err == nil {
 			t.Errorf("%s is open: %v", path, file.Close())

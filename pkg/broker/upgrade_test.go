@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluicegate/sluice/pkg/attribution"
 )
 
 // serving is a proxy that has begun and takes connections.
 func serving(t *testing.T) (*proxy, *Client) {
 	t.Helper()
-	p, client := joined(t, Files{})
+	p, client := joined(t, Files{}, attribution.Local(attribution.Config{}))
 	begun, err := client.Begin(t.Context())
 	must(t, err)
 	if begun.Baton != nil || begun.Stream != nil {
@@ -112,7 +114,7 @@ func TestProxyThatDiesWhileLeavingIsReplacedOnceThatIsDecided(t *testing.T) {
 }
 
 func TestProxyThatIsHeldWaitsForWhatAnotherLeaves(t *testing.T) {
-	p, client := joined(t, Files{})
+	p, client := joined(t, Files{}, attribution.Local(attribution.Config{}))
 	p.Hold()
 	began := make(chan Inheritance, 1)
 	go func() {
