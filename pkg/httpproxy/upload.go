@@ -89,6 +89,9 @@ func (u *upload) Read(p []byte) (int, error) {
 	}
 	u.sum.Write(p[:n])
 	u.size += int64(n)
+	if u.ended == nil && u.size == u.received.ContentLength {
+		u.ended = io.EOF // a server may answer before anybody reads on
+	}
 	if err := u.x.asked.Digested(u.stream, p[:n], u.digest); err != nil {
 		u.unrecorded(err)
 		return 0, u.ended
