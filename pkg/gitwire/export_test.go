@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"io"
 	"sort"
+
+	"github.com/sluicegate/sluice/pkg/protocol"
 )
 
 // ReadPush reads a request from a client to a server that offers the given
@@ -107,12 +109,8 @@ func ReadOnly(from io.Reader, limits Limits, deltas bool) (left int, err error) 
 // Memory bounds what a workload has of a room's memory, and returns what is taken
 // of it.
 func (r *Room) Memory(each int64) (taken func() int64) {
-	r.memory.each = each
-	return func() int64 {
-		r.memory.mu.Lock()
-		defer r.memory.mu.Unlock()
-		return r.memory.total
-	}
+	r.memory = protocol.NewPool(each, allMemory)
+	return r.memory.Taken
 }
 
 // Turn waits for a workload's turn.

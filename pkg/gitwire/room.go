@@ -2,7 +2,8 @@ package gitwire
 
 import (
 	"fmt"
-	"sync"
+
+	"github.com/sluicegate/sluice/pkg/protocol"
 )
 
 // What runs may have in memory at once of what clients have them keep: commands,
@@ -19,46 +20,16 @@ const (
 // without end is refused by itself, and so much for all. It also has the turns in
 // which packs are read.
 type Room struct {
-	disk, memory pool
+	disk, memory *protocol.Pool
 	turns        turns
 }
 
 // NewRoom returns a room of so many bytes of disk.
 func NewRoom(each, all int64) *Room {
 	return &Room{
-		disk:   pool{each: each, all: all, taken: map[uint64]int64{}},
-		memory: pool{each: workloadMemory, all: allMemory, taken: map[uint64]int64{}},
+		disk:   protocol.NewPool(each, all),
+		memory: protocol.NewPool(workloadMemory, allMemory),
 		turns:  turns{of: map[uint64]*line{}},
-	}
-}
-
-// pool is what there is of one thing.
-type pool struct {
-	each, all int64
-
-	mu    sync.Mutex
-	taken map[uint64]int64 // by workload; guarded by mu
-	total int64            // guarded by mu
-}
-
-// take reports whether a workload may have n more.
-func (p *pool) take(workload uint64, n int64) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.taken[workload]+n > p.each || p.total+n > p.all {
-		return false
-	}
-	p.taken[workload] += n
-	p.total += n
-	return true
-}
-
-func (p *pool) give(workload uint64, n int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.total -= n
-	if p.taken[workload] -= n; p.taken[workload] == 0 {
-		delete(p.taken, workload)
 	}
 }
 
@@ -84,7 +55,7 @@ func (s *share) grow(n int64) error {
 	if s == nil {
 		return nil
 	}
-	if !s.room.disk.take(s.workload, n) {
+	if !s.room.disk.Take(s.workload, n) {
 		return fmt.Errorf("with others that wait, the pack: %w", errLimit)
 	}
 	s.disk += n
@@ -100,7 +71,7 @@ func (s *share) keep(n int64) bool {
 		return true
 	}
 	more := max(n-s.spare, reserved)
-	if !s.room.memory.take(s.workload, more) {
+	if !s.room.memory.Take(s.workload, more) {
 		return false
 	}
 	s.memory += more
@@ -120,7 +91,7 @@ func (s *share) forget() {
 	if s == nil {
 		return
 	}
-	s.room.memory.give(s.workload, s.memory)
+	s.room.memory.Give(s.workload, s.memory)
 	s.memory, s.spare = 0, 0
 }
 
@@ -130,6 +101,6 @@ func (s *share) end() {
 		return
 	}
 	s.forget()
-	s.room.disk.give(s.workload, s.disk)
+	s.room.disk.Give(s.workload, s.disk)
 	s.disk = 0
 }

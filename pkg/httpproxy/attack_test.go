@@ -55,8 +55,8 @@ func TestBodyWithoutEndIsRefused(t *testing.T) {
 		}) {
 			t.Errorf("%v, %+v", err, r.journal.Requests())
 		}
-		if r.engine.memory.total != 0 {
-			t.Errorf("%d bytes are not given back", r.engine.memory.total)
+		if r.engine.memory.Taken() != 0 {
+			t.Errorf("%d bytes are not given back", r.engine.memory.Taken())
 		}
 	})
 }
@@ -246,7 +246,7 @@ func TestStreamsOverTheLimitAreRefused(t *testing.T) {
 
 func TestWorkloadHasSoManyRequestsUnderWay(t *testing.T) {
 	r := newRig(t, func(w http.ResponseWriter, _ *http.Request) {})
-	r.engine.requests = newRoom(1, 10)
+	r.engine.requests = protocol.NewPool(1, 10)
 	held := make(chan struct{})
 	r.journal.Decide = func(ctx context.Context, op *operation.Operation) protocol.Decision {
 		if op.HTTP != nil && op.HTTP.Path == "/held" {

@@ -113,7 +113,7 @@ func TestBodiesOfAnyLengthTakeLittleMemory(t *testing.T) {
 				t.Errorf("the client got %d bytes: %v", n, err)
 			}
 		})
-		if most > 96<<20 {
+		if most > 64<<20 {
 			t.Errorf("the heap grew to %d MiB", most>>20)
 		}
 		t.Logf("the heap grew to %d MiB", most>>20)

@@ -28,12 +28,12 @@ func (s *Session) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.end()
 	x := &exchange{session: s, w: w, r: r, target: r.RequestURI}
-	if !s.engine.requests.take(s.netns(), 1) {
+	if !s.engine.requests.Take(s.netns(), 1) {
 		w.Header().Set("Retry-After", "1")
 		x.refuse(&Refusal{Code: http.StatusTooManyRequests, Message: "sluice: this workload has too many requests under way"})
 		return
 	}
-	defer s.engine.requests.give(s.netns(), 1)
+	defer s.engine.requests.Give(s.netns(), 1)
 	x.body.session = s
 	defer x.body.close()
 	x.serve()

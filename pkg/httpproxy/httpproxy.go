@@ -53,14 +53,15 @@ type patience struct {
 
 // Engine serves the sessions of one protocol, which share its quotas.
 type Engine struct {
-	memory, requests *room
-	patience         patience
+	memory   *protocol.Pool // of requests and answers while they are held whole
+	requests *protocol.Pool // how many may be under way
+	patience patience
 }
 
 // New returns an engine.
 func New() *Engine {
 	return &Engine{
-		memory: newRoom(workloadBytes, allBytes), requests: newRoom(workloadRequests, allRequests),
+		memory: protocol.NewPool(workloadBytes, allBytes), requests: protocol.NewPool(workloadRequests, allRequests),
 		patience: patience{grace: 30 * time.Second, body: time.Minute, idle: 90 * time.Second}, // idle as API servers have it
 	}
 }

@@ -61,7 +61,7 @@ func TestRequestsUseConnectionsAgain(t *testing.T) {
 // room; a third does once the first has left.
 func TestBodiesThatAreHeldAreBounded(t *testing.T) {
 	r := newRig(t, func(http.ResponseWriter, *http.Request) {})
-	r.engine.memory = newRoom(900<<10, 1<<30)
+	r.engine.memory = protocol.NewPool(900<<10, 1<<30)
 	held := make(chan struct{})
 	r.journal.Decide = func(ctx context.Context, op *operation.Operation) protocol.Decision {
 		if op.HTTP != nil && op.HTTP.Path == "/held" && op.Parsed {

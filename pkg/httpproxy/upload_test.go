@@ -77,7 +77,7 @@ func TestLargeBodyIsForwardedAsItIs(t *testing.T) {
 		if n := r.dials.Load(); n > 2 {
 			t.Errorf("%d connections", n)
 		}
-		if taken := r.engine.memory.total; taken != 0 {
+		if taken := r.engine.memory.Taken(); taken != 0 {
 			t.Errorf("%d bytes of room are not given back", taken)
 		}
 	})

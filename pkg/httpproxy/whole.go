@@ -43,7 +43,7 @@ func (w *whole) read(r io.Reader, limit int) error {
 // grow doubles the memory.
 func (w *whole) grow() bool {
 	more := max(4<<10, cap(w.bytes))
-	if !w.session.engine.memory.take(w.session.netns(), int64(more)) {
+	if !w.session.engine.memory.Take(w.session.netns(), int64(more)) {
 		return false
 	}
 	w.taken += int64(more)
@@ -55,6 +55,6 @@ func (w *whole) grow() bool {
 
 // close gives the room back. The bytes must not be used any more.
 func (w *whole) close() {
-	w.session.engine.memory.give(w.session.netns(), w.taken)
+	w.session.engine.memory.Give(w.session.netns(), w.taken)
 	w.taken, w.bytes = 0, nil
 }
